@@ -1,0 +1,222 @@
+"""A search space: named parameters with conditions, or any function of an Optuna trial, or both."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import optuna
+
+from tenfold.core.errors import did_you_mean
+from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
+
+SpaceFunction: TypeAlias = Callable[[optuna.trial.Trial], dict[str, Any]]
+_KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+
+
+class Space:
+    """The configurations a search may try.
+
+    A name maps to a parameter, to a plain value (a constant), or to a tuple of parameters whose conditions
+    exclude each other: the same name with other ranges in other networks. Parameters are drawn in the order
+    in which they stand; a condition looks at earlier names. One Optuna parameter has one distribution, so the
+    alternatives of a name go to Optuna as `"depth (network=mlp)"`; in the configuration the name is
+    `"depth"`.
+
+    Args:
+        parameters: the mapping, or a function that asks an Optuna trial and returns the configuration.
+
+    Raises:
+        TypeError: neither a mapping nor a function, or a value is a list (choices or constant?).
+        ValueError: a condition looks at a name that is not earlier, or two alternatives can both apply.
+
+    Example:
+        >>> space = Space({
+        ...     "optimizer": Categorical(["adamw", "sgd"]),
+        ...     "lr": Float(1e-4, 1e-1, log=True),
+        ...     "momentum": Float(0.8, 0.99, when={"optimizer": "sgd"}),
+        ...     "epochs": 20,
+        ... })
+        >>> space.suggest(optuna.trial.FixedTrial({"optimizer": "adamw", "lr": 1e-3}))
+        {'optimizer': 'adamw', 'lr': 0.001, 'epochs': 20}
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | SpaceFunction) -> None:
+        self.function: SpaceFunction | None = None
+        self.parameters: dict[str, tuple[Parameter, ...]] = {}
+        if isinstance(parameters, Mapping):
+            self.parameters = {name: _alternatives(name, value) for name, value in parameters.items()}
+        elif callable(parameters):
+            self.function = parameters
+        else:
+            raise TypeError(
+                f"Space: parameters must be a mapping or a function of a trial, got {parameters!r}. "
+                'Write {"lr": Float(1e-4, 1e-2, log=True)}.'
+            )
+        self._check_conditions()
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """One configuration, asked of an Optuna trial. What the function suggests stands; the rest is added.
+
+        Raises:
+            TypeError: the function returned something other than a dict.
+        """
+        config = {} if self.function is None else _call(self.function, trial)
+        for name, alternatives in self.parameters.items():
+            if name in config:
+                continue
+            for parameter in alternatives:
+                if parameter.applies(config):
+                    config[name] = parameter.suggest(trial, _label(name, parameter, alternatives))
+        return config
+
+    def num_configurations(self, limit: int) -> int:
+        """How many different configurations there are, counted up to `limit`; `limit` for a function.
+
+        Example:
+            >>> Space({"depth": Int(2, 3), "width": Categorical([64, 128])}).num_configurations(limit=100)
+            4
+        """
+        if self.function is not None:
+            return limit
+        return sum(1 for _ in itertools.islice(self._leaves({}, list(self.parameters)), limit))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One row a parameter with name, type, low, high, log, step, choices, when and reason.
+
+        A constant has its value as the only choice; a function is one row of type "function" with its name.
+        """
+        rows = [
+            parameter.to_json(name)
+            for name, alternatives in self.parameters.items()
+            for parameter in alternatives
+        ]
+        if self.function is None:
+            return rows
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        blank = dict.fromkeys(("low", "high", "log", "step", "choices", "when"))
+        return [{"name": name, "type": "function", **blank, "reason": "a function of the trial"}, *rows]
+
+    @classmethod
+    def from_json(cls, rows: list[dict[str, Any]]) -> Space:
+        """The space that `to_json` wrote.
+
+        Raises:
+            ValueError: the rows hold a function, which JSON cannot carry.
+        """
+        parameters: dict[str, tuple[Parameter, ...]] = {}
+        for row in rows:
+            parameters[row["name"]] = (*parameters.get(row["name"], ()), _from_row(row))
+        return cls(parameters)
+
+    def __or__(self, other: Space | Mapping[str, Any] | SpaceFunction) -> Space:
+        """Both spaces as one; names of the right one replace those of the left, in the left one's place.
+
+        A function is asked first and its names stand, on whichever side it is.
+
+        Raises:
+            TypeError: both are functions.
+
+        Example:
+            >>> (Space({"lr": 0.1, "depth": 2}) | {"lr": 0.2}).suggest(optuna.trial.FixedTrial({}))
+            {'lr': 0.2, 'depth': 2}
+        """
+        right = other if isinstance(other, Space) else Space(other)
+        if self.function is not None and right.function is not None:
+            raise TypeError(
+                "Space: one side of | must be a mapping, got two functions. Call one from the other."
+            )
+        merged = Space({})
+        merged.function = self.function or right.function
+        merged.parameters = self.parameters | right.parameters
+        merged._check_conditions()
+        return merged
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.parameters
+
+    def __repr__(self) -> str:
+        shown = {name: values[0] if len(values) == 1 else values for name, values in self.parameters.items()}
+        return f"Space({shown!r})" if self.function is None else f"Space({self.function!r}, {shown!r})"
+
+    def _leaves(self, config: dict[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
+        """Every configuration by depth-first descent; a continuous range makes it endless."""
+        if not names:
+            yield config
+            return
+        active = [parameter for parameter in self.parameters[names[0]] if parameter.applies(config)]
+        if not active:
+            yield from self._leaves(config, names[1:])
+            return
+        for value in active[0].values():
+            yield from self._leaves({**config, names[0]: value}, names[1:])
+
+    def _check_conditions(self) -> None:
+        earlier: list[str] = []
+        for name, alternatives in self.parameters.items():
+            for parameter in alternatives:
+                for key in parameter.when or {}:
+                    if key not in earlier and self.function is None:
+                        raise ValueError(
+                            f"Space: {name!r} may depend on earlier names only, got when={{{key!r}: ...}}."
+                            + (did_you_mean(key, earlier) or " Put that parameter first.")
+                        )
+            earlier.append(name)
+
+
+def _alternatives(name: str, value: Any) -> tuple[Parameter, ...]:
+    """A mapping's value as the parameters it stands for."""
+    if isinstance(value, Parameter):
+        return (value,)
+    if isinstance(value, list):
+        raise TypeError(
+            f"Space: {name!r} must be a parameter or a plain value, got the list {value!r}. "
+            "Write Categorical([...]) to choose from it, Constant([...]) to pass it on."
+        )
+    if not (isinstance(value, tuple) and value and all(isinstance(item, Parameter) for item in value)):
+        return (Constant(value),)
+    for first, second in itertools.combinations(value, 2):
+        if not _exclude_each_other(first, second):
+            raise ValueError(
+                f"Space: the alternatives of {name!r} must exclude each other, got when={first.when} and "
+                f"when={second.when}. Give them conditions on one name with different values."
+            )
+    return value
+
+
+def _exclude_each_other(first: Parameter, second: Parameter) -> bool:
+    ours, theirs = first.when or {}, second.when or {}
+    return any(not set(ours[name]) & set(theirs[name]) for name in ours.keys() & theirs.keys())
+
+
+def _label(name: str, parameter: Parameter, alternatives: tuple[Parameter, ...]) -> str:
+    """The Optuna name; alternatives carry their condition: one name cannot have two sets of choices."""
+    if len(alternatives) == 1:
+        return name
+    condition = ", ".join(
+        f"{key}={'|'.join(map(str, values))}" for key, values in (parameter.when or {}).items()
+    )
+    return f"{name} ({condition})"
+
+
+def _call(function: SpaceFunction, trial: Any) -> dict[str, Any]:
+    config = function(trial)
+    if not isinstance(config, dict):
+        raise TypeError(
+            f"Space: the function must return a dict of the configuration, got {config!r}. "
+            'Return {"lr": trial.suggest_float(...), ...}.'
+        )
+    return dict(config)
+
+
+def _from_row(row: dict[str, Any]) -> Parameter:
+    about = {"when": row["when"], "reason": row["reason"]}
+    if row["type"] == "function":
+        raise ValueError(
+            f"Space.from_json: {row['name']!r} must not be a function, got one. Pass it in Python again."
+        )
+    if row["type"] == "constant":
+        return Constant(row["choices"][0], **about)
+    keys = ("choices",) if row["type"] == "categorical" else ("low", "high", "log", "step")
+    return _KINDS[row["type"]](**{key: row[key] for key in keys}, **about)
