@@ -1,0 +1,125 @@
+"""The networks by name: building one, finding those that suit an input, joining their spaces."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from tenfold.core.errors import InputError, did_you_mean
+from tenfold.core.registry import Registry
+from tenfold.core.specs import InputSpec
+from tenfold.networks.entry import NetworkEntry
+from tenfold.networks.lenet import LENET
+from tenfold.networks.linear import LINEAR
+from tenfold.networks.mlp import MLP_ENTRY
+from tenfold.networks.resnet import RESNET18
+from tenfold.tuning import Space, choice_space
+
+NETWORKS: Registry[NetworkEntry] = Registry("network")
+for _entry in (LINEAR, MLP_ENTRY, LENET, RESNET18):
+    NETWORKS.add(_entry.name, _entry)
+
+
+def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -> nn.Module:
+    """A new network of this name for this input; its weights come from torch's current random state.
+
+    Args:
+        name: a name in `NETWORKS`.
+        spec: the input.
+        num_outputs: number of classes, or 1 for a regression, at least 1.
+        **config: the network's own configuration; what is left out keeps its default.
+
+    Returns:
+        A plain module that maps a batch to outputs, float, shape (B, num_outputs).
+
+    Raises:
+        InputError: there is no such network, or it cannot take this input.
+        ValueError: num_outputs or a configuration value is out of its range, or a key is not the network's.
+
+    Example:
+        >>> spec = InputSpec(kind="table", shape=(5,))
+        >>> build_network("mlp", spec, 3, dept=2)
+        Traceback (most recent call last):
+            ...
+        ValueError: mlp: 'dept' is not one of its settings. Did you mean 'depth'?
+    """
+    entry = NETWORKS[name]
+    if isinstance(num_outputs, bool) or not isinstance(num_outputs, int) or num_outputs < 1:
+        raise ValueError(
+            f"build_network: num_outputs must be a whole number >= 1, got {num_outputs!r}. "
+            "Give the number of classes, or 1 for a regression."
+        )
+    obstacle = _obstacle(entry, spec)
+    if obstacle:
+        fitting = ", ".join(suitable(spec))
+        raise InputError(f"{name}: {obstacle}. Networks that suit: {fitting or 'none'}.")
+    known = network_settings(name)
+    for key in config:
+        if key not in known:
+            fix = did_you_mean(key, known) or " It has none."
+            raise ValueError(f"{name}: {key!r} is not one of its settings.{fix}")
+    return entry.build(spec, num_outputs, **config)
+
+
+def network_settings(name: str) -> dict[str, Any]:
+    """The configuration keys of a network with their defaults.
+
+    Raises:
+        InputError: there is no such network.
+
+    Example:
+        >>> network_settings("mlp")
+        {'hidden': 128, 'depth': 2, 'activation': 'relu', 'norm': 'none'}
+    """
+    arguments = inspect.signature(NETWORKS[name].build).parameters.values()
+    return {
+        argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY
+    }
+
+
+def suitable(spec: InputSpec) -> tuple[str, ...]:
+    """The names of all networks that can take this input, the simplest first.
+
+    Example:
+        >>> suitable(InputSpec(kind="image", shape=(1, 8, 8)))
+        ('linear', 'mlp', 'lenet', 'resnet18')
+        >>> suitable(InputSpec(kind="table", shape=(5,)))
+        ('linear', 'mlp')
+    """
+    return tuple(name for name in NETWORKS if not _obstacle(NETWORKS[name], spec))
+
+
+def merge_network_spaces(names: Sequence[str]) -> Space:
+    """The joined default search space of several networks, with "network" as its first parameter.
+
+    Args:
+        names: names in `NETWORKS`; a repeated one counts once. With one network "network" is a constant.
+
+    Returns:
+        The space; see `tenfold.tuning.choice_space` for names that several networks have.
+
+    Raises:
+        InputError: there is no such network.
+        ValueError: no network is named.
+
+    Example:
+        >>> merge_network_spaces(["linear", "mlp"]).num_configurations(limit=100)
+        5
+    """
+    options = {name: NETWORKS[name].space for name in names}
+    return choice_space("network", options, reason="the networks to compare")
+
+
+def _obstacle(entry: NetworkEntry, spec: InputSpec) -> str:
+    """Why the network cannot take this input, or the empty string."""
+    if spec.kind not in entry.kinds:
+        return f"the input must be of kind {' or '.join(sorted(entry.kinds))}, got a {spec.kind}"
+    if spec.kind == "image" and min(spec.shape[1:]) < entry.min_image_size:
+        size = entry.min_image_size
+        return f"images must be at least {size}x{size} pixels, got {spec.shape[1]}x{spec.shape[2]}"
+    if spec.num_features == 0 and not spec.cardinalities:
+        return "the input must have at least one column, got none"
+    return ""
