@@ -1,0 +1,178 @@
+"""The columns of a table: names made unique, cells made numbers or text, useless columns left out and said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tenfold.core.errors import InputError, did_you_mean
+
+_DATE = re.compile(r"\d{4}[-/.年]\d{1,2}([-/.月]\d{1,2}日?)?([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
+_ID_NAME = re.compile(r"(.*[_\s-])?(id|no|nr|number|index|row)|[a-z]+Id|unnamed.*|编号|序号|", re.IGNORECASE)
+_MIN_ROWS_TO_JUDGE = 10
+
+
+def unique_names(names: Sequence[object]) -> tuple[list[str], list[str]]:
+    """Column names as text, each one once, and a note for what was renamed.
+
+    Example:
+        >>> unique_names(["a", "b", "a", 3])
+        (['a', 'b', 'a (2)', '3'], ["columns: 'a' comes 2 times, the later ones are called 'a (2)' and so on"])
+    """
+    seen: dict[str, int] = {}
+    unique: list[str] = []
+    for name in map(str, names):
+        seen[name] = seen.get(name, 0) + 1
+        candidate, number = name, seen[name]
+        while candidate in unique or (number > 1 and candidate == name):
+            candidate, number = f"{name} ({number})", number + 1
+        unique.append(candidate)
+    notes = [
+        f"columns: {name!r} comes {count} times, the later ones are called '{name} (2)' and so on"
+        for name, count in seen.items()
+        if count > 1
+    ]
+    return unique, notes
+
+
+def find_column(target: str | int | None, names: Sequence[str], where: str) -> int:
+    """The position of the target column, the last one unless named or numbered.
+
+    Args:
+        target: a name, a number from 0, or a negative number from the end; text that is no name is read as a
+            number if it is one.
+        names: the column names.
+        where: the source's name for messages.
+
+    Raises:
+        InputError: there is no such column.
+
+    Example:
+        >>> find_column("-1", ["age", "income"], "t.csv")
+        1
+        >>> find_column("incme", ["age", "income"], "t.csv")
+        Traceback (most recent call last):
+            ...
+        tenfold.core.errors.InputError: t.csv: no column 'incme'. Did you mean 'income'?
+    """
+    if target is None:
+        return len(names) - 1
+    if str(target) in names:
+        return list(names).index(str(target))
+    stripped = [name.strip() for name in names]
+    if str(target).strip() in stripped:
+        return stripped.index(str(target).strip())
+    if re.fullmatch(r"[+-]?\d{1,9}", str(target).strip()):
+        number = int(target)
+        if -len(names) <= number < len(names):
+            return number % len(names)
+        raise InputError(
+            f"{where}: target {number} must be a column number from 0 to {len(names) - 1}, or from "
+            f"-{len(names)} to -1 counted from the end."
+        )
+    raise InputError(f"{where}: no column {str(target)!r}.{did_you_mean(str(target), names)}")
+
+
+def clean_cells(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Every column as float64 (NaN where missing or infinite) or as stripped text (NaN where missing).
+
+    Booleans become 0 and 1, categoricals become text, text that is all numbers becomes numbers.
+
+    Example:
+        >>> frame, _ = clean_cells(pd.DataFrame({"a": [" 1", "2"], "b": [True, False], "c": ["x ", None]}))
+        >>> frame.values.tolist()
+        [[1.0, 1.0, 'x'], [2.0, 0.0, nan]]
+    """
+    notes: list[str] = []
+    columns = {}
+    for position, name in enumerate(frame.columns):
+        column, infinite = clean_column(frame.iloc[:, position])
+        columns[name] = column
+        if infinite:
+            notes.append(f"column {name!r}: {infinite} infinite values are taken as missing")
+    return pd.DataFrame(columns, index=frame.index), notes
+
+
+def clean_column(column: pd.Series) -> tuple[pd.Series, int]:
+    """One column for `clean_cells`, and how many of its values were infinite."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+        return column.astype(object).map(str, na_action="ignore"), 0
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        column = _numbers_or_text(column)
+    if column.dtype == object:
+        return column, 0
+    values = column.to_numpy(np.float64, na_value=np.nan).copy()
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    return pd.Series(values, index=column.index), int(infinite.sum())
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Values as text, whole numbers without a fraction, missing ones as NaN."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.astype(object).map(
+            lambda value: str(int(value)) if float(value).is_integer() else f"{value:g}", na_action="ignore"
+        )
+    return column.astype(object).map(lambda value: str(value).strip(), na_action="ignore")
+
+
+def _numbers_or_text(column: pd.Series) -> pd.Series:
+    present = column.dropna()
+    if len(present) and present.map(lambda value: isinstance(value, bool | np.bool_)).all():
+        return column.map({True: 1.0, False: 0.0})
+    text = column.astype(object).map(lambda value: str(value).strip() or np.nan, na_action="ignore")
+    text = text.where(text.notna(), np.nan)
+    numbers = pd.to_numeric(text, errors="coerce")
+    if bool((numbers.notna() | text.isna()).all()):
+        return numbers.astype(np.float64)
+    return text.astype(object)
+
+
+def leave_out(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]:
+    """The frame without columns that cannot help a network, and a note for each one left out.
+
+    Left out are empty columns, dates, running row numbers that are named like one, text that hardly repeats, and
+    long free text.
+
+    Raises:
+        InputError: no column is left.
+    """
+    notes, kept = [], []
+    for name in frame.columns:
+        reason = _useless(frame[name], str(name), len(frame.columns))
+        if reason is None:
+            kept.append(name)
+        else:
+            notes.append(f"column {name!r}: left out, {reason}")
+    if not kept:
+        found = "; ".join(notes) if notes else "the target is the only column"
+        raise InputError(f"{where}: no input column is left ({found}). Give columns of numbers or categories.")
+    return frame[kept], notes
+
+
+def _useless(column: pd.Series, name: str, num_columns: int) -> str | None:
+    present = column.dropna()
+    if not len(present):
+        return "it is empty"
+    if column.dtype != object:
+        return _row_number(present.to_numpy(), name) if num_columns > 1 else None
+    if present.head(100).map(lambda value: _DATE.fullmatch(value) is not None).mean() > 0.95:
+        return "it holds dates"
+    distinct = present.nunique()
+    if len(present) >= _MIN_ROWS_TO_JUDGE and distinct > 0.9 * len(present):
+        return f"its text hardly repeats ({distinct} different values in {len(present)} rows)"
+    if distinct > 0.5 * len(present) and present.str.len().mean() > 40:
+        return "it is free text"
+    return None
+
+
+def _row_number(values: np.ndarray, name: str) -> str | None:
+    steps = np.diff(values)
+    if len(values) < _MIN_ROWS_TO_JUDGE or not np.all(steps == 1) or _ID_NAME.fullmatch(name.strip()) is None:
+        return None
+    return "it counts the rows"

@@ -1,0 +1,177 @@
+"""Pictures to tensors: kept as they are in memory, then scaled to [0, 1], cropped or augmented, and normalised.
+
+uint8 stays uint8 until a batch is prepared: a quarter of the memory. Small pictures (64 pixels and less) are not
+augmented; what helps there depends on what they show (a mirrored digit is no digit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.core.errors import InputError
+from tenfold.core.specs import InputSpec
+from tenfold.data import augmentation
+from tenfold.data.augmentation import Augmentation
+from tenfold.data.inputs import ArrayInputs, ImageFileInputs, PictureFormat
+from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
+
+_CHUNK = 4096
+
+
+class ImagePreprocessor(Preprocessor):
+    """Pictures of one size, normalised a channel.
+
+    Args:
+        format: channels, shown and stored size.
+        mean: of each channel, of values in [0, 1] (or of the values themselves when `scale` is 1).
+        std: of each channel.
+        scale: what float pictures are divided by; uint8 is always divided by 255.
+        augment: how training pictures are changed, or None.
+
+    Example:
+        >>> inputs = ArrayInputs(np.arange(32, dtype=np.uint8).reshape(2, 1, 4, 4))
+        >>> preprocessor = ImagePreprocessor.fit(inputs, np.array([0, 1]))
+        >>> (x,) = preprocessor.prepare_batch(preprocessor.transform(inputs), train=False)
+        >>> tuple(x.shape), round(x.mean().item(), 4), round(x.std(correction=0).item(), 4)
+        ((2, 1, 4, 4), 0.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        *,
+        format: PictureFormat,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        scale: float = 1.0,
+        augment: Augmentation | None = None,
+    ) -> None:
+        self.format, self.mean, self.std, self.scale, self.augment = format, mean, std, scale, augment
+        self.augments = augment is not None
+        self.spec = InputSpec(kind="image", shape=(format.channels, format.height, format.width))
+        self._mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
+        self._std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+
+    @classmethod
+    def fit(cls, inputs: ArrayInputs | ImageFileInputs, rows: np.ndarray, **options: Any) -> ImagePreprocessor:
+        """Mean and standard deviation of these rows.
+
+        Args:
+            inputs: all pictures.
+            rows: the training rows.
+            **options: `augment`, an `Augmentation` or None; by default photographs with a margin are augmented.
+
+        Raises:
+            TypeError: the inputs are no pictures.
+        """
+        images, form = _images(inputs)
+        mean, std = _moments(images, np.asarray(rows) if isinstance(inputs, ArrayInputs) else inputs.rows[rows])
+        scale = 255.0 if images.dtype == np.uint8 else 1.0
+        augment = options.get("augment", Augmentation() if form.margin > 1 else None)
+        return cls(format=form, mean=mean, std=std, scale=scale, augment=augment)
+
+    def transform(self, inputs: ArrayInputs | ImageFileInputs) -> Tensors:
+        """The pictures, uint8 or float32 in [0, 1], of shape (N, C, H, W) as stored.
+
+        Raises:
+            TypeError: the inputs are no pictures.
+            InputError: the pictures have another shape than those of training.
+        """
+        images, _ = _images(inputs)
+        height, width = self.format.stored
+        if images.shape[1:] not in ((self.format.channels, height, width), self.spec.shape):
+            raise InputError(
+                f"pictures: must have shape {self.spec.shape} (channels, height, width) as in training, got "
+                f"{images.shape[1:]}. Resize them, or give picture files, which are resized."
+            )
+        if isinstance(inputs, ImageFileInputs):
+            whole = np.array_equal(inputs.rows, np.arange(len(images)))
+            return (torch.from_numpy(images if whole else images[inputs.rows]),)
+        if images.dtype == np.uint8:
+            return (torch.from_numpy(images),)
+        scale = 1.0 if self.scale == 255.0 and images.max(initial=0.0) <= 1.0 else self.scale
+        return (torch.from_numpy(images / np.float32(scale)),)
+
+    def prepare_batch(self, tensors: Tensors, train: bool, keys: Sequence[int] | None = None) -> Tensors:
+        """Normalised float32 of shape (B, C, H, W): augmented in training, the centre otherwise.
+
+        Raises:
+            ValueError: training with augmentation without keys.
+        """
+        (images,) = tensors
+        height, width = self.spec.shape[1:]
+        if not (train and self.augment):
+            return (self._normalised(_centre(images, height, width)),)
+        if keys is None or len(keys) != len(images):
+            raise ValueError("prepare_batch: keys must be given, one for each sample, when training with augmentation.")
+        draws = augmentation.draw(self.augment, keys, *images.shape[2:])
+        floats = images.float().div_(255) if images.dtype == torch.uint8 else images
+        changed = augmentation.apply(draws, floats, height, width)
+        return (changed.sub_(self._mean.to(images.device)).div_(self._std.to(images.device)),)
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        mean, std = self._mean.to(images.device), self._std.to(images.device)
+        if images.dtype == torch.uint8:
+            return images.float().sub_(mean * 255).div_(std * 255)
+        return (images - mean).div_(std)
+
+    def to_json(self) -> dict[str, Any]:
+        """This preprocessor as plain JSON types."""
+        return {
+            "kind": "image",
+            "format": asdict(self.format),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "scale": self.scale,
+            "augment": asdict(self.augment) if self.augment else None,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> ImagePreprocessor:
+        """The preprocessor that `to_json` wrote."""
+        return cls(
+            format=PictureFormat(**record["format"]),
+            mean=tuple(record["mean"]),
+            std=tuple(record["std"]),
+            scale=record["scale"],
+            augment=Augmentation(**record["augment"]) if record["augment"] else None,
+        )
+
+
+def _images(inputs: Any) -> tuple[np.ndarray, PictureFormat]:
+    if isinstance(inputs, ImageFileInputs):
+        return inputs.pixels, inputs.format
+    if not isinstance(inputs, ArrayInputs):
+        raise refuse_inputs("ImagePreprocessor", inputs)
+    channels, height, width = inputs.images.shape[1:]
+    return inputs.images, PictureFormat(channels=channels, height=height, width=width)
+
+
+def _moments(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over these rows, of values in [0, 1] for uint8."""
+    count, total, squares = 0, np.zeros(images.shape[1]), np.zeros(images.shape[1])
+    levels = np.arange(256) / 255.0
+    for start in range(0, len(rows), _CHUNK):
+        chunk = images[rows[start : start + _CHUNK]]
+        count += chunk[:, 0].size
+        for channel in range(images.shape[1]):
+            if images.dtype == np.uint8:
+                histogram = np.bincount(chunk[:, channel].ravel(), minlength=256)
+                total[channel] += histogram @ levels
+                squares[channel] += histogram @ levels**2
+            else:
+                values = chunk[:, channel].astype(np.float64)
+                total[channel] += values.sum()
+                squares[channel] += np.square(values).sum()
+    mean = total / max(count, 1)
+    std = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+    return tuple(mean.tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist())
+
+
+def _centre(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    return images[:, :, top : top + height, left : left + width]

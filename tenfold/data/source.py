@@ -1,0 +1,85 @@
+"""What a source became once it was read: raw inputs, raw targets, the task, and a sentence for each inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.data.inputs import Inputs
+
+PARTS = ("train", "valid", "test")
+TASKS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used.
+
+    Attributes:
+        path: the file, relative to the source.
+        reason: why, in a few words.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data source, read but not yet split, encoded or normalised.
+
+    Attributes:
+        name: what runs are named after, such as "digits".
+        kind: "table", "image" or "dataset".
+        inputs: raw inputs of N samples.
+        targets: class labels (str or int) or float64 values, shape (N,).
+        task: "classification" or "regression".
+        target_name: the target column's name, or "target".
+        parts: "train", "valid" or "test" for each row, shape (N,), or None when the source came in one piece.
+        skipped: files that could not be used.
+        notes: one sentence for each inference; it names the flag that overrules it.
+    """
+
+    name: str
+    kind: str
+    inputs: Inputs
+    targets: np.ndarray
+    task: str
+    target_name: str = "target"
+    parts: np.ndarray | None = None
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise ValueError(
+                f"Source: inputs and targets must have one length, got {len(self.inputs)} and "
+                f"{len(self.targets)}. Give one target for each input."
+            )
+        if self.task not in TASKS:
+            raise ValueError(f"Source: task must be one of {TASKS}, got {self.task!r}. Choose one of them.")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: np.ndarray) -> Source:
+        """A source of these rows alone, in this order.
+
+        Example:
+            >>> from tenfold.data import read
+            >>> len(read("iris").take(np.arange(0, 150, 3)))
+            50
+        """
+        rows = np.asarray(rows)
+        return Source(
+            name=self.name,
+            kind=self.kind,
+            inputs=self.inputs.take(rows),
+            targets=self.targets[rows],
+            task=self.task,
+            target_name=self.target_name,
+            parts=None if self.parts is None else self.parts[rows],
+            skipped=self.skipped,
+            notes=self.notes,
+        )

@@ -1,0 +1,124 @@
+"""Rows for training, validation and test: stratified by class, and those that the source came with respected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from tenfold.core.errors import InputError
+from tenfold.core.seeds import derive_seed
+from tenfold.data.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Row numbers of each part, int64, sorted.
+
+    Attributes:
+        train: rows to learn from.
+        valid: rows to choose by.
+        test: rows to touch once.
+        how: a sentence for the user.
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    how: str
+
+
+def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fraction: float = 0.2) -> Split:
+    """Cuts a source into training, validation and test rows.
+
+    Parts that the source came with are kept; those it lacks are cut from its training rows. Classes are
+    stratified, and each keeps at least one row in training.
+
+    Args:
+        source: what to cut.
+        seed: of the run; the same seed cuts the same rows.
+        valid_fraction: share of all rows that are cut, in [0, 1).
+        test_fraction: likewise.
+
+    Raises:
+        ValueError: the fractions are out of range.
+        InputError: too few rows, a class of one sample, or no training part.
+
+    Example:
+        >>> from tenfold.data import read
+        >>> parts = split(read("iris"), seed=0)
+        >>> len(parts.train), len(parts.valid), len(parts.test)
+        (90, 30, 30)
+    """
+    if not (0 <= valid_fraction and 0 <= test_fraction and valid_fraction + test_fraction < 1):
+        raise ValueError(
+            f"split: valid_fraction and test_fraction must be at least 0 and together below 1, got {valid_fraction!r} "
+            f"and {test_fraction!r}. Make them smaller."
+        )
+    labels = source.targets if source.task == "classification" else None
+    parts = _given(source)
+    if labels is not None:
+        _refuse_single(labels if source.parts is None else labels[parts["train"]], source)
+    total, how = len(parts["train"]), []
+    for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
+        if len(parts[name]):
+            how.append(f"{name} part as the source has it")
+        elif fraction > 0:
+            size = max(1, round(total * fraction))
+            parts["train"], parts[name], manner = _cut(parts["train"], labels, size, derive_seed(seed, "split"), source)
+            how.append(f"{name} {len(parts[name])} of {total} training rows, {manner}")
+    return Split(**{name: np.sort(rows) for name, rows in parts.items()}, how="; ".join(how))
+
+
+def _given(source: Source) -> dict[str, np.ndarray]:
+    if source.parts is None:
+        return {"train": np.arange(len(source)), "valid": np.array([], int), "test": np.array([], int)}
+    rows = {name: np.flatnonzero(source.parts == name) for name in ("train", "valid", "test")}
+    if not len(rows["train"]):
+        raise InputError(f"{source.name}: has no training part. Add one called train.")
+    return rows
+
+
+def _refuse_single(labels: np.ndarray, source: Source) -> None:
+    classes, counts = np.unique(labels, return_counts=True)
+    single = classes[counts < 2]
+    if len(single):
+        shown = ", ".join(repr(label) for label in single[:5].tolist())
+        raise InputError(
+            f"{source.name}: class {shown} has one sample only; training and validation need one each. "
+            "Add samples, or remove the class."
+        )
+
+
+def _cut(
+    rows: np.ndarray, labels: np.ndarray | None, size: int, seed: int, source: Source
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Kept rows, cut rows, and how."""
+    if len(rows) - size < 2:
+        raise InputError(
+            f"{source.name}: {len(rows)} rows are too few to cut {size} off for validation or test. Give more rows."
+        )
+    state = seed % 2**32
+    if labels is None:
+        kept, cut = train_test_split(rows, test_size=size, random_state=state)
+        return kept, cut, "at random"
+    classes, counts = np.unique(labels[rows], return_counts=True)
+    if counts.min() >= 2 and min(size, len(rows) - size) >= len(classes):
+        kept, cut = train_test_split(rows, test_size=size, random_state=state, stratify=labels[rows])
+        manner = "stratified by class"
+    else:
+        kept, cut = train_test_split(rows, test_size=size, random_state=state)
+        manner = "at random, too few rows a class to stratify"
+    return *_with_every_class(kept, cut, labels), manner
+
+
+def _with_every_class(kept: np.ndarray, cut: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Swaps rows so that each class keeps one in training, and the sizes stay."""
+    for label in np.setdiff1d(labels[cut], labels[kept]):
+        kept_labels = labels[kept]
+        classes, counts = np.unique(kept_labels, return_counts=True)
+        give = np.flatnonzero(kept_labels == classes[counts.argmax()])[0]
+        take = np.flatnonzero(labels[cut] == label)[0]
+        kept[give], cut[take] = cut[take], kept[give]
+    return kept, cut

@@ -1,0 +1,218 @@
+"""Tables to tensors: numbers standardised, missing ones filled and flagged, categories as codes.
+
+Numbers: a missing one becomes the training median, and a column that missed some in training gets a second column
+of 0 and 1 that says where; then mean 0 and standard deviation 1, clipped at +-10, so that one wild value cannot
+blow up a network. Categories: code 0 is missing or never seen; the rarest levels of a column with many share the
+last code, and then a level never seen gets that one as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tenfold.core.errors import InputError
+from tenfold.core.specs import InputSpec
+from tenfold.data.columns import as_text, clean_column
+from tenfold.data.inputs import TableInputs
+from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
+
+CLIP = 10.0
+MAX_LEVELS = 128
+RARE_BELOW = 3
+MANY_LEVELS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberColumn:
+    """What training rows told of a column of numbers.
+
+    Attributes:
+        name: the column.
+        median: fills what is missing.
+        mean: after filling.
+        std: after filling; 1 for a constant column.
+        flagged: whether a missing value also sets a column of its own.
+    """
+
+    name: str
+    median: float
+    mean: float
+    std: float
+    flagged: bool
+
+    @classmethod
+    def fit(cls, name: str, values: np.ndarray) -> NumberColumn:
+        """The statistics of training values, float64 of shape (n,), NaN where missing."""
+        missing = np.isnan(values)
+        median = float(np.median(values[~missing])) if not missing.all() else 0.0
+        filled = np.where(missing, median, values)
+        # Halving keeps the sums of float64's largest numbers finite.
+        mean = float(np.mean(filled / 2) * 2)
+        std = float(np.sqrt(np.mean(((filled - mean) / _span(filled)) ** 2)) * _span(filled))
+        usable = np.isfinite(std) and std > 1e-12 * max(1.0, abs(mean))
+        return cls(name=name, median=median, mean=mean, std=std if usable else 1.0, flagged=bool(missing.any()))
+
+
+def _span(values: np.ndarray) -> float:
+    return max(float(np.abs(values).max(initial=0.0)), 1e-300)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryColumn:
+    """What training rows told of a column of categories.
+
+    Attributes:
+        name: the column.
+        levels: level number i has code i + 1.
+        rare: whether one more code stands for all other levels.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    rare: bool
+
+    @classmethod
+    def fit(cls, name: str, values: pd.Series) -> CategoryColumn:
+        """The levels of training values, text of shape (n,), commonest first and then by name."""
+        counts = values.value_counts()
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        least = RARE_BELOW if len(ordered) > MANY_LEVELS else 1
+        levels = tuple(str(level) for level, count in ordered[:MAX_LEVELS] if count >= least)
+        return cls(name=name, levels=levels, rare=len(levels) < len(ordered))
+
+    @property
+    def cardinality(self) -> int:
+        """Number of codes."""
+        return 1 + len(self.levels) + self.rare
+
+    def codes(self, values: pd.Series) -> np.ndarray:
+        """Codes of text values, int64 of shape (N,)."""
+        codes = pd.Categorical(values.where(values.isin(self.levels)), categories=list(self.levels)).codes + 1
+        codes = codes.astype(np.int64)
+        if self.rare:
+            codes[(codes == 0) & values.notna().to_numpy()] = len(self.levels) + 1
+        return codes
+
+
+class TablePreprocessor(Preprocessor):
+    """Numbers and codes from the columns of a table.
+
+    Args:
+        numbers: the columns of numbers.
+        categories: the columns of categories.
+        columns: all columns of the source, in order, target included.
+        target_name: the target's name among `columns`, or None.
+
+    Example:
+        >>> inputs = TableInputs(pd.DataFrame({"age": [20.0, 40.0, np.nan], "job": ["cook", "smith", None]}))
+        >>> preprocessor = TablePreprocessor.fit(inputs, np.array([0, 1]))
+        >>> numbers, codes = preprocessor.transform(inputs)
+        >>> numbers.tolist(), codes.tolist()
+        ([[-1.0], [1.0], [0.0]], [[1], [2], [0]])
+    """
+
+    def __init__(
+        self,
+        *,
+        numbers: tuple[NumberColumn, ...],
+        categories: tuple[CategoryColumn, ...],
+        columns: tuple[str, ...],
+        target_name: str | None,
+    ) -> None:
+        self.numbers, self.categories = numbers, categories
+        self.columns, self.target_name = columns, target_name
+        width = len(numbers) + sum(column.flagged for column in numbers)
+        cardinalities = tuple(column.cardinality for column in categories)
+        self.spec = InputSpec(kind="table", shape=(width,), cardinalities=cardinalities)
+
+    @classmethod
+    def fit(cls, inputs: TableInputs, rows: np.ndarray, **options: Any) -> TablePreprocessor:
+        """Medians, means, spreads and levels of these rows; there are no options.
+
+        Raises:
+            TypeError: the inputs are no table.
+        """
+        if not isinstance(inputs, TableInputs):
+            raise refuse_inputs("TablePreprocessor", inputs)
+        numbers, categories = [], []
+        for name in inputs.frame.columns:
+            values = inputs.frame[name].iloc[rows]
+            if pd.api.types.is_numeric_dtype(values.dtype):
+                numbers.append(NumberColumn.fit(name, values.to_numpy(np.float64)))
+            else:
+                categories.append(CategoryColumn.fit(name, as_text(values)))
+        return cls(
+            numbers=tuple(numbers),
+            categories=tuple(categories),
+            columns=inputs.columns,
+            target_name=inputs.target_name,
+        )
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The columns that inputs must have."""
+        return tuple(column.name for column in (*self.numbers, *self.categories))
+
+    def transform(self, inputs: TableInputs) -> Tensors:
+        """Numbers, float32 of shape (N, D), and codes, int64 of shape (N, L), when there are categories.
+
+        Raises:
+            TypeError: the inputs are no table.
+            InputError: a column is missing, or one of numbers holds text.
+        """
+        if not isinstance(inputs, TableInputs):
+            raise refuse_inputs("TablePreprocessor", inputs)
+        self._check_columns(inputs.frame)
+        blocks = [np.zeros((len(inputs), 0), np.float32)]
+        blocks += [self._standardised(column, inputs.frame[column.name]) for column in self.numbers]
+        numbers = torch.from_numpy(np.concatenate(blocks, axis=1))
+        if not self.categories:
+            return (numbers,)
+        codes = [column.codes(as_text(inputs.frame[column.name])) for column in self.categories]
+        return numbers, torch.from_numpy(np.stack(codes, axis=1))
+
+    def _check_columns(self, frame: pd.DataFrame) -> None:
+        missing = [name for name in self.used if name not in frame.columns]
+        if missing:
+            raise InputError(
+                f"table: {len(missing)} of {len(self.used)} columns are missing: "
+                f"{', '.join(map(repr, missing[:5]))}. Give the columns that were there in training."
+            )
+
+    def _standardised(self, column: NumberColumn, raw: pd.Series) -> np.ndarray:
+        values, _ = clean_column(raw)
+        if values.dtype == object:
+            text = values[pd.to_numeric(values, errors="coerce").isna() & values.notna()].iloc[0]
+            raise InputError(f"table: column {column.name!r} holds numbers, got {text!r}. Mend it or leave it empty.")
+        array = values.to_numpy(np.float64)
+        missing = np.isnan(array)
+        filled = (np.where(missing, column.median, array) / 2 - column.mean / 2) / column.std * 2
+        scaled = np.clip(filled, -CLIP, CLIP)[:, None].astype(np.float32)
+        return np.hstack([scaled, missing[:, None].astype(np.float32)]) if column.flagged else scaled
+
+    def to_json(self) -> dict[str, Any]:
+        """This preprocessor as plain JSON types."""
+        return {
+            "kind": "table",
+            "numbers": [dict(vars(column)) for column in self.numbers],
+            "categories": [{**vars(column), "levels": list(column.levels)} for column in self.categories],
+            "columns": list(self.columns),
+            "target_name": self.target_name,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> TablePreprocessor:
+        """The preprocessor that `to_json` wrote."""
+        return cls(
+            numbers=tuple(NumberColumn(**column) for column in record["numbers"]),
+            categories=tuple(
+                CategoryColumn(**{**column, "levels": tuple(column["levels"])}) for column in record["categories"]
+            ),
+            columns=tuple(record["columns"]),
+            target_name=record["target_name"],
+        )

@@ -1,0 +1,276 @@
+"""Tables: files of text or Parquet, folders of them, and DataFrames, to a Source."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tenfold.core.errors import InputError
+from tenfold.data.columns import clean_cells, find_column, leave_out, unique_names
+from tenfold.data.delimited import parse_delimited
+from tenfold.data.encodings import decode_text
+from tenfold.data.files import read_bytes
+from tenfold.data.inputs import TableInputs
+from tenfold.data.source import Source
+from tenfold.data.targets import clean_target
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".test", ".parquet", ".pq")
+_PART_WORDS = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
+               "dev": "valid", "test": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawTable:
+    """A table as it came from a file.
+
+    Attributes:
+        frame: cells as parsed.
+        header: whether column names came with it.
+        notes: a sentence for each inference.
+    """
+
+    frame: pd.DataFrame
+    header: bool
+    notes: tuple[str, ...] = ()
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is named like a table, `.gz` allowed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES
+
+
+def load_table(path: Path, *, header: bool | None = None, known: frozenset[str] = frozenset()) -> RawTable:
+    """A table from a file of text (`.gz` too) or Parquet.
+
+    Args:
+        path: the file.
+        header: whether the first row holds names; None looks.
+        known: column names that a header would hold, when they are known from training.
+
+    Raises:
+        InputError: the file cannot be read or is no table.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return RawTable(frame=_load_parquet(path), header=True)
+    where = path.name
+    text, encoding = decode_text(unzip(read_bytes(path), where), where)
+    frame, has_names, dialect = parse_delimited(text, where, header=header, known=known)
+    names = "the first row names the columns" if has_names else "no header, columns are numbered from 0"
+    notes = [f"table: {dialect.words}, {encoding}, {names}" + ("" if header is not None else " (--header)")]
+    return RawTable(frame=frame, header=has_names, notes=tuple(notes))
+
+
+def unzip(data: bytes, where: str) -> bytes:
+    """The bytes, unpacked if they are gzip's.
+
+    Raises:
+        InputError: the archive is torn.
+    """
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{where}: the gzip archive is torn ({error}). Copy the file again.") from error
+
+
+def _load_parquet(path: Path) -> pd.DataFrame:
+    read_bytes(path, limit=4)
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise InputError(f"{path.name}: Parquet needs pyarrow. Run `pip install 'tenfold[parquet]'`.") from error
+    except Exception as error:  # pyarrow raises its own family, and OSError
+        raise InputError(f"{path.name}: this is no readable Parquet file ({error}).") from error
+
+
+def read_table(
+    path: Path, *, target: str | int | None, task: str | None, name: str | None, header: bool | None
+) -> Source:
+    """A Source from one table file; arguments as in `read`.
+
+    Raises:
+        InputError: the file, the target or the columns cannot be used.
+    """
+    raw = load_table(path, header=header)
+    return table_source(raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes)
+
+
+def read_table_folder(
+    folder: Path, *, target: str | int | None, task: str | None, name: str | None, header: bool | None
+) -> Source:
+    """A Source from a folder with one table, or with tables named train, valid and test.
+
+    Raises:
+        InputError: it cannot be told which tables to take, or they do not fit together.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and is_table(path))
+    if len(paths) == 1:
+        return read_table(paths[0], target=target, task=task, name=name or folder.name, header=header)
+    parts = {part_of(path): path for path in paths}
+    if None in parts or len(parts) < len(paths) or "train" not in parts:
+        shown = ", ".join(path.name for path in paths[:6]) + (", ..." if len(paths) > 6 else "")
+        raise InputError(
+            f"{folder}: holds {len(paths)} tables ({shown}). Name one of them, or call them train, valid and test."
+        )
+    tables = {str(part): load_table(path, header=header) for part, path in parts.items()}
+    train = tables["train"]
+    names, _ = unique_names(list(train.frame.columns))
+    position = find_column(target, names, folder.name)
+    frames, labels, notes = [], [], list(train.notes)
+    for part, table in tables.items():
+        frame = _aligned(table, names, part, parts[part].name)
+        if frame is None:
+            notes.append(f"{parts[part].name}: not used, it has no target column {names[position]!r}")
+            continue
+        if part != "train":
+            frame = _without_dots(frame, frames[0] if part != "train" and frames else train.frame, position)
+        frames.append(frame)
+        labels += [part] * len(frame)
+    joined = pd.concat(frames, ignore_index=True)
+    return table_source(
+        joined, target=position, task=task, name=name or folder.name, where=folder.name,
+        notes=tuple(notes), parts=np.array(labels),
+    )  # fmt: skip
+
+
+def stem(path: Path) -> str:
+    """The file's name without its suffixes, or the whole name when nothing else is left."""
+    name = path.name
+    for _ in path.suffixes[-2:]:
+        name = name.rsplit(".", 1)[0]
+    return name or path.name
+
+
+def part_of(path: Path) -> str | None:
+    """The part that a file's name tells, such as "train" for `adult-train.csv` or "test" for `adult.test`."""
+    words = re.split(r"[^a-z]+", path.name.lower())
+    found = {_PART_WORDS[word] for word in words if word in _PART_WORDS}
+    if not found and path.suffix == ".data":
+        return "train"
+    return found.pop() if len(found) == 1 else None
+
+
+def _aligned(table: RawTable, names: list[str], part: str, where: str) -> pd.DataFrame | None:
+    """The table under the training table's names, or None when only the target is missing."""
+    own, _ = unique_names(list(table.frame.columns))
+    frame = table.frame.set_axis(own, axis=1)
+    if part == "train" or (not table.header and len(own) == len(names)):
+        return frame.set_axis(names, axis=1)
+    if set(names) <= set(own):
+        return frame[names]
+    missing = [name for name in names if name not in own]
+    if len(missing) == 1 or (not table.header and len(own) == len(names) - 1):
+        return None
+    raise InputError(
+        f"{where}: its columns differ from those of the training table, missing are "
+        f"{', '.join(map(repr, missing[:5]))}. Give both the same columns."
+    )
+
+
+def _without_dots(frame: pd.DataFrame, train: pd.DataFrame, position: int) -> pd.DataFrame:
+    """Labels without a closing dot, when that makes them the training labels (as in UCI's adult.test)."""
+    column = frame.iloc[:, position]
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return frame
+    known = set(train.iloc[:, position].dropna().astype(str).str.strip())
+    bare = column.astype(object).map(lambda value: str(value).strip().removesuffix("."), na_action="ignore")
+    if set(bare.dropna()) <= known and not set(column.dropna().astype(str).str.strip()) <= known:
+        frame = frame.copy()
+        frame.isetitem(position, bare)
+    return frame
+
+
+def table_source(
+    frame: pd.DataFrame,
+    *,
+    target: str | int | None,
+    task: str | None,
+    name: str,
+    where: str,
+    notes: tuple[str, ...] = (),
+    parts: np.ndarray | None = None,
+) -> Source:
+    """A Source from a frame that holds inputs and target.
+
+    Args:
+        frame: any cells, one row a sample.
+        target: column name, number, or None for the last column.
+        task: as in `read`.
+        name: the source's name.
+        where: what to call the source in messages.
+        notes: what was inferred so far.
+        parts: the part of each row, or None.
+
+    Raises:
+        InputError: no rows, fewer than two columns, no such target, a target or columns of no use.
+    """
+    if not len(frame):
+        raise InputError(f"{where}: the table has no rows. Give at least a few.")
+    names, renamed = unique_names(list(frame.columns))
+    frame = frame.set_axis(names, axis=1).reset_index(drop=True)
+    frame, dropped = _without_empty_tail(frame)
+    if len(frame.columns) < 2:
+        raise InputError(
+            f"{where}: the table has one column, {frame.columns[0]!r}: a target and at least one input column are "
+            "needed. Check the separator."
+        )
+    names = list(frame.columns)
+    position = find_column(target, names, where)
+    said = "last column; --target" if target is None else "--target"
+    found = clean_target(frame.iloc[:, position], name=names[position], task=task, where=where)
+    inputs, cell_notes = clean_cells(frame.drop(columns=names[position]).iloc[found.kept].reset_index(drop=True))
+    inputs, left_notes = leave_out(inputs, where)
+    return Source(
+        name=name,
+        kind="table",
+        inputs=TableInputs(inputs, tuple(names), names[position]),
+        targets=found.values,
+        task=found.task,
+        target_name=names[position],
+        parts=None if parts is None else parts[found.kept],
+        notes=(*notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *cell_notes,
+               *left_notes),
+    )  # fmt: skip
+
+
+def _without_empty_tail(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without empty last columns, which a separator at the end of each line makes."""
+    notes = []
+    while len(frame.columns) > 1 and bool(frame.iloc[:, -1].isna().all()):
+        notes.append(f"column {frame.columns[-1]!r}: left out, it is empty")
+        frame = frame.iloc[:, :-1]
+    return frame, notes
+
+
+def features_source(features: Any, targets: Any, *, task: str | None, name: str, parts: np.ndarray | None) -> Source:
+    """A Source from features, shape (N, D), or a DataFrame, and targets that came apart, shape (N,).
+
+    Raises:
+        InputError: a target or columns of no use.
+    """
+    frame = features if isinstance(features, pd.DataFrame) else pd.DataFrame(features)
+    names, renamed = unique_names(list(frame.columns))
+    found = clean_target(targets, name="target", task=task, where=name)
+    frame = frame.set_axis(names, axis=1).iloc[found.kept].reset_index(drop=True)
+    inputs, cell_notes = clean_cells(frame)
+    inputs, left_notes = leave_out(inputs, name)
+    return Source(
+        name=name,
+        kind="table",
+        inputs=TableInputs(inputs, tuple(names)),
+        targets=found.values,
+        task=found.task,
+        parts=None if parts is None else parts[found.kept],
+        notes=(*renamed, *found.notes, *cell_notes, *left_notes),
+    )

@@ -1,0 +1,145 @@
+"""The target column: which task it asks for, and its clean values.
+
+Rule: text and booleans are classes; whole numbers are classes when they take at most 20 different values and no
+more than half as many as there are rows (beside pictures: always); everything else is a number to predict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tenfold.core.errors import InputError
+from tenfold.data.source import TASKS
+
+MAX_WHOLE_CLASSES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A clean target.
+
+    Attributes:
+        values: class labels (str or int) or float64, shape (n,).
+        kept: the rows that have a target, int64, shape (n,).
+        task: "classification" or "regression".
+        notes: a sentence for each inference.
+    """
+
+    values: np.ndarray
+    kept: np.ndarray
+    task: str
+    notes: tuple[str, ...]
+
+
+def clean_target(
+    raw: Any, *, name: str, task: str | None, where: str, whole_are_classes: bool = False
+) -> Target:
+    """Decides the task, drops rows without a target, and checks that there is something to learn.
+
+    Args:
+        raw: a column of any type, shape (N,).
+        name: the target's name for messages.
+        task: "classification" or "regression" when the user said so, else None.
+        where: the source's name for messages.
+        whole_are_classes: whether whole numbers are classes however many there are (targets of pictures).
+
+    Raises:
+        InputError: the task is unknown, no row has a target, a value is infinite, the target is constant, text
+            is to be regressed on, or nearly every row is a class of its own.
+
+    Example:
+        >>> clean_target(["cat", None, "dog"], name="animal", task=None, where="x").values.tolist()
+        ['cat', 'dog']
+        >>> clean_target([0.5, 1.25, 7.0], name="price", task=None, where="x").task
+        'regression'
+    """
+    if task is not None and task not in TASKS:
+        raise InputError(f"{where}: task must be 'classification' or 'regression', got {task!r}.")
+    series = pd.Series(raw).reset_index(drop=True)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
+    present = series.notna().to_numpy()
+    notes = _missing_note(present, name, where)
+    kept = np.flatnonzero(present)
+    values = _plain(series.iloc[kept], name, where)
+    chosen, reason = (task, "--task") if task else infer_task(values, whole_are_classes=whole_are_classes)
+    if not task:
+        notes += [f"task: {chosen} ({reason}; --task)"]
+    values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
+    _check_learnable(values, chosen, name, where)
+    return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
+
+
+def infer_task(values: np.ndarray, *, whole_are_classes: bool = False) -> tuple[str, str]:
+    """The task that clean target values ask for, and the reason in a few words.
+
+    Example:
+        >>> infer_task(np.array([0, 1, 1, 0, 1, 0]))
+        ('classification', '2 different whole numbers')
+    """
+    if values.dtype.kind in "OUb":
+        return "classification", "the target is " + ("true or false" if values.dtype.kind == "b" else "text")
+    distinct = np.unique(values)
+    if not np.all(distinct == np.floor(distinct)):
+        return "regression", "the target has fractions"
+    few = len(distinct) <= MAX_WHOLE_CLASSES and len(distinct) * 2 <= len(values)
+    reason = f"{len(distinct)} different whole numbers"
+    return ("classification" if few or whole_are_classes else "regression"), reason
+
+
+def _missing_note(present: np.ndarray, name: str, where: str) -> list[str]:
+    missing = int((~present).sum())
+    if missing == len(present):
+        raise InputError(f"{where}: no row has a value in the target {name!r}. Choose another --target.")
+    return [f"rows: {missing} of {len(present)} left out, they have no target"] if missing else []
+
+
+def _plain(series: pd.Series, name: str, where: str) -> np.ndarray:
+    """Bool, int64, float64 or object of str; infinities are refused."""
+    if pd.api.types.is_bool_dtype(series.dtype):
+        return series.to_numpy(bool)
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        values = series.to_numpy(np.float64)
+        bad = np.flatnonzero(np.isinf(values))
+        if len(bad):
+            raise InputError(
+                f"{where}: the target {name!r} is infinite in {len(bad)} of {len(values)} rows, first in row "
+                f"{int(series.index[bad[0]])} (counted from 0). Mend or remove them."
+            )
+        return values
+    return series.astype(str).str.strip().to_numpy(object)
+
+
+def _as_labels(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "Ob":
+        return np.array([str(value) for value in values])
+    if np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
+        return values.astype(np.int64)
+    return np.array([f"{value:g}" for value in values])
+
+
+def _as_numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
+    if values.dtype.kind == "O":
+        raise InputError(
+            f"{where}: regression needs numbers, the target {name!r} holds text such as {values[0]!r}. "
+            "Choose another --target, or --task classification."
+        )
+    return values.astype(np.float64)
+
+
+def _check_learnable(values: np.ndarray, task: str, name: str, where: str) -> None:
+    distinct = np.unique(values)
+    if len(distinct) == 1:
+        raise InputError(
+            f"{where}: the target {name!r} is {distinct[0].item()!r} in every row, there is nothing to learn. "
+            "Choose another --target."
+        )
+    if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
+        raise InputError(
+            f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
+            f"{distinct[0].item()!r}: too few rows a class. Choose another --target, or --task regression."
+        )

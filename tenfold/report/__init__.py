@@ -1,0 +1,26 @@
+"""Reports: a run folder becomes a table, a leaderboard on the terminal, or one HTML file. Needs no model, no device.
+
+`load_run` reads a folder into `RunRecords`; `leaderboard` makes a DataFrame of them and `render_leaderboard` a table
+for the terminal; `write_report` writes `report.html`.
+"""
+
+from tenfold.report.load import load_run
+from tenfold.report.page import render_page, write_report
+from tenfold.report.ranking import leaderboard
+from tenfold.report.records import Baseline, Curve, Final, RungRecord, RunRecords, Score, Trial
+from tenfold.report.terminal import render_leaderboard
+
+__all__ = [
+    "Baseline",
+    "Curve",
+    "Final",
+    "RunRecords",
+    "RungRecord",
+    "Score",
+    "Trial",
+    "leaderboard",
+    "load_run",
+    "render_leaderboard",
+    "render_page",
+    "write_report",
+]

@@ -1,0 +1,85 @@
+"""Scores as dots with their intervals, one row a model, drawn with plain boxes so that text keeps its size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.report.axes import Axis, fit_axis
+from tenfold.report.markup import Html, element
+from tenfold.report.wording import format_score, is_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """A value with an optional interval: `low` and `high` are NaN without one."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def wilson(value: float, n: int | None, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a share; NaN twice when the share or n is unknown.
+
+    Args:
+        value: the share, in [0, 1].
+        n: number of samples.
+        z: quantile of the normal distribution, by default for 95 %.
+
+    Example:
+        >>> low, high = wilson(0.9, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
+
+    References:
+        Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
+    """
+    if not n or not 0 <= value <= 1:
+        return float("nan"), float("nan")
+    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def dot_axis(dots: Sequence[Dot], metric: str) -> Axis:
+    """The axis, in percent of the track's width, that all rows of one figure share; shares stay within [0, 1]."""
+    ends = np.array([[dot.value, dot.low, dot.high] for dot in dots], dtype=np.float64).reshape(-1)
+    axis = fit_axis(ends, start=0.0, stop=100.0, percent=is_share(metric), pad=0.06)
+    if not is_share(metric) or axis.low >= axis.high:
+        return axis
+    low, high = max(axis.low, 0.0), min(axis.high, 1.0)
+    return Axis(low=low, high=high + 0.005 if high == 1 else high, start=0.0, stop=100.0, percent=True)
+
+
+def track(dot: Dot, axis: Axis, metric: str, kind: str) -> Html:
+    """One dot with its interval on a track; values beyond the axis are set at its edge.
+
+    Args:
+        dot: the value.
+        axis: from `dot_axis`.
+        metric: for the text that a pointer shows.
+        kind: class of the dot: "chosen", "baseline", "left" or "trial".
+    """
+    if not math.isfinite(dot.value):
+        return element("div", class_="track")
+    parts = []
+    if math.isfinite(dot.low) and math.isfinite(dot.high):
+        low, high = (float(x) for x in np.clip(axis.place([dot.low, dot.high]), 0, 100))
+        parts.append(element("i", class_=f"span {kind}", style=f"left:{low:.2f}%;width:{high - low:.2f}%"))
+    at = float(np.clip(axis.place(dot.value), 0, 100))
+    parts.append(element("b", class_=f"dot {kind}", style=f"left:{at:.2f}%"))
+    return element("div", *parts, class_="track", title=format_score(dot.value, metric))
+
+
+def ruler(axis: Axis) -> Html:
+    """The axis' ticks, to stand below or above the tracks."""
+    ticks = [
+        element("span", label, style=f"left:{float(axis.place(value)):.2f}%")
+        for value, label in axis.ticks(4)
+        if 2 <= float(axis.place(value)) <= 98
+    ]
+    return element("div", *ticks, class_="ruler")

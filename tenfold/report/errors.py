@@ -1,0 +1,50 @@
+"""The section on errors: what the evaluation file holds decides which figures stand there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tenfold.report.confusion import confusion
+from tenfold.report.markup import Html, empty, section
+from tenfold.report.records import RunRecords
+from tenfold.report.residuals import residuals
+
+FILE = "evaluation.npz"
+
+
+def errors(records: RunRecords) -> Html:
+    """Confusion matrix of a classifier or residuals of a regression, on the test part."""
+    title = "Where it errs"
+    reason = _why_empty(records)
+    if reason:
+        return section("errors", title, empty(reason))
+    targets, predictions = records.evaluation["targets"], records.evaluation["predictions"]
+    if records.task == "classification":
+        body = confusion(records, targets.astype(np.int64), predictions.astype(np.int64))
+    else:
+        body = residuals(targets.astype(np.float64).ravel(), predictions.astype(np.float64).ravel())
+    return section("errors", title, body)
+
+
+def _why_empty(records: RunRecords) -> str:
+    """The reason for having no figures, empty when there are some."""
+    if FILE in records.problems:
+        return f"{FILE} could not be read: {records.problems[FILE]}."
+    arrays = records.evaluation
+    if not arrays:
+        return "The chosen model has not been evaluated on the test part" + (
+            " yet." if records.status in ("running", "interrupted") else "."
+        )
+    missing = [name for name in ("targets", "predictions") if name not in arrays]
+    if missing:
+        return f"{FILE} lacks {' and '.join(missing)}."
+    targets, predictions = arrays["targets"], arrays["predictions"]
+    if targets.shape[:1] != predictions.shape[:1] or targets.dtype.kind not in "iufb":
+        return f"{FILE} does not fit together: targets {targets.shape}, predictions {predictions.shape}."
+    if not targets.size:
+        return "The test part is empty."
+    if records.task not in ("classification", "regression"):
+        return f"There are no figures yet for the task {records.task or 'that was not recorded'}."
+    if records.task == "classification" and (targets.min() < 0 or predictions.min() < 0):
+        return f"{FILE} holds class indices below 0."
+    return ""

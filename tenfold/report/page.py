@@ -1,0 +1,140 @@
+"""The report: one HTML file that opens offline, in light and in dark, on a wide screen and on a telephone.
+
+The page carries a content security policy under which a browser loads nothing from anywhere and runs no script but
+the one whose hash is given: were a text of the user ever to slip through as markup, it could not act.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from tenfold.report.answer import answer
+from tenfold.report.cost import cost
+from tenfold.report.curves import learning_curves
+from tenfold.report.errors import errors
+from tenfold.report.ladder import ladder
+from tenfold.report.load import load_run
+from tenfold.report.markup import Html, element, raw
+from tenfold.report.pictures import batch, worst
+from tenfold.report.provenance import data, repeat
+from tenfold.report.ranking import TrialScore, score_trials
+from tenfold.report.records import RunRecords
+from tenfold.report.scoreboard import scoreboard
+from tenfold.report.slices import slices
+from tenfold.report.wording import format_config, format_score, plural
+
+SECTIONS = (
+    ("leaderboard", "Leaderboard"),
+    ("curves", "Curves"),
+    ("halving", "Who left"),
+    ("slices", "What mattered"),
+    ("errors", "Errors"),
+    ("worst", "Worst"),
+    ("batch", "A batch"),
+    ("cost", "Time"),
+    ("data", "Data"),
+    ("repeat", "Repeat"),
+)
+
+
+def write_report(folder: str | os.PathLike[str]) -> Path:
+    """Writes `report.html` into a run folder, in place of the one that may be there.
+
+    Whatever the run has not (yet) recorded leaves a sentence in its section that says so.
+
+    Args:
+        folder: a run folder.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        RunError: the folder holds no run; see `load_run`.
+    """
+    records = load_run(folder)
+    path = records.folder / "report.html"
+    draft = path.with_suffix(".html.tmp")
+    draft.write_bytes(render_page(records).encode("utf-8", "xmlcharrefreplace"))
+    draft.replace(path)
+    return path
+
+
+def render_page(records: RunRecords) -> str:
+    """The page as text.
+
+    Args:
+        records: a run.
+    """
+    scores = score_trials(records)
+    script = _resource("page.js")
+    body = element(
+        "body",
+        _masthead(records),
+        element(
+            "main",
+            answer(records, scores),
+            scoreboard(records, scores),
+            learning_curves(records, scores),
+            ladder(records),
+            slices(records, scores),
+            errors(records),
+            worst(records),
+            batch(records),
+            cost(records),
+            data(records),
+            repeat(records),
+        ),
+        element("script", _tips(records, scores), id="trials", type="application/json"),
+        element("script", raw(script)),
+    )
+    return "<!doctype html>\n" + element("html", _head(records, script), body, lang="en") + "\n"
+
+
+def _head(records: RunRecords, script: str) -> Html:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{records.name} · tenfold"),
+        element("style", raw(_resource("page.css"))),
+    )
+
+
+def _masthead(records: RunRecords) -> Html:
+    links = [element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS]
+    name = element("span", element("b", "tenfold"), f" {records.run.get('verb') or 'run'} · {records.name}")
+    return element("header", name, element("nav", *links))
+
+
+def _tips(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
+    """What the script shows for each trial, as JSON that cannot end its element."""
+    tips = {score.trial.number: _tip(score, records) for score in scores}
+    return raw(json.dumps(tips).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _tip(score: TrialScore, records: RunRecords) -> str:
+    end = f", left at rung {score.left_rung}" if score.left_rung is not None else ""
+    valid = format_score(score.valid, records.metric)
+    spread = f" ± {format_score(score.spread, records.metric)}" if np.isfinite(score.spread) else ""
+    chosen = ", chosen" if score.trial.number == records.chosen else ""
+    config = format_config(score.trial.config).replace(" ", "\n")
+    return (
+        f"{score.trial.network} #{score.trial.number}{chosen}\n"
+        f"valid {valid}{spread}, {plural(score.epochs, 'epoch')}{end}\n{config}"
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files("tenfold.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,175 @@
+"""Where the numbers come from: the data as it was read, and how to repeat the run."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from tenfold.report.markup import Html, element, empty, join, note, section, table
+from tenfold.report.records import RunRecords
+from tenfold.report.wording import format_value, plural
+
+PARTS = ("train", "valid", "test")
+MAX_SKIPPED = 200
+
+
+def data(records: RunRecords) -> Html:
+    """What was read, what was inferred, how it was split and which files were passed over."""
+    source = records.run.get("source") or {}
+    if not source:
+        return section("data", "Data", empty("The source has not been recorded yet."))
+    facts = [
+        ("source", source.get("argument") or source.get("name")),
+        ("kind", source.get("kind")),
+        ("samples", source.get("rows")),
+        ("task", records.task),
+        ("classes", _classes(records)),
+        ("one sample", _input(records.run.get("input") or {})),
+    ]
+    return section("data", "Data", _facts(facts), _notes(source), _parts(records), _skipped(source))
+
+
+def _facts(facts: list[tuple[str, Any]]) -> Html:
+    shown = [
+        join([element("dt", name), element("dd", value)]) for name, value in facts if value not in (None, "")
+    ]
+    return element("dl", *shown, class_="facts")
+
+
+def _classes(records: RunRecords) -> str | None:
+    classes = [str(name) for name in records.run.get("classes") or []]
+    if not classes:
+        return None
+    more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
+    return f"{len(classes)}: {', '.join(classes[:20])}{more}"
+
+
+def _input(spec: dict[str, Any]) -> str | None:
+    shape = spec.get("shape")
+    if shape is None:
+        return None
+    if spec.get("kind") == "image":
+        return "image of " + " × ".join(map(str, shape)) + " (channels × height × width)"
+    columns = plural(int(shape[0]), "number") if shape else "no numbers"
+    codes = len(spec.get("cardinalities") or [])
+    return columns + (f" and {plural(codes, 'categorical column')}" if codes else "")
+
+
+def _notes(source: dict[str, Any]) -> Html | None:
+    notes = source.get("notes") or []
+    if not notes:
+        return None
+    items = element("ul", *(element("li", sentence) for sentence in notes))
+    return join([element("h3", "What was inferred"), items])
+
+
+def _parts(records: RunRecords) -> Html:
+    sizes = [(part, records.part_size(part) or 0) for part in PARTS]
+    total = sum(size for _, size in sizes)
+    heading = element("h3", "The parts")
+    if not total:
+        return join([heading, empty("The data has not been split yet.")])
+    bars = [
+        element("div", element("b", part), f" {size}", class_=f"part {part}", style=f"flex-grow:{size}")
+        for part, size in sizes
+        if size
+    ]
+    how = (records.run.get("parts") or {}).get("how")
+    return join([heading, element("div", *bars, class_="parts"), note(how) if how else None])
+
+
+def _skipped(source: dict[str, Any]) -> Html | None:
+    skipped = source.get("skipped") or []
+    if not skipped:
+        return None
+    rows = [(entry.get("file"), entry.get("reason")) for entry in skipped[:MAX_SKIPPED]]
+    more = note(f"{len(skipped) - MAX_SKIPPED} more.") if len(skipped) > MAX_SKIPPED else None
+    summary = element("summary", f"{plural(len(skipped), 'file')} skipped")
+    return element("details", summary, table(("file", "why"), rows), more, open=len(skipped) <= 10)
+
+
+def repeat(records: RunRecords) -> Html:
+    """Seed, versions and the calls that repeat the run."""
+    run = records.run
+    facts = [
+        ("seed", run.get("seed")),
+        ("commit", run.get("commit")),
+        ("device", run.get("device")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())),
+    ]
+    command, call = command_line(run), python_call(run)
+    parts = [] if command is None else [element("h3", "On the command line"), element("pre", command)]
+    return section(
+        "repeat",
+        "To repeat this run",
+        _facts(facts),
+        *parts,
+        element("h3", "From Python"),
+        element("pre", call),
+    )
+
+
+def command_line(run: dict[str, Any]) -> str | None:
+    """The command that asks the same question, or None when the data was an object in memory.
+
+    Example:
+        >>> command_line({"verb": "fit", "seed": 7, "source": {"argument": "my data.csv"},
+        ...     "arguments": {"trials": 8, "network": ["mlp", "linear"], "overwrite": True, "time": None}})
+        "tenfold fit 'my data.csv' --trials 8 --network mlp --network linear --overwrite --seed 7"
+    """
+    argument = (run.get("source") or {}).get("argument")
+    if not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset":
+        return None
+    words = ["tenfold", str(run.get("verb") or "fit"), argument]
+    for name, value in _arguments(run).items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        else:
+            for entry in value if isinstance(value, list | tuple) else [value]:
+                words += [flag, _plain(entry)]
+    return shlex.join(words)
+
+
+def python_call(run: dict[str, Any]) -> str:
+    """The call that asks the same question.
+
+    Example:
+        >>> print(python_call({"verb": "fit", "seed": 7, "source": {"argument": "digits"},
+        ...     "arguments": {"trials": 8}}))
+        import tenfold
+        <BLANKLINE>
+        run = tenfold.fit("digits", trials=8, seed=7)
+    """
+    argument = (run.get("source") or {}).get("argument")
+    in_memory = not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset"
+    data_text = "data" if in_memory else _quote(str(argument))
+    keywords = [f"{name}={_quote(value)}" for name, value in _arguments(run).items()]
+    remark = "  # data: the object the run was given" if in_memory else ""
+    call = f"run = tenfold.{run.get('verb') or 'fit'}({', '.join([data_text, *keywords])}){remark}"
+    return f"import tenfold\n\n{call}"
+
+
+def _arguments(run: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, by Python name, and the seed at the end."""
+    given = {
+        str(name).lstrip("-").replace("-", "_"): value for name, value in (run.get("arguments") or {}).items()
+    }
+    given = {
+        name: v
+        for name, v in given.items()
+        if v is not None and v is not False and v != [] and name != "seed"
+    }
+    return given | ({"seed": run["seed"]} if run.get("seed") is not None else {})
+
+
+def _quote(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return repr(value)
+
+
+def _plain(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else repr(value) if isinstance(value, float) else format_value(value)
+    )

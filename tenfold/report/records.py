@@ -1,0 +1,171 @@
+"""What a run leaves on disk, as plain values: trials, curves, rungs, baselines and the final model.
+
+Nothing here reads a file (`load.py` does) and nothing needs a model or a device. A number that is missing or
+was not a number is NaN throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A metric's value with its uncertainty.
+
+    Attributes:
+        value: the metric.
+        n: number of samples it was computed on, or None when unknown.
+        low: lower end of the interval, NaN when there is none.
+        high: upper end of the interval, NaN when there is none.
+        level: coverage of the interval, in (0, 1).
+    """
+
+    value: float
+    n: int | None = None
+    low: float = float("nan")
+    high: float = float("nan")
+    level: float = 0.95
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are finite."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration: its number, network by name, configuration and the stack it was trained in."""
+
+    number: int
+    network: str
+    config: dict[str, Any]
+    stack: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What one member (trial, fold, seed) recorded, in the order of its epochs.
+
+    Attributes:
+        trial: the member's trial.
+        fold: the member's fold.
+        seed: the member's seed.
+        epochs: int, shape (E,), rising, counted from 1.
+        train_loss: float, shape (E,).
+        valid: for each metric a float array of shape (E,).
+    """
+
+    trial: int
+    fold: int
+    seed: int
+    epochs: np.ndarray
+    train_loss: np.ndarray
+    valid: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungRecord:
+    """One rung of the halving: the epoch, every trial's score there, and who went on and who left."""
+
+    rung: int
+    epoch: int
+    scores: dict[int, float]
+    kept: tuple[int, ...]
+    left: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A simple model that the chosen one has to beat, scored on the same parts."""
+
+    name: str
+    valid: dict[str, float]
+    test: dict[str, Score]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """The chosen model: its trial, how it was made ("best", "refit", "average"), its epoch and its scores."""
+
+    trial: int | None
+    how: str
+    epoch: int | None
+    valid: dict[str, float]
+    test: dict[str, Score]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecords:
+    """A run folder in memory.
+
+    Attributes:
+        folder: where it lies.
+        run: `run.json` as it stands there.
+        trials: the trials by number, in rising order.
+        curves: one for each member that finished an epoch, by (trial, fold, seed).
+        rungs: rising; records of the same rung are one.
+        baselines: in the order of the file.
+        final: the chosen model, or None while nothing is chosen.
+        evaluation: arrays of `evaluation.npz` (test part), empty when there is none.
+        gallery: arrays of `gallery.npz`, empty when there is none.
+        worst_rows: rows of `gallery.json`, empty when there are none.
+        problems: for each file that is there and could not be read, the reason.
+    """
+
+    folder: Path
+    run: dict[str, Any]
+    trials: dict[int, Trial] = field(default_factory=dict)
+    curves: dict[tuple[int, int, int], Curve] = field(default_factory=dict)
+    rungs: tuple[RungRecord, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    final: Final | None = None
+    evaluation: dict[str, np.ndarray] = field(default_factory=dict)
+    gallery: dict[str, np.ndarray] = field(default_factory=dict)
+    worst_rows: tuple[dict[str, Any], ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run's name, the folder's when `run.json` has none."""
+        return str(self.run.get("name") or self.folder.name)
+
+    @property
+    def task(self) -> str:
+        """What is learned, such as "classification"; empty when unknown."""
+        return str(self.run.get("task") or "")
+
+    @property
+    def status(self) -> str:
+        """One of "running", "interrupted", "done", "failed"; empty when unknown."""
+        return str(self.run.get("status") or "")
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides, such as "accuracy"."""
+        return str(self.run.get("metric") or "score")
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.run.get("direction") != "minimize"
+
+    @property
+    def chosen(self) -> int | None:
+        """The number of the chosen trial, or None while nothing is chosen."""
+        return self.final.trial if self.final else None
+
+    def part_size(self, part: str) -> int | None:
+        """Number of samples in "train", "valid" or "test", or None when it was not recorded."""
+        size = (self.run.get("parts") or {}).get(part)
+        return int(size) if isinstance(size, int | float) and np.isfinite(size) else None
+
+    def class_name(self, index: int) -> str:
+        """The name of a class by its index, the index itself when there is no name."""
+        classes = self.run.get("classes") or []
+        return str(classes[index]) if 0 <= index < len(classes) else str(index)

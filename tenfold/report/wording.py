@@ -1,0 +1,142 @@
+"""Numbers and names as a reader wants to see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tenfold.report.records import Score
+
+SHARES = frozenset({"accuracy", "balanced_accuracy", "top1", "top5"})
+ABBREVIATIONS = {"rmse": "RMSE", "mse": "MSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "auc": "AUC"}
+MISSING = "–"
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name in prose.
+
+    Example:
+        >>> metric_words("log_loss"), metric_words("rmse")
+        ('log loss', 'RMSE')
+    """
+    return ABBREVIATIONS.get(metric, metric.replace("_", " "))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of the samples and reads best in percent."""
+    return metric in SHARES
+
+
+def format_score(value: float, metric: str) -> str:
+    """A metric's value: shares in percent with one decimal, others with four digits.
+
+    Example:
+        >>> format_score(0.9722, "accuracy"), format_score(12.3456, "rmse"), format_score(float("nan"), "rmse")
+        ('97.2 %', '12.35', '–')
+    """
+    if not math.isfinite(value):
+        return MISSING
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
+
+
+def format_interval(score: Score, metric: str) -> str:
+    """The interval of a score in words, empty when there is none.
+
+    Example:
+        >>> format_interval(Score(value=0.97, n=360, low=0.95, high=0.985), "accuracy")
+        '95 % interval 95.0 to 98.5 %'
+    """
+    if not score.has_interval:
+        return ""
+    low = format_score(score.low, metric)
+    if is_share(metric):
+        low = low.removesuffix(" %")
+    return f"{100 * score.level:g} % interval {low} to {format_score(score.high, metric)}"
+
+
+def score_phrase(value: float, metric: str) -> str:
+    """A score with its metric's name, in the order that reads well.
+
+    Example:
+        >>> score_phrase(0.9722, "accuracy"), score_phrase(2.31, "rmse")
+        ('97.2 % accuracy', 'RMSE 2.31')
+    """
+    if is_share(metric):
+        return f"{format_score(value, metric)} {metric_words(metric)}"
+    return f"{metric_words(metric)} {format_score(value, metric)}"
+
+
+def format_value(value: Any) -> str:
+    """A value of a configuration or of a table's cell, short.
+
+    Example:
+        >>> format_value(0.00123456), format_value(1024.0), format_value(None), format_value([64, 64])
+        ('0.00123', '1024', 'none', '64, 64')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(format_value(entry) for entry in value)
+    return str(value)
+
+
+def format_config(config: Mapping[str, Any]) -> str:
+    """A configuration in one line, without the network, which stands beside it.
+
+    Example:
+        >>> format_config({"network": "mlp", "lr": 0.003, "depth": 2})
+        'lr=0.003 depth=2'
+    """
+    return " ".join(f"{name}={format_value(value)}" for name, value in config.items() if name != "network")
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration with two or three digits.
+
+    Example:
+        >>> [format_seconds(s) for s in (0.0421, 7.38, 312.0, 7260.0)]
+        ['42 ms', '7.4 s', '5 min 12 s', '2 h 01 min']
+    """
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 99.5:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_bytes(count: float) -> str:
+    """A size in binary units.
+
+    Example:
+        >>> format_bytes(1_288_490_188)
+        '1.2 GiB'
+    """
+    if not math.isfinite(count):
+        return MISSING
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    Example:
+        >>> plural(1, "trial"), plural(64, "trial"), plural(2, "class")
+        ('1 trial', '64 trials', '2 classes')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}{'es' if noun.endswith('s') else 's'}"

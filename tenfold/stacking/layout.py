@@ -1,0 +1,40 @@
+"""How stacked tensors lie in memory, and how members are taken out of them.
+
+A stacked matrix (M, out, in) is stored as M transposed matrices: the products of a linear layer then give
+gradients that lie as the parameter does, and autograd keeps them instead of copying 4 bytes a weight a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def stack_members(tensors: Sequence[Tensor]) -> Tensor:
+    """Stacks one tensor of each member along a new leading member axis; matrices are stored transposed."""
+    stacked = torch.stack([tensor.detach() for tensor in tensors])
+    if stacked.dim() == 3:
+        return stacked.transpose(1, 2).contiguous().transpose(1, 2)
+    return stacked
+
+
+def contiguous_view(tensor: Tensor) -> Tensor:
+    """The same memory with the dimensions in the order in which they lie, the member axis still first.
+
+    Elementwise kernels run over it in one sweep, and fused ones do not copy it first.
+    """
+    order = sorted(range(1, tensor.dim()), key=lambda dim: -tensor.stride(dim))
+    return tensor.permute(0, *order)
+
+
+def take_members(tensor: Tensor, indices: Tensor) -> Tensor:
+    """The given members of a stacked tensor, bit for bit, in memory of their own and in the same layout."""
+    taken = torch.empty_like(tensor[: len(indices)] if len(indices) <= len(tensor) else tensor)
+    return taken.copy_(tensor.index_select(0, indices))
+
+
+def per_member_shape(value_M: Tensor, like: Tensor) -> Tensor:
+    """A value a member, shape (M,), reshaped to (M, 1, ..., 1) so that it broadcasts against a stacked tensor."""
+    return value_M.view(-1, *(1,) * (like.dim() - 1))

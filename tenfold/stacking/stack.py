@@ -1,0 +1,366 @@
+"""The stack: M models of one structure, trained as one program.
+
+    loss_M = stack.each(lambda model, x, y: F.cross_entropy(model(x), y), x, y)
+    optimizer.zero_grad(); stack.backward(loss_M); optimizer.step()
+
+The members' parameters and buffers are stacked along a leading member axis. `each` runs any function of
+(model, *batch) for all of them; what a member computes depends on that member alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tenfold.core.errors import StackError
+from tenfold.core.seeds import derive_seed
+from tenfold.stacking.forms import MemberCall, run_serial, run_stacked, user_line
+from tenfold.stacking.layout import stack_members, take_members
+from tenfold.stacking.memory import give_memory_back, keep_freed_memory
+from tenfold.stacking.structure import first_difference, structure_of
+
+Form = Literal["auto", "stacked", "serial"]
+
+
+class SerialFallbackWarning(UserWarning):
+    """A stack runs its members one after another, because they cannot run as one program."""
+
+
+class Follower(Protocol):
+    """Something that holds values a member (an optimiser, a schedule) and loses them with the members."""
+
+    def keep(self, indices: Tensor) -> None:
+        """Keeps the members at these places, in this order."""
+
+
+class Stack:
+    """M models of one structure whose tensors are stacked along a member axis. Made by `tenfold.stack`.
+
+    Attributes:
+        form: "stacked" when the members run as one program, "serial" when they run one after another.
+        fallback: why the form is serial although it was not asked for, in one sentence; None otherwise.
+        members: for each member its place among the models the stack was made of; shrinks with `keep`.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], *, seeds: Sequence[int], form: Form) -> None:
+        self._call = MemberCall(copy.deepcopy(models[0]))
+        self._parameters = {
+            name: nn.Parameter(stack_members(tensors), requires_grad=tensors[0].requires_grad)
+            for name, tensors in _gather(models, nn.Module.named_parameters).items()
+        }
+        self._buffers = {
+            name: stack_members(tensors) for name, tensors in _gather(models, nn.Module.named_buffers).items()
+        }
+        for parameter in self._parameters.values():
+            parameter._tenfold_stack = weakref.ref(self)  # type: ignore[attr-defined]
+        keys = [derive_seed(seed, "noise") for seed in seeds]
+        self._keys_M = torch.tensor(keys, dtype=torch.int64, device=self.device)
+        self._calls = {"grad": 0, "no_grad": 0}
+        self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._tried = form != "auto"
+        self.form: str = "serial" if form == "serial" else "stacked"
+        self.fallback: str | None = None
+        self.members: tuple[int, ...] = tuple(range(len(models)))
+        keep_freed_memory()
+
+    # -- what is in it -------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        kind = type(self._call.model).__name__
+        return f"Stack({len(self)} x {kind}, {self.num_parameters:,} parameters a member, {self.form})"
+
+    @property
+    def device(self) -> torch.device:
+        """The device the members are on."""
+        tensors = (*self._parameters.values(), *self._buffers.values())
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of one member."""
+        return sum(parameter[0].numel() for parameter in self._parameters.values())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the stacked parameters and buffers take."""
+        tensors = (*self._parameters.values(), *self._buffers.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The stacked parameters, each of shape (M, *shape in one member), by their names in one member."""
+        yield from self._parameters.items()
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The stacked buffers by their names in one member."""
+        yield from self._buffers.items()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The stacked parameters; give them to a `tenfold.optim` optimiser, or cut groups from `named_parameters`."""
+        return list(self._parameters.values())
+
+    # -- what it does --------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Stack:
+        """Puts every member into training mode (or evaluation mode), and returns the stack."""
+        self._call.model.train(mode)
+        return self
+
+    def eval(self) -> Stack:
+        """Puts every member into evaluation mode, and returns the stack."""
+        return self.train(False)
+
+    def each(self, function: Callable[..., Any], *batch: Any) -> Any:
+        """Runs `function(model, *batch)` for every member.
+
+        Args:
+            function: any function of one plain model and the batch; it must return tensors, of the same shape for
+                every member (a tensor, or a nest of lists, tuples and dicts of them).
+            batch: what the function gets besides the model. Every member sees the same, unless it is marked with
+                `tenfold.per_member`.
+
+        Returns:
+            What the function returns, with the member axis in front: shape (M, ...).
+
+        Raises:
+            StackError: the form "stacked" was asked for and the function cannot run as one program.
+
+        Example:
+            >>> import tenfold
+            >>> stack = tenfold.stack([nn.Linear(4, 2) for _ in range(3)])
+            >>> stack.each(lambda model, x: model(x), torch.zeros(5, 4)).shape
+            torch.Size([3, 5, 2])
+        """
+        step = self._next_call()
+        if not self._tried:
+            return self._first_try(function, batch, step)
+        return self._run(function, batch, step)
+
+    def _next_call(self) -> int:
+        kind = "grad" if torch.is_grad_enabled() else "no_grad"
+        self._calls[kind] += 1
+        return 2 * self._calls[kind] + (kind == "no_grad")
+
+    def _run(self, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+        run = run_stacked if self.form == "stacked" else run_serial
+        try:
+            output, replaced = run(
+                self._call, function, batch, self._parameters, self._buffers, self._keys_M, step
+            )
+        except RuntimeError as error:
+            if self.form == "stacked" and self._tried and _is_about_stacking(error):
+                raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error
+            raise
+        with torch.no_grad():
+            for name, buffer in replaced.items():
+                self._buffers[name].copy_(buffer)
+        return output
+
+    def _first_try(self, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+        """The first call decides the form: one program if that runs, one by one otherwise."""
+        before = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        try:
+            output = self._run(function, batch, step)
+        except RuntimeError as error:
+            if not _is_about_stacking(error):
+                raise
+            for name, buffer in before.items():
+                self._buffers[name].copy_(buffer)
+            self.form, self.fallback = "serial", _why_not(error)
+            warnings.warn(self.fallback, SerialFallbackWarning, stacklevel=4)
+            output = self._run(function, batch, step)
+        self._tried = True
+        return output
+
+    def backward(self, loss_M: Tensor, inputs: Sequence[Tensor] | None = None) -> None:
+        """Back-propagates each member's loss into that member's parameters.
+
+        The losses are summed over the members, never averaged: a member's gradient does not depend on how many
+        others there are.
+
+        Args:
+            loss_M: float, shape (M,), from `each`.
+            inputs: only these stacked parameters get gradients (for objectives that train a part of the model).
+
+        Raises:
+            ValueError: the loss is not one number a member.
+        """
+        if loss_M.shape != (len(self),):
+            raise ValueError(
+                f"backward: loss_M must have shape ({len(self)},), one loss a member, got {tuple(loss_M.shape)}. "
+                "Let the function passed to each() return the mean over its batch."
+            )
+        torch.autograd.backward(loss_M.sum(), inputs=inputs)
+
+    def keep(self, indices: Any) -> None:
+        """Keeps the members at these places, in this order; the others leave and their memory comes back.
+
+        Parameters, gradients, buffers and random streams stay bit for bit, and so does the state of every
+        optimiser and schedule that was built on this stack.
+
+        Args:
+            indices: distinct places in [0, M), int64, shape (K,) with K >= 1; a list will do.
+
+        Raises:
+            ValueError: the places are none, repeated or out of range.
+        """
+        chosen = self._checked_indices(indices)
+        for parameter in self._parameters.values():
+            gradient, parameter.grad = parameter.grad, None
+            parameter.data = take_members(parameter.data, chosen)
+            if gradient is not None:
+                parameter.grad = take_members(gradient, chosen)
+        for name, buffer in self._buffers.items():
+            self._buffers[name] = take_members(buffer, chosen)
+        self._keys_M = take_members(self._keys_M, chosen)
+        self.members = tuple(self.members[i] for i in chosen.tolist())
+        for follower in list(self._followers):
+            follower.keep(chosen)
+        give_memory_back()
+
+    def _checked_indices(self, indices: Any) -> Tensor:
+        chosen = torch.as_tensor(indices, device=self.device)
+        if chosen.dim() != 1 or chosen.numel() == 0 or chosen.is_floating_point() or chosen.dtype == torch.bool:
+            raise ValueError(
+                f"keep: indices must be a list of at least one place, got {indices!r}. "
+                "Pass integers, such as score_M.argsort(descending=True)[:16]."
+            )
+        places = chosen.tolist()
+        if min(places) < 0 or max(places) >= len(self) or len(set(places)) < len(places):
+            raise ValueError(
+                f"keep: indices must be distinct and in [0, {len(self)}), got {places}. "
+                "To train copies of a member, stack its models again."
+            )
+        return chosen
+
+    def unstack(self) -> list[nn.Module]:
+        """The members as plain modules of the user's own class, with tensors of their own, in the stack's order."""
+        models = []
+        for i in range(len(self)):
+            model = copy.deepcopy(self._call.model)
+            for name, parameter in model.named_parameters():
+                parameter.data = self._parameters[name].detach()[i].clone(memory_format=torch.contiguous_format)
+            for name, buffer in model.named_buffers():
+                buffer.data = self._buffers[name][i].clone(memory_format=torch.contiguous_format)
+            models.append(model)
+        return models
+
+    # -- saving --------------------------------------------------------------------------------------------
+
+    def follow(self, follower: Follower) -> None:
+        """Lets an object that holds values a member follow `keep`; optimisers and schedules call it themselves."""
+        self._followers.add(follower)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while the stack trains; `load_state_dict` puts it into a stack of equal size."""
+        return {
+            "parameters": {name: parameter.detach() for name, parameter in self._parameters.items()},
+            "buffers": dict(self._buffers),
+            "keys": self._keys_M,
+            "calls": dict(self._calls),
+            "members": list(self.members),
+            "form": self.form if self._tried else "auto",
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a state that `state_dict` gave.
+
+        Raises:
+            ValueError: the state is of another number of members.
+        """
+        if len(state["members"]) != len(self):
+            raise ValueError(
+                f"load_state_dict: the state holds {len(state['members'])} members and the stack {len(self)}. "
+                "Build the stack of as many models, or keep() as many members first."
+            )
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(state["parameters"][name])
+            for name, buffer in self._buffers.items():
+                buffer.copy_(state["buffers"][name])
+            self._keys_M.copy_(state["keys"])
+        self._calls = dict(state["calls"])
+        self.members = tuple(state["members"])
+        if state["form"] != "auto":
+            self.form, self._tried = state["form"], True
+
+
+def stack(models: Sequence[nn.Module], *, seeds: Sequence[int] | None = None, form: Form = "auto") -> Stack:
+    """Stacks models of one structure, so that they train as one program.
+
+    Args:
+        models: at least one module; all of one structure (same modules, shapes, attributes and modes). They are
+            copied and stay as they are.
+        seeds: each member's seed for what it draws inside `each` (dropout, noise); by default 0, 1, 2, ...
+        form: "auto" runs the members as one program where that works and one after another where it does not,
+            and says so; "stacked" and "serial" insist.
+
+    Returns:
+        The stack.
+
+    Raises:
+        StackError: the models differ in structure, or hide layers in Python lists or dicts.
+        TypeError: not modules.
+        ValueError: no models, or as many seeds as models are not given.
+
+    Example:
+        >>> stack = stack([nn.Linear(64, 10) for _ in range(8)])
+        >>> len(stack), stack.num_parameters
+        (8, 650)
+    """
+    models = list(models)
+    if not models:
+        raise ValueError("stack: models must be at least one nn.Module, got none.")
+    for place, model in enumerate(models):
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"stack: models[{place}] must be an nn.Module, got {type(model).__name__}.")
+    if form not in ("auto", "stacked", "serial"):
+        raise ValueError(f"stack: form must be 'auto', 'stacked' or 'serial', got {form!r}.")
+    member_seeds = list(range(len(models))) if seeds is None else list(seeds)
+    if len(member_seeds) != len(models):
+        raise ValueError(f"stack: seeds must be one a model ({len(models)}), got {len(member_seeds)}.")
+    _refuse_different(models)
+    return Stack(models, seeds=member_seeds, form=form)
+
+
+def stack_of(parameter: Tensor) -> Stack | None:
+    """The stack that a stacked parameter belongs to, or None."""
+    reference = getattr(parameter, "_tenfold_stack", None)
+    return reference() if reference is not None else None
+
+
+def _refuse_different(models: Sequence[nn.Module]) -> None:
+    structure = structure_of(models[0])
+    for place, model in enumerate(models[1:], start=1):
+        if structure_of(model) != structure:
+            raise StackError(
+                f"stack: models[0] and models[{place}] differ in structure: {first_difference(models[0], model)}. "
+                "Stack equal ones together: tenfold.group_by_structure(models) gives the groups."
+            )
+
+
+def _gather(models: Sequence[nn.Module], named: Callable[[nn.Module], Any]) -> dict[str, list[Tensor]]:
+    tables = [dict(named(model)) for model in models]
+    return {name: [table[name] for table in tables] for name in tables[0]}
+
+
+def _is_about_stacking(error: RuntimeError) -> bool:
+    """Whether vmap refused, rather than the user's code being wrong."""
+    text = str(error)
+    return any(mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()"))
+
+
+def _why_not(error: RuntimeError) -> str:
+    reason = str(error).split("\n")[0].split(". ")[0].strip().rstrip(".")
+    return (
+        f"The members run one after another, because they cannot run as one program: {reason} "
+        f"(at {user_line(error)})."
+    )
