@@ -1,7 +1,7 @@
-"""Reports: a run folder becomes a table, a leaderboard on the terminal, or one HTML file. Needs no model, no device.
+"""Reports: a run folder becomes a table, a leaderboard on the terminal, or one HTML file. Needs no model.
 
-`load_run` reads a folder into `RunRecords`; `leaderboard` makes a DataFrame of them and `render_leaderboard` a table
-for the terminal; `write_report` writes `report.html`.
+`load_run` reads a folder into `RunRecords`; `leaderboard` makes a DataFrame of them and `render_leaderboard` a
+table for the terminal; `write_report` writes `report.html`.
 """
 
 from tenfold.report.load import load_run

@@ -1,4 +1,4 @@
-"""The first thing on the page: which model was chosen, how good it is, and whether it beats something simple."""
+"""The first thing on the page: which model was chosen, how good it is, and whether it beats a simple one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tenfold.report.records import Baseline, Final, RunRecords, Score
 from tenfold.report.wording import format_interval, format_score, format_seconds, plural, score_phrase
 
 HOW = {
-    "best": "The model keeps the weights of its best epoch.",
-    "refit": "The model was trained once more with the chosen configuration on the training and validation parts.",
-    "average": "The model averages the predictions of its folds.",
+    "best": "The model keeps the weights of its best epoch{epoch}.",
+    "refit": "The model was trained anew with the chosen configuration on the training and validation parts{epoch}.",
+    "average": "The model averages the predictions of its folds{epoch}.",
 }
 
 
@@ -47,8 +47,8 @@ def headline(records: RunRecords, scores: Sequence[TrialScore]) -> str:
         return f"{state}: no trial has a score yet."
     best = scores[0]
     return (
-        f"{state}: the best of {plural(len(scores), 'trial')} so far is {_model(records, best.trial.number)} with "
-        f"{score_phrase(best.valid, records.metric)} on the validation part; the test part is untouched."
+        f"{state}: the best of {plural(len(scores), 'trial')} so far is {_model(records, best.trial.number)} "
+        f"with {score_phrase(best.valid, records.metric)} on the validation part; the test part is untouched."
     )
 
 
@@ -60,10 +60,11 @@ def _final_headline(records: RunRecords, final: Final) -> str:
         if not math.isfinite(valid):
             return f"{model} was chosen, but it has no score that is a number."
         return (
-            f"{model} was chosen with {score_phrase(valid, records.metric)} on the validation part; as that part "
-            "guided the choice, expect a little less on new samples. There is no test score."
+            f"{model} was chosen with {score_phrase(valid, records.metric)} on the validation part; as that "
+            "part guided the choice, expect a little less on new samples. There is no test score."
         )
-    text = f"{model} reaches {score_phrase(test.value, records.metric)} on {_samples(test)}{_bracket(test, records)}"
+    reached = score_phrase(test.value, records.metric)
+    text = f"{model} reaches {reached} on {_samples(test)}{_bracket(test, records)}"
     best = best_baseline(records)
     if best is None:
         return text + "."
@@ -75,9 +76,7 @@ def _final_headline(records: RunRecords, final: Final) -> str:
 
 
 def _samples(score: Score) -> str:
-    return (
-        f"{plural(score.n, 'test sample')} it has never seen" if score.n else "test samples it has never seen"
-    )
+    return f"{plural(score.n, 'test sample')} it has never seen" if score.n else "test samples it has never seen"
 
 
 def _bracket(score: Score, records: RunRecords) -> str:
@@ -116,21 +115,19 @@ def _verdict(records: RunRecords) -> Html | None:
     if not (test.has_interval and other.has_interval):
         return None
     if test.low > other.high or test.high < other.low:
-        return element(
-            "p", f"The model is ahead of {best.name} beyond what chance explains.", class_="verdict"
-        )
+        return element("p", f"The model is ahead of {best.name} beyond what chance explains.", class_="verdict")
     text = (
-        f"The intervals of the model and of {best.name} overlap: this test part alone does not settle which of the "
-        "two is better."
+        f"The intervals of the model and of {best.name} overlap: this test part alone does not settle which of "
+        "the two is better."
     )
     return element("p", text, class_="verdict warn")
 
 
 def _how(records: RunRecords, final: Final) -> str:
     parts = [f"Chosen among {plural(len(records.trials), 'trial')} by the validation part alone."]
-    parts.append(HOW.get(final.how, f"How the final model was made: {final.how}."))
-    if final.epoch is not None:
-        parts.append(f"Epoch {final.epoch}.")
+    epoch = f" (epoch {final.epoch})" if final.epoch is not None else ""
+    how = HOW.get(final.how)
+    parts.append(how.format(epoch=epoch) if how else f"How the final model was made: {final.how}{epoch}.")
     return " ".join(parts)
 
 

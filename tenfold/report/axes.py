@@ -1,4 +1,4 @@
-"""Axes of a chart: from values to pixels, with ticks at round numbers, and a range that one wild value cannot ruin."""
+"""Axes of a chart: from values to pixels, with round ticks and a range that one wild value cannot ruin."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def wants_log(values: npt.ArrayLike) -> bool:
 
 
 def _robust_range(values: np.ndarray) -> tuple[float, float]:
-    """The range of the values within twice the middle four fifths' width around these; all when they are equal."""
+    """The range of the values within twice the middle four fifths' width around these."""
     low, high = (float(value) for value in np.quantile(values, [0.1, 0.9]))
     width = 2 * (high - low)
     near = values[(values >= low - width) & (values <= high + width)] if width > 0 else values

@@ -1,4 +1,4 @@
-"""Where a classifier errs: the confusion matrix of the test part, or the most confused pairs of many classes."""
+"""Where a classifier errs: the confusion matrix of the test part, or the most confused of many classes."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ def confusion(records: RunRecords, targets: np.ndarray, predictions: np.ndarray)
     parts: list[Html] = [note(text)]
     predicted = np.flatnonzero(counts.sum(axis=0))
     if len(predicted) == 1 and num_classes > 1:
-        only = f"Every sample was predicted as {names[predicted[0]]}: the model has not learned to tell classes apart."
+        only = f"Every sample was predicted as {names[predicted[0]]}: the model does not tell classes apart."
         parts.append(element("p", only, class_="verdict warn"))
+    pairs = element("div", _pairs(counts, names))
     if num_classes <= MAX_CLASSES:
-        parts.append(_matrix(counts, names))
+        parts.append(element("div", _matrix(counts, names), pairs, class_="beside"))
     else:
-        parts.append(
-            note(f"{num_classes} classes are too many for a matrix; below are the most confused pairs.")
-        )
-    parts.append(_pairs(counts, names))
+        parts += [note(f"{num_classes} classes are too many for a matrix."), pairs]
     return join(parts)
 
 
@@ -53,16 +51,14 @@ def _matrix(counts: np.ndarray, names: Sequence[str]) -> Html:
             "tr",
             element("th", names[i], scope="row"),
             *(_cell(counts[i, j], totals[i], names[i], names[j], i == j) for j in range(len(names))),
-            element("td", f"{counts[i, i] / totals[i]:.0%}" if totals[i] else "–", class_="recall"),
+            element("td", f"{100 * counts[i, i] / totals[i]:.0f} %" if totals[i] else "–", class_="recall"),
         )
         for i in range(len(names))
     ]
     corner = element("th", "true \\ predicted", class_="corner")
     top = element("tr", corner, *head, element("th", element("span", "found"), class_="up"))
     inner = element("table", element("thead", top), element("tbody", *rows), class_="confusion")
-    key = note(
-        "Rows are true classes, columns predicted ones; “found” is the share of a class that was recognised."
-    )
+    key = note("Rows are true classes, columns predicted ones; “found” is the share of a class that was recognised.")
     return element("div", element("div", inner, class_="scroll"), key)
 
 
@@ -84,7 +80,7 @@ def _pairs(counts: np.ndarray, names: Sequence[str]) -> Html:
     order = np.argsort(-errors, axis=None, kind="stable")[: MAX_PAIRS if len(names) > MAX_CLASSES else 6]
     pairs = [np.unravel_index(index, errors.shape) for index in order]
     rows = [
-        (names[i], names[j], int(errors[i, j]), f"{errors[i, j] / counts[i].sum():.0%}")
+        (names[i], names[j], int(errors[i, j]), f"{100 * errors[i, j] / counts[i].sum():.0f} %")
         for i, j in pairs
         if errors[i, j]
     ]

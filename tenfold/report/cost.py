@@ -24,9 +24,7 @@ def _timings(records: RunRecords) -> Html:
         element(
             "div",
             element("span", name.replace("_", " "), class_="name"),
-            element(
-                "div", element("i", class_="fill", style=f"width:{100 * s / longest:.1f}%"), class_="track"
-            ),
+            element("div", element("i", class_="fill", style=f"width:{100 * s / longest:.1f}%"), class_="track"),
             element("span", format_seconds(s), class_="value"),
             class_="dotrow",
         )
@@ -37,11 +35,7 @@ def _timings(records: RunRecords) -> Html:
 
 def _peak(records: RunRecords) -> Html | None:
     peak = records.run.get("peak_memory_bytes")
-    return (
-        note(f"Peak memory: {format_bytes(float(peak))}.")
-        if isinstance(peak, int | float) and peak > 0
-        else None
-    )
+    return note(f"Peak memory: {format_bytes(float(peak))}.") if isinstance(peak, int | float) and peak > 0 else None
 
 
 def _plan(records: RunRecords) -> Html:
@@ -49,11 +43,9 @@ def _plan(records: RunRecords) -> Html:
     heading = element("h3", "The planner's choices")
     if not plan:
         return join([heading, empty("The planner has not decided anything yet.")])
-    text = (
-        "Members of one structure stand in one stack and are trained as one program; the others train alone."
-    )
+    text = "Members of one structure stand in one stack and are trained as one program; the others train alone."
     header = ("stack", "network", "structure", "parameters", "members", "form", "why")
-    return join([heading, note(text), table(header, [_stack(entry) for entry in plan], numeric=(0, 3, 4))])
+    return join([heading, note(text), table(header, [_stack(entry) for entry in plan], numeric=(0, 3, 4), wide=True)])
 
 
 def _stack(entry: dict[str, Any]) -> tuple[object, ...]:

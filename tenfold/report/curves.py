@@ -119,5 +119,5 @@ def _outside(values: np.ndarray, y: Axis) -> str | None:
     if beyond:
         notes.append(f"{beyond} of {len(values)} values lie beyond the axis")
     if wild:
-        notes.append(f"{wild} are not a number")
+        notes.append(f"{wild} of {len(values)} values are not a number")
     return "; ".join(notes).capitalize() + "." if notes else None

@@ -1,4 +1,4 @@
-"""Scores as dots with their intervals, one row a model, drawn with plain boxes so that text keeps its size."""
+"""Scores as dots with their intervals, one row a model, drawn with boxes so that text keeps its size."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wilson(value: float, n: int | None, z: float = 1.959964) -> tuple[float, flo
 
 
 def dot_axis(dots: Sequence[Dot], metric: str) -> Axis:
-    """The axis, in percent of the track's width, that all rows of one figure share; shares stay within [0, 1]."""
+    """The axis of all rows of one figure, in percent of the track's width; shares stay within [0, 1]."""
     ends = np.array([[dot.value, dot.low, dot.high] for dot in dots], dtype=np.float64).reshape(-1)
     axis = fit_axis(ends, start=0.0, stop=100.0, percent=is_share(metric), pad=0.06)
     if not is_share(metric) or axis.low >= axis.high:
@@ -70,8 +70,9 @@ def track(dot: Dot, axis: Axis, metric: str, kind: str) -> Html:
     if math.isfinite(dot.low) and math.isfinite(dot.high):
         low, high = (float(x) for x in np.clip(axis.place([dot.low, dot.high]), 0, 100))
         parts.append(element("i", class_=f"span {kind}", style=f"left:{low:.2f}%;width:{high - low:.2f}%"))
-    at = float(np.clip(axis.place(dot.value), 0, 100))
-    parts.append(element("b", class_=f"dot {kind}", style=f"left:{at:.2f}%"))
+    at = float(axis.place(dot.value))
+    beyond = "" if 0 <= at <= 100 else " beyond"
+    parts.append(element("b", class_=f"dot {kind}{beyond}", style=f"left:{np.clip(at, 0, 100):.2f}%"))
     return element("div", *parts, class_="track", title=format_score(dot.value, metric))
 
 

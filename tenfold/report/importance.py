@@ -1,9 +1,9 @@
 """How much of the difference between trials each hyper-parameter explains.
 
-A random forest learns the ranks of the scores from the configurations; the importance of a hyper-parameter is the
-loss of held-out R² when its column is shuffled. Ranks, because one diverged trial must not be the whole story;
-held out, because a forest explains the trials it has seen even where there is nothing to explain. Scores are taken
-after the same number of epochs for all trials, else the number of epochs would pass for an effect.
+A random forest learns the ranks of the scores from the configurations; the importance of a hyper-parameter is
+the loss of held-out R² when its column is shuffled. Ranks, because one diverged trial must not be the whole
+story; held out, because a forest explains the trials it has seen even where there is nothing to explain. Scores
+are taken after the same number of epochs for all trials, else the number of epochs would pass for an effect.
 
 Known weakness: two hyper-parameters that the sampler moved together share their importance.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import KFold
@@ -32,7 +32,7 @@ class Importance:
     """What a forest found.
 
     Attributes:
-        shares: for each hyper-parameter its share of the explained difference; the shares sum to 1, or are all 0.
+        shares: for each hyper-parameter its share of the explained difference; they sum to 1, or are all 0.
         explained: held-out R² of the ranks; near or below 0 when the forest learnt nothing.
         epoch: the epoch after which the trials were compared.
         num_trials: number of trials compared.
@@ -58,15 +58,15 @@ def rate_importance(scores: Sequence[TrialScore], names: Sequence[str]) -> Impor
         names: the hyper-parameters to rate.
 
     Returns:
-        The importance, or None for fewer than 8 trials with a score at the common epoch, no hyper-parameter that
-        varies, or scores that are all equal.
+        The importance, or None for fewer than 8 trials with a score at the common epoch, no hyper-parameter
+        that varies, or scores that are all equal.
     """
     epoch = common_epoch(scores)
     at_epoch = [(s, s.course[epoch]) for s in scores if epoch in s.course] if epoch is not None else []
     at_epoch = [(score, value) for score, value in at_epoch if np.isfinite(value)]
     if epoch is None or len(at_epoch) < MIN_TRIALS or not names:
         return None
-    ranks = rankdata([value for _, value in at_epoch])
+    ranks = pd.Series([value for _, value in at_epoch]).rank().to_numpy()
     features = np.column_stack([_column([score.trial.config.get(n) for score, _ in at_epoch]) for n in names])
     if np.ptp(ranks) == 0 or not np.ptp(features, axis=0).any():
         return None
@@ -82,7 +82,7 @@ def rate_importance(scores: Sequence[TrialScore], names: Sequence[str]) -> Impor
 
 
 def _column(values: Sequence[Any]) -> np.ndarray:
-    """One number a trial: ranks of numbers (a forest sees only the order), codes of words; -1 where not set."""
+    """One number a trial: ranks of numbers (a forest sees but the order), codes of words; -1 where not set."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and all(v is None or v in numbers for v in values):
         return np.array([-1.0 if v is None else np.searchsorted(np.unique(numbers), v) for v in values])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from tenfold.report.axes import Axis
 from tenfold.report.chart import chart, dot, polyline, spans
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
-from tenfold.report.ranking import sort_key
-from tenfold.report.records import RungRecord, RunRecords
+from tenfold.report.ranking import TrialScore, sort_key
+from tenfold.report.records import RunRecords
 from tenfold.report.wording import format_score, plural
 
-WIDTH = 640.0
+WIDTH = 560.0
 
 
-def ladder(records: RunRecords) -> Html:
+def ladder(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
     """Who left when: a chart of ranks at the rungs, and the rungs as a table."""
     title = "Who left when"
     if not records.rungs:
@@ -23,34 +25,39 @@ def ladder(records: RunRecords) -> Html:
             return section("halving", title, empty("The run has not reached its first rung yet."))
         return section("halving", title, empty("Nobody left: every trial was trained to its end."))
     text = (
-        "At each rung the trials are compared after the same number of epochs; the best go on, the others leave and "
-        "free their place."
+        "At each rung the trials are compared after the same number of epochs; the best go on, the others "
+        "leave and free their place."
     )
-    parts = element("div", _chart(records), _rung_table(records), class_="grid2 wide-left")
+    parts = element("div", _chart(records, scores), _rung_table(records), class_="grid2 wide-left")
     return section("halving", title, note(text), parts)
 
 
-def _ranks(rung: RungRecord, maximize: bool) -> dict[int, int]:
-    order = sorted(rung.scores, key=lambda trial: (*sort_key(rung.scores[trial], maximize), trial))
+def _ranks(scores: Mapping[int, float], maximize: bool) -> dict[int, int]:
+    order = sorted(scores, key=lambda trial: (*sort_key(scores[trial], maximize), trial))
     return {trial: rank for rank, trial in enumerate(order, start=1)}
 
 
-def _chart(records: RunRecords) -> Html:
-    ranks = [_ranks(rung, records.maximize) for rung in records.rungs]
+def _chart(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
+    ranks = [_ranks(rung.scores, records.maximize) for rung in records.rungs]
+    ticks = [(float(i), f"epoch {rung.epoch}") for i, rung in enumerate(records.rungs)]
+    last = records.rungs[-1]
+    end = {s.trial.number: s.valid for s in scores if s.trial.number in last.kept and s.epochs > last.epoch}
+    if end:
+        ranks.append(_ranks(end, records.maximize))
+        ticks.append((float(len(ticks)), "best epoch"))
     most = max((len(rung) for rung in ranks), default=1)
-    height = float(np.clip(60 + 7 * most, 200, 520))
+    height = float(np.clip(60 + 5.5 * most, 200, 480))
     across, up = spans(WIDTH, height)
     x = Axis(low=-0.3, high=len(ranks) - 0.7, start=across[0], stop=across[1], whole=True)
     y = Axis(low=max(most, 2) + 0.8, high=0.2, start=up[0], stop=up[1], whole=True)
-    ticks = [(float(i), f"epoch {rung.epoch}") for i, rung in enumerate(records.rungs)]
     drawing = chart(
         x,
         y,
-        [_marks(records, ranks, x, y)],
+        _marks(records, ranks, x, y),
         width=WIDTH,
         height=height,
         label="rank of every trial at every rung",
-        x_label="rung",
+        x_label="compared after",
         y_label="rank",
         x_ticks=ticks,
         y_ticks=_rank_ticks(most),
@@ -83,7 +90,7 @@ def _marks(records: RunRecords, ranks: list[dict[int, int]], x: Axis, y: Axis) -
 def _rung_table(records: RunRecords) -> Html:
     rows = []
     for rung in records.rungs:
-        order = sorted(_ranks(rung, records.maximize).items(), key=lambda entry: entry[1])
+        order = sorted(_ranks(rung.scores, records.maximize).items(), key=lambda entry: entry[1])
         best = format_score(rung.scores[order[0][0]], records.metric) if order else ""
         lost = sum(not np.isfinite(score) for score in rung.scores.values())
         left = plural(len(rung.left), "trial") + (f", {lost} without a number" if lost else "")

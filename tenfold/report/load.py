@@ -1,4 +1,4 @@
-"""Reads a run folder, also one that is being written, was interrupted, or was killed in the middle of a line."""
+"""Reads a run folder, also one that is being written, was interrupted, or was killed within a line."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
     """Reads what a run left on disk.
 
     A torn last line of `records.jsonl` (the process was killed while it wrote) is left out. When an epoch was
-    recorded twice (a resumed run trained it again), the later record counts. Kinds of records that this version
-    does not know are passed over. Arrays that cannot be read are named in `RunRecords.problems`.
+    recorded twice (a resumed run trained it again), the later record counts. Kinds of records that this
+    version does not know are passed over. Arrays that cannot be read are named in `RunRecords.problems`.
 
     Args:
         folder: a run folder, such as `runs/digits-1`.
@@ -73,7 +73,7 @@ def _read_run(folder: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise RunError(
-            f"load_run: {folder / 'run.json'} must be JSON, got: {error}. Start the run anew with --overwrite."
+            f"load_run: {folder / 'run.json'} must be JSON, got: {error}. Start anew with --overwrite."
         ) from None
     schema = run.get("schema") if isinstance(run, dict) else None
     if schema != SCHEMA:
@@ -101,7 +101,7 @@ def _read_lines(path: Path) -> defaultdict[str, list[Line]]:
             if number == len(texts):
                 break
             raise RunError(
-                f"load_run: line {number} of {path} must be JSON, got {text[:40]!r}. Delete the line, or start anew."
+                f"load_run: line {number} of {path} must be JSON, got {text[:40]!r}. Delete the line."
             ) from None
         if isinstance(line, dict):
             lines[str(line.get("kind"))].append(line)

@@ -30,8 +30,8 @@ def element(tag: str, *children: object, **attributes: Any) -> Html:
     Args:
         tag: its name.
         children: `Html` stands as it is, None is left out, everything else is escaped.
-        attributes: None and False are left out, True stands bare, a float is rounded to two decimals; a trailing
-            underscore is dropped and the others become hyphens (`class_`, `data_trial`).
+        attributes: None and False are left out, True stands bare, a float is rounded to two decimals; a
+            trailing underscore is dropped and the others become hyphens (`class_`, `data_trial`).
 
     Returns:
         The markup.
@@ -81,18 +81,19 @@ def empty(*children: object) -> Html:
 
 def figure(drawing: Html, caption: object = None, **attributes: Any) -> Html:
     """A drawing with its caption."""
-    return element(
-        "figure", drawing, None if caption is None else element("figcaption", caption), **attributes
-    )
+    return element("figure", drawing, None if caption is None else element("figcaption", caption), **attributes)
 
 
-def table(header: Iterable[object], rows: Iterable[Iterable[object]], *, numeric: Iterable[int] = ()) -> Html:
+def table(
+    header: Iterable[object], rows: Iterable[Iterable[object]], *, numeric: Iterable[int] = (), wide: bool = False
+) -> Html:
     """A table that scrolls sideways where the screen is narrow.
 
     Args:
         header: the headings, one a column.
         rows: the cells of each row.
         numeric: columns, counted from 0, that are set flush right.
+        wide: keep room for sentences in cells, scrolling on a narrow screen.
     """
     right = set(numeric)
 
@@ -101,7 +102,7 @@ def table(header: Iterable[object], rows: Iterable[Iterable[object]], *, numeric
 
     head = element("thead", element("tr", cells("th", header)))
     body = element("tbody", *(element("tr", cells("td", row)) for row in rows))
-    return element("div", element("table", head, body), class_="scroll")
+    return element("div", element("table", head, body), class_="scroll wide" if wide else "scroll")
 
 
 def _escape(child: object) -> str:

@@ -1,7 +1,7 @@
 """The report: one HTML file that opens offline, in light and in dark, on a wide screen and on a telephone.
 
-The page carries a content security policy under which a browser loads nothing from anywhere and runs no script but
-the one whose hash is given: were a text of the user ever to slip through as markup, it could not act.
+The page carries a content security policy under which a browser loads nothing from anywhere and runs no script
+but the one whose hash is given: were a text of the user ever to slip through as markup, it could not act.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def render_page(records: RunRecords) -> str:
             answer(records, scores),
             scoreboard(records, scores),
             learning_curves(records, scores),
-            ladder(records),
+            ladder(records, scores),
             slices(records, scores),
             errors(records),
             worst(records),

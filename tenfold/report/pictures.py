@@ -81,7 +81,7 @@ def _cell(value: Any) -> str:
 
 
 def _confidence(value: Any) -> str:
-    return f"{value:.0%}" if isinstance(value, int | float) and np.isfinite(value) else ""
+    return f"{100 * value:.0f} %" if isinstance(value, int | float) and np.isfinite(value) else ""
 
 
 def _sheet(pictures: np.ndarray, captions: Sequence[str]) -> Html:

@@ -30,9 +30,7 @@ def data(records: RunRecords) -> Html:
 
 
 def _facts(facts: list[tuple[str, Any]]) -> Html:
-    shown = [
-        join([element("dt", name), element("dd", value)]) for name, value in facts if value not in (None, "")
-    ]
+    shown = [join([element("dt", name), element("dd", value)]) for name, value in facts if value not in (None, "")]
     return element("dl", *shown, class_="facts")
 
 
@@ -152,14 +150,8 @@ def python_call(run: dict[str, Any]) -> str:
 
 def _arguments(run: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, by Python name, and the seed at the end."""
-    given = {
-        str(name).lstrip("-").replace("-", "_"): value for name, value in (run.get("arguments") or {}).items()
-    }
-    given = {
-        name: v
-        for name, v in given.items()
-        if v is not None and v is not False and v != [] and name != "seed"
-    }
+    given = {str(name).lstrip("-").replace("-", "_"): value for name, value in (run.get("arguments") or {}).items()}
+    given = {name: v for name, v in given.items() if v is not None and v is not False and v != [] and name != "seed"}
     return given | ({"seed": run["seed"]} if run.get("seed") is not None else {})
 
 
@@ -170,6 +162,4 @@ def _quote(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    return (
-        value if isinstance(value, str) else repr(value) if isinstance(value, float) else format_value(value)
-    )
+    return value if isinstance(value, str) else repr(value) if isinstance(value, float) else format_value(value)

@@ -99,9 +99,7 @@ def _score_trial(
         trial=trial,
         valid=course[best] if best is not None else float("nan"),
         best_epoch=best,
-        spread=float(np.std(by_epoch[best], ddof=1))
-        if best is not None and len(curves) > 1
-        else float("nan"),
+        spread=float(np.std(by_epoch[best], ddof=1)) if best is not None and len(curves) > 1 else float("nan"),
         members=len(curves),
         epochs=max(by_epoch, default=0),
         left_rung=left_rung,
@@ -116,12 +114,12 @@ def leaderboard(records: RunRecords) -> pd.DataFrame:
         records: a run as `load_run` gives it.
 
     Returns:
-        A frame with the columns `rank` (1 is best), `kind` ("trial" or "baseline"), `name`, `trial` (missing for
-        a baseline), `network`, `valid` (the metric at the best epoch), `spread` (standard deviation over
-        members), `members`, `epochs` (trained), `best_epoch`, `left_rung` (missing for those that were never sent
-        away), `chosen`, `test`, `test_low`, `test_high`, `test_n` (only the chosen trial and the baselines have
-        seen the test part), and `config_<name>` for every name in a configuration. `attrs` holds "metric" and
-        "direction".
+        A frame with the columns `rank` (1 is best), `kind` ("trial" or "baseline"), `name`, `trial` (missing
+        for a baseline), `network`, `valid` (the metric at the best epoch), `spread` (standard deviation over
+        members), `members`, `epochs` (trained), `best_epoch`, `left_rung` (missing for those that were never
+        sent away), `chosen`, `test`, `test_low`, `test_high`, `test_n` (only the chosen trial and the baselines
+        have seen the test part), and `config_<name>` for every name in a configuration. `attrs` holds "metric"
+        and "direction".
     """
     rows = [_trial_row(score, records) for score in score_trials(records)]
     rows += [_baseline_row(baseline, records) for baseline in records.baselines]
@@ -129,11 +127,18 @@ def leaderboard(records: RunRecords) -> pd.DataFrame:
     names = list(dict.fromkeys(name for trial in records.trials.values() for name in trial.config))
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *(f"config_{name}" for name in names if name != "network")])
     frame["rank"] = range(1, len(frame) + 1)
-    for name in ("trial", "members", "epochs", "best_epoch", "left_rung", "test_n"):
+    whole = [name for name in frame.columns if name.startswith("config_") and _is_whole(records, name)]
+    for name in ("trial", "members", "epochs", "best_epoch", "left_rung", "test_n", *whole):
         frame[name] = frame[name].astype("Int64")
     frame["chosen"] = frame["chosen"].astype(bool)
     frame.attrs = {"metric": records.metric, "direction": "maximize" if records.maximize else "minimize"}
     return frame
+
+
+def _is_whole(records: RunRecords, column: str) -> bool:
+    name = column.removeprefix("config_")
+    values = [trial.config[name] for trial in records.trials.values() if name in trial.config]
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
 
 
 def _trial_row(score: TrialScore, records: RunRecords) -> dict[str, Any]:

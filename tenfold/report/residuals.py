@@ -26,16 +26,12 @@ def residuals(targets: np.ndarray, predictions: np.ndarray) -> Html:
     true, predicted = targets[finite], predictions[finite]
     errors = predicted - true
     text = (
-        f"{plural(len(true), 'test sample')}: half of the predictions are within {np.median(np.abs(errors)):.4g} of the "
-        f"truth, nine of ten within {np.quantile(np.abs(errors), 0.9):.4g}; on average they are "
+        f"{plural(len(true), 'test sample')}: half of the predictions are within {np.median(np.abs(errors)):.4g} "
+        f"of the truth, nine of ten within {np.quantile(np.abs(errors), 0.9):.4g}; on average they are "
         f"{abs(errors.mean()):.4g} too {'high' if errors.mean() > 0 else 'low'}."
     )
     lost = int((~finite).sum())
-    more = (
-        f" {plural(lost, 'prediction')} that {'is' if lost == 1 else 'are'} not a number left out."
-        if lost
-        else ""
-    )
+    more = f" {plural(lost, 'prediction')} that {'is' if lost == 1 else 'are'} not a number left out." if lost else ""
     if np.ptp(predicted) == 0 and len(predicted) > 1:
         more += " All predictions are equal: the model has learned nothing about its inputs."
     charts = element("div", _scatter(true, predicted), _histogram(errors), class_="grid2")
@@ -55,7 +51,7 @@ def _scatter(true: np.ndarray, predicted: np.ndarray) -> Html:
     drawing = chart(
         x,
         y,
-        [diagonal, join(dots)],
+        join([diagonal, *dots]),
         width=WIDTH,
         height=HEIGHT,
         label="predicted against true values of the test part",
@@ -72,9 +68,7 @@ def _histogram(errors: np.ndarray) -> Html:
     across, up = spans(WIDTH, HEIGHT)
     x = fit_axis(np.append(errors, 0.0), start=across[0], stop=across[1])
     inside = errors[(errors >= x.low) & (errors <= x.high)]
-    counts, edges = np.histogram(
-        inside, bins=int(np.clip(2 * len(errors) ** (1 / 3), 8, 60)), range=(x.low, x.high)
-    )
+    counts, edges = np.histogram(inside, bins=int(np.clip(2 * len(errors) ** (1 / 3), 8, 60)), range=(x.low, x.high))
     y = Axis(low=0, high=max(float(counts.max()), 1.0) * 1.08, start=up[0], stop=up[1], whole=True)
     lefts, tops = x.place(edges), y.place(counts)
     bars = [
@@ -94,7 +88,7 @@ def _histogram(errors: np.ndarray) -> Html:
     drawing = chart(
         x,
         y,
-        [join(bars), mark],
+        join([*bars, mark]),
         width=WIDTH,
         height=HEIGHT,
         label="histogram of the residuals of the test part",

@@ -37,14 +37,15 @@ def scoreboard(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
     first = [i for i, row in enumerate(rows) if i < SHOWN or row.kind in ("baseline", "chosen")]
     rest = [i for i in range(len(rows)) if i not in set(first)]
     axis = dot_axis([rows[i].dot for i in first], records.metric)
-    parts: list[object] = [_explain(records, scores), _board(rows, first, axis, records)]
+    has_far_dot = any(not axis.low <= row.dot.value <= axis.high for row in rows if np.isfinite(row.dot.value))
+    parts: list[object] = [_explain(records, scores, has_far_dot), _board(rows, first, axis, records)]
     if rest:
         summary = element("summary", f"{len(rest)} more trials")
         parts.append(element("details", summary, _board(rows, rest, axis, records)))
     return section("leaderboard", "Leaderboard", *parts)
 
 
-def _explain(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
+def _explain(records: RunRecords, scores: Sequence[TrialScore], has_far_dot: bool) -> Html:
     metric, n = metric_words(records.metric), records.part_size("valid")
     where = f"on {plural(n, 'validation sample')}" if n else "on the validation part"
     text = f"{metric[0].upper()}{metric[1:]} {where}, each trial at its best epoch."
@@ -52,6 +53,7 @@ def _explain(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
         text += " Bars are ± one standard deviation over a trial's members."
     elif is_share(records.metric) and n:
         text += " Bars are 95 % Wilson intervals."
+    text += " A pale dot lies beyond the axis." if has_far_dot else ""
     if len(scores) > 1:
         text += " The best of many is flattered by the choice: its honest score is the test score above."
     return note(text)

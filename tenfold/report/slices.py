@@ -56,20 +56,17 @@ def slices(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
 def _explain(found: Importance | None, count: int) -> str:
     text = f"Each dot is a trial at its best epoch (n = {count}); hollow dots left early. "
     if found is None:
-        return (
-            text
-            + "The trials do not differ enough at an equal number of epochs to rate the hyper-parameters."
-        )
+        return text + "The trials do not differ enough at an equal number of epochs to rate the hyper-parameters."
     text += (
         f"Importance: a random forest was asked to predict the order of {found.num_trials} trials after "
         f"epoch {found.epoch}, which nearly all of them reached; on trials held out it explains "
-        f"{max(found.explained, 0):.0%} of the variance of the ranks. "
+        f"{100 * max(found.explained, 0):.0f} % of the variance of the ranks. "
     )
     if not found.explained > EXPLAINED_ENOUGH:
         return text + "That is next to nothing: do not read an order into these charts."
     return text + (
-        "A hyper-parameter's number is its share of that. It holds for the ranges searched here, for early epochs, "
-        "and for this many trials; it is a hint where to look, not a measurement."
+        "A hyper-parameter's number is its share of that. It holds for the ranges searched here, for early "
+        "epochs and for this many trials; it is a hint where to look, not a measurement."
     )
 
 
@@ -84,9 +81,7 @@ def _varied(records: RunRecords, scores: Sequence[TrialScore]) -> list[_Paramete
         if len({format_value(value) for _, value in values}) < 2:
             continue
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for _, v in values)
-        words = (
-            () if numeric and not space.get(name, {}).get("choices") else _words(values, space.get(name, {}))
-        )
+        words = () if numeric and not space.get(name, {}).get("choices") else _words(values, space.get(name, {}))
         parameters.append(_Parameter(name=name, log=bool(space.get(name, {}).get("log")), choices=words))
     return parameters
 
@@ -116,13 +111,11 @@ def _slice(
     order = sorted(range(len(values)), key=lambda i: values[i][0].trial.number == records.chosen)
     marks = [_mark(values[i][0], places[i], y, records.chosen) for i in order]
     share = found.shares[parameter.name] if found and found.explained > EXPLAINED_ENOUGH else None
-    heading = element(
-        "h3", parameter.name, element("span", f"importance {share:.2f}") if share is not None else None
-    )
+    heading = element("h3", parameter.name, element("span", f"importance {share:.2f}") if share is not None else None)
     drawing = chart(
         x,
         y,
-        [join(marks)],
+        join(marks),
         width=WIDTH,
         height=HEIGHT,
         label=f"validation {metric_words(records.metric)} against {parameter.name}",
@@ -134,10 +127,8 @@ def _slice(
     return element("div", heading, figure(drawing))
 
 
-def _across(
-    parameter: _Parameter, values: Sequence[tuple[TrialScore, Any]]
-) -> tuple[Axis, np.ndarray, Ticks | None]:
-    """The horizontal axis, the pixels of the values and the ticks; words are spread a little around their place."""
+def _across(parameter: _Parameter, values: Sequence[tuple[TrialScore, Any]]) -> tuple[Axis, np.ndarray, Ticks | None]:
+    """The horizontal axis, the values in pixels and the ticks; words are spread a little around their place."""
     start, stop = spans(WIDTH, HEIGHT)[0]
     if not parameter.choices:
         numbers = np.array([float(value) for _, value in values])
@@ -192,8 +183,5 @@ def _range(entry: dict[str, Any]) -> str:
 
 
 def _condition(when: dict[str, Any] | None) -> str:
-    conditions = [
-        f"{name} is {' or '.join(map(format_value, value)) if isinstance(value, list | tuple) else format_value(value)}"
-        for name, value in (when or {}).items()
-    ]
-    return ", ".join(conditions)
+    wanted = {name: v if isinstance(v, list | tuple) else [v] for name, v in (when or {}).items()}
+    return ", ".join(f"{name} is {' or '.join(map(format_value, values))}" for name, values in wanted.items())

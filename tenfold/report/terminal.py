@@ -31,9 +31,7 @@ def render_leaderboard(frame: pd.DataFrame, *, top: int = 10) -> Table:
     metric = str(frame.attrs.get("metric", "accuracy"))
     table = _table(f"valid {metric_words(metric)}")
     trials = frame[frame["kind"] == "trial"]
-    shown = frame[
-        (frame["kind"] == "baseline") | frame["chosen"] | frame["rank"].isin(trials["rank"].head(top))
-    ]
+    shown = frame[(frame["kind"] == "baseline") | frame["chosen"] | frame["rank"].isin(trials["rank"].head(top))]
     for row in shown.to_dict("records"):
         table.add_row(*_cells(row, metric), style=_style(row))
     hidden = len(frame) - len(shown)
@@ -44,11 +42,11 @@ def render_leaderboard(frame: pd.DataFrame, *, top: int = 10) -> Table:
 def _table(score_title: str) -> Table:
     table = Table(box=None, width=80, pad_edge=False, header_style="bold", caption_justify="left")
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column(score_title, justify="right", max_width=16)
+    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=22)
+    table.add_column(score_title, justify="right", max_width=max(8, *map(len, score_title.split())))
     table.add_column("epochs", justify="right", no_wrap=True)
-    table.add_column("left at", justify="right", no_wrap=True)
-    table.add_column("configuration", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("left at rung", justify="right", max_width=4)
+    table.add_column("configuration", ratio=1, overflow="fold")
     return table
 
 
@@ -56,16 +54,14 @@ def _cells(row: dict[str, Any], metric: str) -> list[Text]:
     """One text for each column; `Text`, so that brackets in names are not taken for markup."""
     score = format_score(float(row["valid"]), metric)
     if pd.notna(row["spread"]):
-        score += (
-            f" ± {format_score(float(row['spread']), metric).removesuffix(' %' if is_share(metric) else '')}"
-        )
+        score += f" ± {format_score(float(row['spread']), metric).removesuffix(' %' if is_share(metric) else '')}"
     config = {name.removeprefix("config_"): value for name, value in row.items() if _is_set(name, value)}
     texts = [
         f"{row['rank']}{'*' if row['chosen'] else ''}",
         str(row["name"]),
         score,
         "" if pd.isna(row["epochs"]) else str(row["epochs"]),
-        "" if pd.isna(row["left_rung"]) else f"rung {row['left_rung']}",
+        "" if pd.isna(row["left_rung"]) else str(row["left_rung"]),
         "baseline" if row["kind"] == "baseline" else format_config(config),
     ]
     return [Text(_printable(text)) for text in texts]

@@ -32,7 +32,7 @@ def format_score(value: float, metric: str) -> str:
     """A metric's value: shares in percent with one decimal, others with four digits.
 
     Example:
-        >>> format_score(0.9722, "accuracy"), format_score(12.3456, "rmse"), format_score(float("nan"), "rmse")
+        >>> format_score(0.9722, "accuracy"), format_score(12.3456, "rmse"), format_score(math.nan, "rmse")
         ('97.2 %', '12.35', '–')
     """
     if not math.isfinite(value):
