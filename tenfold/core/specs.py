@@ -51,6 +51,4 @@ class InputSpec:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> InputSpec:
         """The spec that `to_json` wrote."""
-        return cls(
-            kind=record["kind"], shape=tuple(record["shape"]), cardinalities=tuple(record["cardinalities"])
-        )
+        return cls(kind=record["kind"], shape=tuple(record["shape"]), cardinalities=tuple(record["cardinalities"]))

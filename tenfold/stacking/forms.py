@@ -70,9 +70,7 @@ class MemberCall(nn.Module):
         }
         return output, replaced
 
-    def run(
-        self, function: Callable[..., Any], batch: tuple[Any, ...], parameters: Tensors, buffers: Tensors
-    ) -> Any:
+    def run(self, function: Callable[..., Any], batch: tuple[Any, ...], parameters: Tensors, buffers: Tensors) -> Any:
         """One member's call."""
         tensors = {f"model.{name}": tensor for name, tensor in (*parameters.items(), *buffers.items())}
         return functional_call(self, tensors, (function, batch, buffers))

@@ -152,9 +152,7 @@ class Stack:
     def _run(self, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
         run = run_stacked if self.form == "stacked" else run_serial
         try:
-            output, replaced = run(
-                self._call, function, batch, self._parameters, self._buffers, self._keys_M, step
-            )
+            output, replaced = run(self._call, function, batch, self._parameters, self._buffers, self._keys_M, step)
         except RuntimeError as error:
             if self.form == "stacked" and self._tried and _is_about_stacking(error):
                 raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error

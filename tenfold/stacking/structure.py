@@ -65,7 +65,13 @@ def _tensor_entries(model: nn.Module) -> list[tuple[str, Any]]:
             entries.append(
                 (
                     f"{kind} {name}",
-                    (tuple(tensor.shape), str(tensor.dtype), str(tensor.device), tensor.requires_grad, shared_with),
+                    (
+                        tuple(tensor.shape),
+                        str(tensor.dtype),
+                        str(tensor.device),
+                        tensor.requires_grad,
+                        shared_with,
+                    ),
                 )
             )
     return entries
@@ -105,7 +111,12 @@ def _fingerprint_compound(value: Any, where: str, depth: int) -> Any:
         return ("method", value.__func__.__qualname__)
     if isinstance(value, types.FunctionType):
         closure = [cell.cell_contents for cell in value.__closure__ or ()]
-        return ("function", value.__code__.co_code, repr(value.__code__.co_consts), _fingerprint(closure, where, depth))
+        return (
+            "function",
+            value.__code__.co_code,
+            repr(value.__code__.co_consts),
+            _fingerprint(closure, where, depth),
+        )
     if hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
         return (type(value).__qualname__, _fingerprint(vars(value), where, depth))
     return (type(value).__qualname__, repr(value) if type(value).__repr__ is not object.__repr__ else "")
