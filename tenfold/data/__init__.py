@@ -1,0 +1,52 @@
+"""Data: sources of every kind, preprocessing fitted on training rows, splits, and batches.
+
+- `read` reads a source (`Source`), `sources` lists the bundled ones, `read_inputs` reads inputs for prediction.
+- `fit_preprocessor`, `preprocessor_from_json`: from raw inputs to tensors (`Preprocessor` and its kinds).
+- `TargetEncoder`: from raw targets to class indices or standardised numbers, and back.
+- `split` cuts rows into training, validation and test (`Split`).
+- `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
+"""
+
+from tenfold.data.augmentation import Augmentation
+from tenfold.data.batches import Batches, DataPart
+from tenfold.data.bundled import SOURCES, Bundled, sources
+from tenfold.data.datasets import DatasetPreprocessor
+from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
+from tenfold.data.image_preprocessor import ImagePreprocessor
+from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
+from tenfold.data.prediction import RawInputs, read_inputs
+from tenfold.data.preprocessor import Preprocessor
+from tenfold.data.read import read
+from tenfold.data.source import Skipped, Source
+from tenfold.data.splitting import Split, split
+from tenfold.data.table_preprocessor import TablePreprocessor
+from tenfold.data.target_encoder import TargetEncoder
+
+__all__ = [
+    "SOURCES",
+    "ArrayInputs",
+    "Augmentation",
+    "Batches",
+    "Bundled",
+    "DataPart",
+    "DatasetInputs",
+    "DatasetPreprocessor",
+    "ImageFileInputs",
+    "ImagePreprocessor",
+    "Inputs",
+    "PictureFormat",
+    "Preprocessor",
+    "RawInputs",
+    "Skipped",
+    "Source",
+    "Split",
+    "TableInputs",
+    "TablePreprocessor",
+    "TargetEncoder",
+    "fit_preprocessor",
+    "preprocessor_from_json",
+    "read",
+    "read_inputs",
+    "sources",
+    "split",
+]

@@ -33,7 +33,9 @@ def as_array(values: Any, what: str) -> Any:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise TypeError(f"read: {what} must be a rectangular array, got rows of different lengths ({error}).") from error
+        raise TypeError(
+            f"read: {what} must be a rectangular array, got rows of different lengths ({error})."
+        ) from error
     if array.dtype.kind == "c":
         raise TypeError(f"read: {what} must hold real numbers or text, got complex ones. Give their parts.")
     return array

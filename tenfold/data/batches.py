@@ -39,9 +39,7 @@ class DataPart:
     rows: np.ndarray
 
     @classmethod
-    def of(
-        cls, source: Source, rows: np.ndarray, preprocessor: Preprocessor, encoder: TargetEncoder
-    ) -> DataPart:
+    def of(cls, source: Source, rows: np.ndarray, preprocessor: Preprocessor, encoder: TargetEncoder) -> DataPart:
         """The part of a source that these rows name.
 
         Example:

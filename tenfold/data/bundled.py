@@ -52,7 +52,12 @@ def _digits(target: str | int | None, task: str | None) -> Source:
     images = (bunch.images / 16.0).astype(np.float32)[:, None]
     found = clean_target(bunch.target, name="target", task=task, where="digits", whole_are_classes=True)
     return Source(
-        name="digits", kind="image", inputs=ArrayInputs(images), targets=found.values, task=found.task, notes=found.notes
+        name="digits",
+        kind="image",
+        inputs=ArrayInputs(images),
+        targets=found.values,
+        task=found.task,
+        notes=found.notes,
     )
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 
 from tenfold.core.errors import InputError, did_you_mean
 
-_DATE = re.compile(r"\d{4}[-/.年]\d{1,2}([-/.月]\d{1,2}日?)?([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
+_DATE = re.compile(
+    r"\d{4}[-/.年]\d{1,2}([-/.月]\d{1,2}日?)?([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
+)
 _ID_NAME = re.compile(r"(.*[_\s-])?(id|no|nr|number|index|row)|[a-z]+Id|unnamed.*|编号|序号|", re.IGNORECASE)
 _MIN_ROWS_TO_JUDGE = 10
 

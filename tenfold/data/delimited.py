@@ -50,7 +50,7 @@ class Dialect:
 def parse_delimited(
     text: str, where: str, *, header: bool | None = None, known: frozenset[str] = frozenset()
 ) -> tuple[pd.DataFrame, bool, Dialect]:
-    """A DataFrame, whether it had a header, and the dialect.
+    r"""A DataFrame, whether it had a header, and the dialect.
 
     Args:
         text: the whole file.
@@ -89,7 +89,7 @@ def parse_delimited(
 
 
 def sniff_dialect(text: str) -> Dialect:
-    """The separator that cuts the first lines into the same number of fields, two or more.
+    r"""The separator that cuts the first lines into the same number of fields, two or more.
 
     Example:
         >>> sniff_dialect("18.0  8\t'chevy'\n15.0  8\t'buick'\n").separator
@@ -170,7 +170,10 @@ def _agreement(rows: list[list[str]]) -> float:
 def _holds_runs(rows: list[list[str]]) -> bool:
     """Whether some field holds several numbers in every row: tabs then are blanks like the others."""
     return any(
-        all(len(field.split()) > 1 and all(_is_number(part) or part == "?" for part in field.split()) for field in fields)
+        all(
+            len(field.split()) > 1 and all(_is_number(part) or part == "?" for part in field.split())
+            for field in fields
+        )
         for fields in zip(*rows, strict=False)
     )
 
@@ -214,7 +217,7 @@ def _read(text: str, dialect: Dialect, header: bool) -> pd.DataFrame:
         sep=dialect.separator,
         header=0 if header else None,
         index_col=False,
-        quoting=dialect.quoting,  # type: ignore[arg-type]
+        quoting=dialect.quoting,
         decimal=dialect.decimal,
         na_values=list(MISSING),
         skipinitialspace=dialect.separator not in "\t ",

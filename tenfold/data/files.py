@@ -39,3 +39,23 @@ def missing(path: Path, names: tuple[str, ...] = ()) -> InputError:
         return InputError(f"{path}: no such file or folder, and no folder '{path.parent}' either.")
     hint = did_you_mean(path.name, [*names, *siblings])
     return InputError(f"{path}: no such file or folder.{hint if 'Did you mean' in hint else ''}")
+
+
+def list_folder(path: Path) -> list[Path]:
+    """The folder's entries by name, hidden ones and those of desktop systems left out.
+
+    Raises:
+        InputError: the folder is missing or may not be read.
+    """
+    try:
+        entries = sorted(path.iterdir())
+    except FileNotFoundError:
+        raise missing(path) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be listed ({error.strerror or error}). Change its rights.") from None
+    return [entry for entry in entries if not is_hidden(entry)]
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is no data but a desktop system's or a tool's own."""
+    return path.name.startswith((".", "__MACOSX")) or path.name.lower() in ("thumbs.db", "desktop.ini")

@@ -110,16 +110,16 @@ class ImageFileInputs(Inputs):
         paths: N paths, as shown to the user.
         pixels: uint8, shape (P, C, H, W) with P >= N, shared by all that were taken from one reading.
         format: how `pixels` were made.
-        rows: int64, shape (N,), where each sample lies in `pixels`.
+        rows: int64, shape (N,), where each sample lies in `pixels`; by default each in its own place.
     """
 
     paths: tuple[str, ...]
     pixels: np.ndarray
     format: PictureFormat
-    rows: np.ndarray = field(default=None)  # type: ignore[assignment]
+    rows: np.ndarray = field(default_factory=lambda: np.array([], np.int64))
 
     def __post_init__(self) -> None:
-        if self.rows is None:
+        if len(self.rows) != len(self.paths):
             object.__setattr__(self, "rows", np.arange(len(self.paths)))
 
     def __len__(self) -> int:

@@ -51,10 +51,10 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
         >>> len(parts.train), len(parts.valid), len(parts.test)
         (90, 30, 30)
     """
-    if not (0 <= valid_fraction and 0 <= test_fraction and valid_fraction + test_fraction < 1):
+    if not (valid_fraction >= 0 and test_fraction >= 0 and valid_fraction + test_fraction < 1):
         raise ValueError(
-            f"split: valid_fraction and test_fraction must be at least 0 and together below 1, got {valid_fraction!r} "
-            f"and {test_fraction!r}. Make them smaller."
+            f"split: valid_fraction and test_fraction must be at least 0 and together below 1, got "
+            f"{valid_fraction!r} and {test_fraction!r}. Make them smaller."
         )
     labels = source.targets if source.task == "classification" else None
     parts = _given(source)
@@ -66,7 +66,9 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
             how.append(f"{name} part as the source has it")
         elif fraction > 0:
             size = max(1, round(total * fraction))
-            parts["train"], parts[name], manner = _cut(parts["train"], labels, size, derive_seed(seed, "split"), source)
+            parts["train"], parts[name], manner = _cut(
+                parts["train"], labels, size, derive_seed(seed, "split"), source
+            )
             how.append(f"{name} {len(parts[name])} of {total} training rows, {manner}")
     return Split(**{name: np.sort(rows) for name, rows in parts.items()}, how="; ".join(how))
 

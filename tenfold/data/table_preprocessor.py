@@ -156,7 +156,7 @@ class TablePreprocessor(Preprocessor):
     @property
     def used(self) -> tuple[str, ...]:
         """The columns that inputs must have."""
-        return tuple(column.name for column in (*self.numbers, *self.categories))
+        return tuple(column.name for column in self.numbers) + tuple(column.name for column in self.categories)
 
     def transform(self, inputs: TableInputs) -> Tensors:
         """Numbers, float32 of shape (N, D), and codes, int64 of shape (N, L), when there are categories.

@@ -103,7 +103,9 @@ def read_table(
         InputError: the file, the target or the columns cannot be used.
     """
     raw = load_table(path, header=header)
-    return table_source(raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes)
+    return table_source(
+        raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes
+    )
 
 
 def read_table_folder(
@@ -127,7 +129,9 @@ def read_table_folder(
     train = tables["train"]
     names, _ = unique_names(list(train.frame.columns))
     position = find_column(target, names, folder.name)
-    frames, labels, notes = [], [], list(train.notes)
+    frames: list[pd.DataFrame] = []
+    labels: list[str] = []
+    notes = list(train.notes)
     for part, table in tables.items():
         frame = _aligned(table, names, part, parts[part].name)
         if frame is None:

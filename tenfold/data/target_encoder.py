@@ -71,8 +71,8 @@ class TargetEncoder:
         wrong = np.flatnonzero(known[places] != raw)
         if len(wrong):
             raise InputError(
-                f"target: class {raw[wrong[0]].item()!r} does not occur in the training rows ({len(wrong)} such rows). "
-                "Move some of them to training, or remove them."
+                f"target: class {raw[wrong[0]].item()!r} does not occur in the training rows "
+                f"({len(wrong)} such rows). Move some of them to training, or remove them."
             )
         return torch.from_numpy(places.astype(np.int64))
 

@@ -35,9 +35,7 @@ class Target:
     notes: tuple[str, ...]
 
 
-def clean_target(
-    raw: Any, *, name: str, task: str | None, where: str, whole_are_classes: bool = False
-) -> Target:
+def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are_classes: bool = False) -> Target:
     """Decides the task, drops rows without a target, and checks that there is something to learn.
 
     Args:

@@ -1,0 +1,169 @@
+"""Folders of pictures, one folder a class, with or without train, valid and test above them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tenfold.core.errors import InputError
+from tenfold.data.files import is_hidden, list_folder
+from tenfold.data.inputs import ImageFileInputs
+from tenfold.data.pictures import PICTURE_SUFFIXES, Header, choose_format, decode_pictures, in_threads, read_header
+from tenfold.data.source import Skipped, Source
+
+_PART_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
+                 "dev": "valid", "test": "test", "testing": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One file of a class folder.
+
+    Attributes:
+        path: where it lies.
+        label: its class folder's name.
+        part: "train", "valid", "test", or None.
+    """
+
+    path: Path
+    label: str
+    part: str | None
+
+
+def read_image_folder(
+    folder: Path, *, image_size: int | tuple[int, int] | None, task: str | None, name: str
+) -> Source:
+    """A Source from class folders; what cannot be decoded is skipped and named.
+
+    Raises:
+        InputError: no class folders, fewer than two classes, no picture that can be read, or a task other than
+            classification.
+    """
+    if task == "regression":
+        raise InputError(f"{folder}: class folders ask for classification, got --task regression. Leave it out.")
+    listed, notes = list_classes(folder)
+    headers = in_threads(read_header, [item.path for item in listed])
+    good = [item for item, header in zip(listed, headers, strict=True) if isinstance(header, Header)]
+    shown = {item.path: item.path.relative_to(folder).as_posix() for item in listed}
+    skipped = [
+        Skipped(shown[item.path], header)
+        for item, header in zip(listed, headers, strict=True)
+        if isinstance(header, str)
+    ]
+    _refuse_none(folder, good, skipped)
+    form, said = choose_format([header for header in headers if isinstance(header, Header)], image_size)
+    names = [shown[item.path] for item in good]
+    pixels, kept, torn = decode_pictures([item.path for item in good], form, names)
+    good = [good[position] for position in kept]
+    skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
+    _refuse_none(folder, good, skipped)
+    return Source(
+        name=name,
+        kind="image",
+        inputs=ImageFileInputs(tuple(names[position] for position in kept), pixels, form),
+        targets=_labels(folder, good, listed, notes),
+        task="classification",
+        target_name="class",
+        parts=None if good[0].part is None else np.array([item.part for item in good]),
+        skipped=tuple(skipped),
+        notes=("target: the class folder's name", said, *notes, *_skipped_note(skipped)),
+    )
+
+
+def _skipped_note(skipped: Sequence[Skipped]) -> list[str]:
+    if not skipped:
+        return []
+    first = skipped[0]
+    return [f"files: {len(skipped)} skipped, such as {first.path} ({first.reason})"]
+
+
+def _refuse_none(folder: Path, good: Sequence[Listed], skipped: Sequence[Skipped]) -> None:
+    if not good:
+        why = f": {skipped[0].path} {skipped[0].reason}" if skipped else ""
+        raise InputError(f"{folder}: none of {len(skipped)} files is a readable picture{why}. Check the folder.")
+
+
+def _labels(folder: Path, good: Sequence[Listed], listed: Sequence[Listed], notes: list[str]) -> np.ndarray:
+    labels = np.array([item.label for item in good])
+    for label in sorted({item.label for item in listed} - set(labels.tolist())):
+        notes.append(f"class {label!r}: left out, it has no readable picture")
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder}: the one class {classes[0].item()!r} has readable pictures, at least two classes are needed. "
+            "Give a folder with a folder for each class."
+        )
+    return labels
+
+
+def list_classes(folder: Path) -> tuple[list[Listed], list[str]]:
+    """Every file of every class folder, sorted, and a note for each inference.
+
+    Raises:
+        InputError: the folder holds no class folders.
+    """
+    folders = [entry for entry in list_folder(folder) if entry.is_dir()]
+    names = {entry.name.lower() for entry in folders}
+    if {"annotations", "jpegimages"} <= names:
+        raise InputError(f"{folder}: these are boxes in Pascal VOC form; detection is not supported yet.")
+    parts = {entry: _PART_FOLDERS[entry.name.lower()] for entry in folders if entry.name.lower() in _PART_FOLDERS}
+    if parts and "train" in parts.values():
+        return _list_parts(folder, parts, folders)
+    if len(folders) == 1 and not _direct_files(folders[0]) and _has_folders(folders[0]):
+        return list_classes(folders[0])
+    listed = [item for entry in folders for item in _list_class(entry, None)]
+    if not listed:
+        pictures = sum(path.suffix.lower() in PICTURE_SUFFIXES for path in _direct_files(folder))
+        found = f"{pictures} pictures in it, but no class folders" if pictures else "no class folders with files"
+        raise InputError(f"{folder}: {found}. Put the pictures of each class in a folder named after it.")
+    return listed, []
+
+
+def _list_parts(folder: Path, parts: dict[Path, str], folders: Sequence[Path]) -> tuple[list[Listed], list[str]]:
+    listed, notes = [], [f"parts: {', '.join(f'{entry.name}/' for entry in parts)} are kept as they are"]
+    for entry, part in parts.items():
+        items = [item for label in list_folder(entry) if label.is_dir() for item in _list_class(label, part)]
+        if not items and part == "train":
+            raise InputError(
+                f"{entry}: no class folders with files. Put the pictures of each class in a folder named after it."
+            )
+        if not items:
+            notes.append(f"{entry.name}/: not used, it has no class folders")
+        listed += items
+    others = [entry.name for entry in folders if entry not in parts]
+    if others:
+        notes.append(f"folders beside train/: not used ({', '.join(others[:5])})")
+    return listed, notes
+
+
+def _list_class(folder: Path, part: str | None) -> list[Listed]:
+    return [Listed(path=path, label=folder.name, part=part) for path in files_below(folder)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and its folders, hidden ones left out, sorted.
+
+    Raises:
+        InputError: a folder may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be listed ({error.strerror}). Change its rights.")
+
+    found = []
+    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+        found += [Path(root, name) for name in sorted(files) if not is_hidden(Path(name))]
+    return found
+
+
+def _direct_files(folder: Path) -> list[Path]:
+    return [entry for entry in list_folder(folder) if entry.is_file()]
+
+
+def _has_folders(folder: Path) -> bool:
+    return any(entry.is_dir() for entry in list_folder(folder))

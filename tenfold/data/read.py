@@ -1,0 +1,144 @@
+"""One door for every source: a path, a name, a DataFrame, arrays, a Dataset or DataLoaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tenfold.core.errors import InputError
+from tenfold.data.arrays import array_source
+from tenfold.data.bundled import SOURCES
+from tenfold.data.datasets import dataset_source, is_dataset
+from tenfold.data.files import list_folder, missing
+from tenfold.data.idx import find_idx, read_idx
+from tenfold.data.image_folder import read_image_folder
+from tenfold.data.npz import read_npz
+from tenfold.data.source import TASKS, Source
+from tenfold.data.tables import is_table, read_table, read_table_folder, table_source
+
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+
+
+def read(
+    argument: Any,
+    *,
+    target: str | int | None = None,
+    task: str | None = None,
+    name: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    header: bool | None = None,
+) -> Source:
+    """Reads a source; what is inferred is said in its notes.
+
+    Args:
+        argument: a path or a bundled name; a DataFrame; a pair `(x, y)` of arrays, tensors or DataFrames; a dict
+            with the keys of an `.npz`; a Dataset or DataLoader, or a tuple of two or three of them for training,
+            validation and test.
+        target: the target column's name, or its number from 0, or from -1 at the end; the last by default.
+        task: "classification" or "regression"; by default what the target looks like.
+        name: what runs are named after; by default the file's or folder's name.
+        image_size: height and width in pixels to which picture files are resized; by default from the pictures.
+        header: whether a table's first row holds names; by default what it looks like.
+
+    Raises:
+        InputError: the data cannot be used; the sentence says why and how to mend it.
+        TypeError: the argument is of a type that is no source.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> source = read("iris")
+        >>> source.task, len(source), source.inputs.frame.shape
+        ('classification', 150, (150, 4))
+        >>> read((np.zeros((4, 2)), np.array([0.5, 1.0, 1.5, 2.0]))).task
+        'regression'
+    """
+    if task is not None and task not in TASKS:
+        raise InputError(f"read: task must be 'classification' or 'regression', got {task!r}.")
+    if isinstance(argument, str | Path):
+        return _read_path(argument, target=target, task=task, name=name, image_size=image_size, header=header)
+    return _read_objects(argument, target=target, task=task, name=name or "data")
+
+
+def _read_objects(argument: Any, *, target: str | int | None, task: str | None, name: str) -> Source:
+    if isinstance(argument, pd.DataFrame):
+        return table_source(argument, target=target, task=task, name=name, where="DataFrame")
+    if isinstance(argument, tuple | list) and argument and all(map(is_dataset, argument)):
+        return dataset_source(argument, task=task, name=name)
+    if is_dataset(argument):
+        return dataset_source([argument], task=task, name=name)
+    if isinstance(argument, Mapping):
+        return read_npz(argument, task=task, name=name, where="dict")
+    if isinstance(argument, tuple | list) and len(argument) == 2:
+        return array_source(argument[0], argument[1], task=task, name=name)
+    if isinstance(argument, np.ndarray | torch.Tensor):
+        raise ValueError("read: arrays need targets, got x alone. Give a pair (x, y).")
+    raise TypeError(
+        f"read: argument must be a path, a bundled name, a DataFrame, a pair (x, y), a Dataset or a DataLoader, got "
+        f"{type(argument).__name__}. Give one of them."
+    )
+
+
+def _read_path(
+    argument: str | Path,
+    *,
+    target: str | int | None,
+    task: str | None,
+    name: str | None,
+    image_size: int | tuple[int, int] | None,
+    header: bool | None,
+) -> Source:
+    path = Path(argument).expanduser()
+    if not str(argument).strip():
+        raise InputError("read: the source must be a path or a bundled name, got an empty text.")
+    if not _exists(path):
+        if str(argument) in SOURCES:
+            source = SOURCES[str(argument)].load(target, task)
+            return replace(source, name=name) if name else source
+        raise missing(path, tuple(SOURCES))
+    if path.is_dir():
+        return _read_folder(path, target=target, task=task, name=name, image_size=image_size, header=header)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, task=task, name=name or path.stem, where=path.name)
+    if find_idx([path]):
+        return read_idx(path.parent, [path], task=task, name=name)
+    if path.suffix.lower() in _PICTURE_SUFFIXES:
+        raise InputError(f"{path}: is one picture; training needs a folder with a folder of pictures for each class.")
+    return read_table(path, target=target, task=task, name=name, header=header)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r}: is no path ({error}).") from None
+
+
+def _read_folder(
+    path: Path,
+    *,
+    target: str | int | None,
+    task: str | None,
+    name: str | None,
+    image_size: int | tuple[int, int] | None,
+    header: bool | None,
+) -> Source:
+    entries = list_folder(path)
+    name = name or path.resolve().name
+    if not entries:
+        raise InputError(f"{path}: the folder is empty. Give a folder with a folder of pictures for each class.")
+    if find_idx(entries):
+        return read_idx(path, entries, task=task, name=name)
+    folders = [entry for entry in entries if entry.is_dir()]
+    tables = [entry for entry in entries if is_table(entry)]
+    archives = [entry for entry in entries if entry.suffix.lower() == ".npz"]
+    if tables and not folders:
+        return read_table_folder(path, target=target, task=task, name=name, header=header)
+    if len(archives) == 1 and not folders:
+        return read_npz(archives[0], task=task, name=name, where=archives[0].name)
+    return read_image_folder(path, image_size=image_size, task=task, name=name)
