@@ -12,6 +12,7 @@ from tenfold.tuning.drawing import SAMPLERS, Draw, draw
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.space import Space
+from tenfold.tuning.storage import MirrorTrial, OptunaMirror
 
 __all__ = [
     "SAMPLERS",
@@ -20,6 +21,8 @@ __all__ = [
     "Draw",
     "Float",
     "Int",
+    "MirrorTrial",
+    "OptunaMirror",
     "Parameter",
     "Rung",
     "Space",

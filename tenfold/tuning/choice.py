@@ -65,9 +65,7 @@ def _join(key: str, owners: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
         replace(
             first,
             when={key: tuple(members), **(first.when or {})},
-            reason="; ".join(
-                dict.fromkeys(owners[member].reason for member in members if owners[member].reason)
-            ),
+            reason="; ".join(dict.fromkeys(owners[member].reason for member in members if owners[member].reason)),
         )
         for first, members in groups
     )

@@ -26,18 +26,14 @@ OPTIMIZER_PARAMETERS: Registry[dict[str, Parameter]] = Registry("optimizer")
 OPTIMIZER_PARAMETERS.add(
     "adamw",
     {
-        "lr": Float(
-            3e-4, 1e-2, log=True, reason="AdamW's useful rates for small networks; 1e-3 is near the middle"
-        ),
+        "lr": Float(3e-4, 1e-2, log=True, reason="AdamW's useful rates for small networks; 1e-3 is near the middle"),
         "weight_decay": Float(1e-6, 1e-1, log=True, reason=_DECAY_REASON),
     },
 )
 OPTIMIZER_PARAMETERS.add(
     "sgd",
     {
-        "lr": Float(
-            3e-3, 3e-1, log=True, reason="SGD with momentum 0.9 wants ten to thirty times AdamW's rate"
-        ),
+        "lr": Float(3e-3, 3e-1, log=True, reason="SGD with momentum 0.9 wants ten to thirty times AdamW's rate"),
         "weight_decay": Float(
             1e-6, 1e-2, log=True, reason="acts through the rate, so that 5e-4 is usual and 1e-2 is strong"
         ),

@@ -86,9 +86,7 @@ def promote(scores: Mapping[int, float], keep: int, direction: str) -> list[int]
         [2, 0]
     """
     if direction not in ("maximize", "minimize"):
-        raise ValueError(
-            f"promote: direction must be 'maximize' or 'minimize', got {direction!r}. Choose one."
-        )
+        raise ValueError(f"promote: direction must be 'maximize' or 'minimize', got {direction!r}. Choose one.")
     if keep < 0:
         raise ValueError(f"promote: keep must be at least 0, got {keep!r}. Give the rung's keep.")
     sign = -1.0 if direction == "maximize" else 1.0

@@ -185,9 +185,7 @@ class Categorical(Parameter):
 
     def _check(self) -> None:
         if isinstance(self.choices, str) or not isinstance(self.choices, Iterable):
-            raise TypeError(
-                f"Categorical: choices must be a list of values, got {self.choices!r}. Put it in []."
-            )
+            raise TypeError(f"Categorical: choices must be a list of values, got {self.choices!r}. Put it in [].")
         object.__setattr__(self, "choices", tuple(self.choices))
         if not self.choices:
             raise ValueError("Categorical: choices must hold at least one value, got (). Add a value.")
@@ -198,9 +196,7 @@ class Categorical(Parameter):
                     "Give each choice a name and look the object up in make_model."
                 )
         if any(choice in self.choices[:index] for index, choice in enumerate(self.choices)):
-            raise ValueError(
-                f"Categorical: choices must differ, got {self.choices!r}. Remove the repeated one."
-            )
+            raise ValueError(f"Categorical: choices must differ, got {self.choices!r}. Remove the repeated one.")
 
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Scalar:
         """One of the choices."""
@@ -230,9 +226,7 @@ class Constant(Parameter):
 
     def _check(self) -> None:
         if isinstance(self.value, Parameter):
-            raise TypeError(
-                f"Constant: value must be a plain value, got {self.value!r}. Use it without Constant."
-            )
+            raise TypeError(f"Constant: value must be a plain value, got {self.value!r}. Use it without Constant.")
 
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Any:
         """The value; the trial is not asked."""
@@ -250,24 +244,18 @@ def _check_range(kind: str, low: Any, high: Any, log: bool, step: Any, types: tu
     """Checks of `Float` and `Int`; Optuna would silently lower `high` to a whole number of steps."""
     for bound in ("low", "high", "step"):
         value = {"low": low, "high": high, "step": step}[bound]
-        if isinstance(value, bool) or not isinstance(
-            value, types if bound != "step" else (*types, type(None))
-        ):
+        if isinstance(value, bool) or not isinstance(value, types if bound != "step" else (*types, type(None))):
             raise TypeError(f"{kind}: {bound} must be {_noun(kind)}, got {value!r}. Convert it first.")
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(
             f"{kind}: low must be finite and at most high, got {low!r} and {high!r}. Swap or bound them."
         )
     if log and low <= 0:
-        raise ValueError(
-            f"{kind}: low must be positive with log=True, got {low!r}. Raise it or leave log out."
-        )
+        raise ValueError(f"{kind}: low must be positive with log=True, got {low!r}. Raise it or leave log out.")
     if log and step is not None:
         raise ValueError(f"{kind}: step must be None with log=True, got {step!r}. Leave one of them out.")
     if step is not None and step <= 0:
-        raise ValueError(
-            f"{kind}: step must be positive, got {step!r}. Leave it out or give a positive number."
-        )
+        raise ValueError(f"{kind}: step must be positive, got {step!r}. Leave it out or give a positive number.")
     if step is not None and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
         raise ValueError(
             f"{kind}: high must be low plus a whole number of steps, got {low!r}, {high!r} "

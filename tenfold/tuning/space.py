@@ -88,9 +88,7 @@ class Space:
         A constant has its value as the only choice; a function is one row of type "function" with its name.
         """
         rows = [
-            parameter.to_json(name)
-            for name, alternatives in self.parameters.items()
-            for parameter in alternatives
+            parameter.to_json(name) for name, alternatives in self.parameters.items() for parameter in alternatives
         ]
         if self.function is None:
             return rows
@@ -124,9 +122,7 @@ class Space:
         """
         right = other if isinstance(other, Space) else Space(other)
         if self.function is not None and right.function is not None:
-            raise TypeError(
-                "Space: one side of | must be a mapping, got two functions. Call one from the other."
-            )
+            raise TypeError("Space: one side of | must be a mapping, got two functions. Call one from the other.")
         merged = Space({})
         merged.function = self.function or right.function
         merged.parameters = self.parameters | right.parameters
@@ -194,9 +190,7 @@ def _label(name: str, parameter: Parameter, alternatives: tuple[Parameter, ...])
     """The Optuna name; alternatives carry their condition: one name cannot have two sets of choices."""
     if len(alternatives) == 1:
         return name
-    condition = ", ".join(
-        f"{key}={'|'.join(map(str, values))}" for key, values in (parameter.when or {}).items()
-    )
+    condition = ", ".join(f"{key}={'|'.join(map(str, values))}" for key, values in (parameter.when or {}).items())
     return f"{name} ({condition})"
 
 
