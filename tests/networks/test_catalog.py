@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from tenfold.core.errors import InputError
+from tenfold.core.seeds import torch_seed
+from tenfold.core.specs import InputSpec
+from tenfold.networks import NETWORKS, build_network, merge_network_spaces, network_settings, suitable
+from tenfold.tuning import Space, draw, optimizer_space
+
+TABLE = InputSpec(kind="table", shape=(5,))
+IMAGE = InputSpec(kind="image", shape=(1, 8, 8))
+
+
+@pytest.mark.parametrize(("name", "spec"), [(name, spec) for spec in (TABLE, IMAGE) for name in suitable(spec)])
+def test_every_draw_of_a_default_space_builds_a_network(name, spec):
+    for one in draw(merge_network_spaces([name]), 6, seed=0):
+        config = {**one.config}
+        network = build_network(config.pop("network"), spec, 3, **config).eval()
+        with torch.no_grad():
+            assert network(torch.zeros(2, *spec.shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_an_entry_says_what_it_is(name):
+    entry = NETWORKS[name]
+    assert entry.name == name
+    assert entry.reference
+    assert entry.stacks
+    assert entry.kinds <= {"image", "table"}
+    assert set(entry.space) <= set(network_settings(name))
+    assert all(parameter.reason for parameter in entry.space.values())
+    assert Space(entry.space).num_configurations(limit=100) <= 4  # each one is a stack of its own
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_equal_seeds_build_equal_weights(name):
+    states = []
+    for _ in range(2):
+        with torch_seed(3):
+            states.append(build_network(name, IMAGE, 3).state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_a_joined_space_gives_each_network_only_its_own_settings():
+    space = merge_network_spaces(["linear", "mlp", "lenet", "resnet18"])
+    assert space.num_configurations(limit=100) == 1 + 4 + 1 + 1
+    for one in draw(space, 7, seed=0):
+        network = one.config.pop("network")
+        assert set(one.config) == set(NETWORKS[network].space)
+
+
+def test_settings_that_networks_share_with_equal_values_are_one_row():
+    rows = merge_network_spaces(["mlp", "lenet"]).to_json()
+    assert [row["when"] for row in rows if row["name"] == "activation"] == [{"network": ["mlp", "lenet"]}]
+    assert rows[0]["name"] == "network"
+
+
+def test_network_and_optimiser_spaces_join():
+    [one] = draw(merge_network_spaces(["mlp"]) | optimizer_space(), 1, seed=0)
+    assert set(one.config) == {
+        *("network", "hidden", "depth", "activation", "norm"),
+        *("optimizer", "lr", "weight_decay", "schedule", "warmup_fraction"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (TABLE, ("linear", "mlp")),
+        (InputSpec(kind="table", shape=(0,), cardinalities=(3,)), ("linear", "mlp")),
+        (InputSpec(kind="table", shape=(0,)), ()),
+        (IMAGE, ("linear", "mlp", "lenet", "resnet18")),
+        (InputSpec(kind="image", shape=(1, 7, 99)), ("linear", "mlp")),
+    ],
+)
+def test_networks_are_offered_where_they_can_work(spec, names):
+    assert suitable(spec) == names
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: build_network("lenett", IMAGE, 3), InputError, "unknown network 'lenett'. Did you mean 'lenet'"),
+        (
+            lambda: build_network("lenet", TABLE, 3),
+            InputError,
+            "lenet: the input must be of kind image, got a table. Networks that suit: linear, mlp.",
+        ),
+        (
+            lambda: build_network("resnet18", InputSpec(kind="image", shape=(3, 9, 4)), 3),
+            InputError,
+            "resnet18: images must be at least 8x8 pixels, got 9x4. Networks that suit: linear, mlp.",
+        ),
+        (
+            lambda: build_network("mlp", InputSpec(kind="table", shape=(0,)), 3),
+            InputError,
+            "mlp: the input must have at least one column, got none. Networks that suit: none.",
+        ),
+        (lambda: build_network("mlp", TABLE, 0), ValueError, "num_outputs must be a whole number >= 1, got 0"),
+        (lambda: build_network("mlp", TABLE, 2.0), ValueError, "num_outputs must be a whole number >= 1, got 2.0"),
+        (
+            lambda: build_network("mlp", TABLE, 3, xyz=2),
+            ValueError,
+            "mlp: 'xyz' is not one of its settings. Choose from 'activation', 'depth', 'hidden', 'norm'.",
+        ),
+        (lambda: build_network("linear", TABLE, 3, hidden=2), ValueError, "'hidden' is not .* It has none"),
+        (lambda: merge_network_spaces(["mpl"]), InputError, "unknown network 'mpl'. Did you mean 'mlp'"),
+        (lambda: merge_network_spaces([]), ValueError, "options of 'network' must hold at least one"),
+    ],
+)
+def test_a_wrong_call_is_answered_with_the_way_out(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
