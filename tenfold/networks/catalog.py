@@ -75,9 +75,7 @@ def network_settings(name: str) -> dict[str, Any]:
         {'hidden': 128, 'depth': 2, 'activation': 'relu', 'norm': 'none'}
     """
     arguments = inspect.signature(NETWORKS[name].build).parameters.values()
-    return {
-        argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY
-    }
+    return {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
 
 
 def suitable(spec: InputSpec) -> tuple[str, ...]:

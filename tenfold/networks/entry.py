@@ -52,8 +52,7 @@ def check_at_least(network: str, low: int, **config: Any) -> None:
     for name, value in config.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise ValueError(
-                f"{network}: {name} must be a whole number >= {low}, got {value!r}. "
-                "Change the space or the argument."
+                f"{network}: {name} must be a whole number >= {low}, got {value!r}. Change the space or the argument."
             )
 
 
@@ -72,6 +71,5 @@ def check_choice(network: str, choices: tuple[str, ...], **config: Any) -> None:
     for name, value in config.items():
         if value not in choices:
             raise ValueError(
-                f"{network}: {name} must be one of {choices}, got {value!r}."
-                + did_you_mean(str(value), choices)
+                f"{network}: {name} must be one of {choices}, got {value!r}." + did_you_mean(str(value), choices)
             )

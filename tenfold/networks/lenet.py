@@ -101,9 +101,7 @@ def _stage(
     return nn.Sequential(convolution, *norms, activation(activation_name), POOLS[pool](2))
 
 
-def _classifier(
-    in_features: int, first: int, second: int, num_outputs: int, activation_name: str
-) -> nn.Sequential:
+def _classifier(in_features: int, first: int, second: int, num_outputs: int, activation_name: str) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(in_features, first),
         activation(activation_name),

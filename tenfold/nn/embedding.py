@@ -58,9 +58,7 @@ class CategoryEmbedding(nn.Module):
     def __init__(self, cardinalities: Sequence[int], dim: Callable[[int], int] = embedding_dim) -> None:
         super().__init__()
         if not cardinalities:
-            raise ValueError(
-                "CategoryEmbedding: cardinalities must name a column, got none. Omit the module."
-            )
+            raise ValueError("CategoryEmbedding: cardinalities must name a column, got none. Omit the module.")
         self.columns = nn.ModuleList(nn.Embedding(count, dim(count)) for count in cardinalities)
         self.out_features = sum(dim(count) for count in cardinalities)
         self.reset_parameters()

@@ -45,9 +45,7 @@ def cross_entropy(logits_BK: Tensor, targets_B: Tensor, *, label_smoothing: floa
         return F.cross_entropy(logits_BK, targets_B, label_smoothing=label_smoothing)
     log_probabilities_BK = torch.log_softmax(logits_BK, dim=1)
     of_target_B = log_probabilities_BK.gather(1, targets_B[:, None]).squeeze(1)
-    return -(
-        (1.0 - label_smoothing) * of_target_B + label_smoothing * log_probabilities_BK.mean(dim=1)
-    ).mean()
+    return -((1.0 - label_smoothing) * of_target_B + label_smoothing * log_probabilities_BK.mean(dim=1)).mean()
 
 
 def mse(outputs_B1: Tensor, targets_B: Tensor) -> Tensor:
