@@ -78,7 +78,7 @@ def array_source(
     return Source(
         name=name,
         kind="image",
-        inputs=ArrayInputs(images if len(kept) == len(images) else images[kept]),
+        inputs=images if len(kept) == len(images) else images.take(kept),
         targets=found.values,
         task=found.task,
         parts=None if parts is None else parts[kept],
@@ -103,21 +103,23 @@ def _flat_targets(targets: Any, name: str) -> Any:
     return targets
 
 
-def as_images(values: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
+def as_images(values: np.ndarray, where: str, *, scale: float | None = None) -> tuple[ArrayInputs, list[str]]:
     """Pictures as uint8 or float32 of shape (N, C, H, W), and a note on the layout.
 
     The channel axis is the one of size 1, 3 or 4; when both or neither could be, the first one for a tie and the
-    smaller one otherwise. Whole numbers between 0 and 255 become uint8, everything else float32.
+    smaller one otherwise. Whole numbers between 0 and 255 become uint8; fractions between 0 and 255 are divided by
+    255; everything else stays as it is, in float32.
 
     Args:
         values: shape (N, H, W), (N, C, H, W) or (N, H, W, C).
         where: the source's name for messages.
+        scale: that of the training pictures, when these are to be predicted on: 255 or 1.
 
     Raises:
         InputError: the shape is no set of pictures, or there are NaN or infinite values (how many, and where).
 
     Example:
-        >>> as_images(np.zeros((5, 32, 32, 3), np.uint8), "x")[0].shape
+        >>> as_images(np.zeros((5, 32, 32, 3), np.uint8), "x")[0].images.shape
         (5, 3, 32, 32)
     """
     values = np.asarray(values)
@@ -133,7 +135,8 @@ def as_images(values: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
         values, layout = np.moveaxis(values, 3, 1), "(N, H, W, C)"
     else:
         layout = "(N, C, H, W)"
-    return _plain_values(values, where), [f"pictures: shape {shape} read as {layout}"]
+    note = f"pictures: shape {shape} read as {layout}"
+    return _plain_values(values, where, scale), [note]
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
@@ -141,20 +144,22 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
     return last and not first if first != last else shape[3] < shape[1]
 
 
-def _plain_values(values: np.ndarray, where: str) -> np.ndarray:
+def _plain_values(values: np.ndarray, where: str, scale: float | None) -> ArrayInputs:
     if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    if values.dtype.kind == "b":
-        return values.astype(np.float32)
-    if values.dtype.kind == "f":
-        _refuse_not_finite(values, where)
-    low, high = values.min(), values.max()
-    if low >= 0 and 1 < high <= 255 and bool(np.all(values == np.floor(values))):
-        return np.ascontiguousarray(values).astype(np.uint8)
-    return np.ascontiguousarray(values, dtype=np.float32)
+        return ArrayInputs(np.ascontiguousarray(values), 255.0)
+    _refuse_not_finite(values, where)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if scale is None:
+        scale = 255.0 if low >= 0 and 1 < high <= 255 else 1.0
+        if scale == 255.0 and bool(np.all(values == np.floor(values))):
+            return ArrayInputs(np.ascontiguousarray(values).astype(np.uint8), scale)
+    floats = np.ascontiguousarray(values, dtype=np.float32)
+    return ArrayInputs(floats / np.float32(255) if scale == 255.0 and high > 1 else floats, scale)
 
 
 def _refuse_not_finite(values: np.ndarray, where: str) -> None:
+    if values.dtype.kind != "f":
+        return
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
         raise InputError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn import datasets
 
-from tenfold.core.errors import InputError
 from tenfold.core.registry import Registry
 from tenfold.data.inputs import ArrayInputs
 from tenfold.data.source import Source
@@ -45,8 +44,6 @@ def sources() -> tuple[Bundled, ...]:
 
 
 def _digits(target: str | int | None, task: str | None) -> Source:
-    if target not in (None, "target"):
-        raise InputError(f"digits: has the one target 'target', got {target!r}. Leave --target out.")
     bunch = datasets.load_digits()
     # Values are counts of 0 to 16 dark pixels in each 4x4 block.
     images = (bunch.images / 16.0).astype(np.float32)[:, None]
@@ -68,7 +65,7 @@ def _table(name: str, loader: Callable[..., object]) -> Callable[[str | int | No
         names = bunch.get("target_names")  # type: ignore[attr-defined]
         if names is not None and task != "regression":
             frame["target"] = np.asarray(names)[frame["target"]]
-        return table_source(frame, target="target" if target is None else target, task=task, name=name, where=name)
+        return table_source(frame, target=target, task=task, name=name, where=name)
 
     return load
 

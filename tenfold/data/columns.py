@@ -15,6 +15,7 @@ _DATE = re.compile(
 )
 _ID_NAME = re.compile(r"(.*[_\s-])?(id|no|nr|number|index|row)|[a-z]+Id|unnamed.*|编号|序号|", re.IGNORECASE)
 _MIN_ROWS_TO_JUDGE = 10
+MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>")
 
 
 def unique_names(names: Sequence[object]) -> tuple[list[str], list[str]]:
@@ -26,7 +27,8 @@ def unique_names(names: Sequence[object]) -> tuple[list[str], list[str]]:
     """
     seen: dict[str, int] = {}
     unique: list[str] = []
-    for name in map(str, names):
+    for position, given in enumerate(names):
+        name = str(given) if str(given).strip() else f"unnamed {position}"
         seen[name] = seen.get(name, 0) + 1
         candidate, number = name, seen[name]
         while candidate in unique or (number > 1 and candidate == name):
@@ -120,15 +122,19 @@ def as_text(column: pd.Series) -> pd.Series:
         return column.astype(object).map(
             lambda value: str(int(value)) if float(value).is_integer() else f"{value:g}", na_action="ignore"
         )
-    return column.astype(object).map(lambda value: str(value).strip(), na_action="ignore")
+    return _stripped(column)
+
+
+def _stripped(column: pd.Series) -> pd.Series:
+    text = column.astype(object).map(lambda value: str(value).strip(), na_action="ignore")
+    return text.where(text.notna() & ~text.isin(MISSING), np.nan)
 
 
 def _numbers_or_text(column: pd.Series) -> pd.Series:
     present = column.dropna()
     if len(present) and present.map(lambda value: isinstance(value, bool | np.bool_)).all():
         return column.map({True: 1.0, False: 0.0})
-    text = column.astype(object).map(lambda value: str(value).strip() or np.nan, na_action="ignore")
-    text = text.where(text.notna(), np.nan)
+    text = _stripped(column)
     numbers = pd.to_numeric(text, errors="coerce")
     if bool((numbers.notna() | text.isna()).all()):
         return numbers.astype(np.float64)

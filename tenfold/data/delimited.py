@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from tenfold.core.errors import InputError
+from tenfold.data.columns import MISSING
 
-MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>")
 _SEPARATORS = ("\t", ";", "|", ",")
 _NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
@@ -75,7 +75,7 @@ def parse_delimited(
     dialect = _checked(text, sniff_dialect(text), where)
     head = _head(text, dialect)
     if header is None:
-        header = bool(known & set(head[0])) if known else has_header(head)
+        header = any(cell.strip() in known for cell in head[0]) if known else has_header(head)
     if len(head) <= header:
         raise InputError(f"{where}: no rows below the header. Give a table with at least one row.")
     if header and not known:

@@ -59,3 +59,15 @@ def list_folder(path: Path) -> list[Path]:
 def is_hidden(path: Path) -> bool:
     """Whether a file is no data but a desktop system's or a tool's own."""
     return path.name.startswith((".", "__MACOSX")) or path.name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def exists(path: Path) -> bool:
+    """Whether a path is there.
+
+    Raises:
+        InputError: the text can be no path, or a folder on the way may not be entered.
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)[:80]!r}: cannot be looked up ({getattr(error, 'strerror', error)}).") from None

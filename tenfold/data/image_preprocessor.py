@@ -30,7 +30,7 @@ class ImagePreprocessor(Preprocessor):
         format: channels, shown and stored size.
         mean: of each channel, of values in [0, 1] (or of the values themselves when `scale` is 1).
         std: of each channel.
-        scale: what float pictures are divided by; uint8 is always divided by 255.
+        scale: what training pictures were divided by, 255 or 1, so that others can be; uint8 is always divided.
         augment: how training pictures are changed, or None.
 
     Example:
@@ -70,7 +70,7 @@ class ImagePreprocessor(Preprocessor):
         """
         images, form = _images(inputs)
         mean, std = _moments(images, np.asarray(rows) if isinstance(inputs, ArrayInputs) else inputs.rows[rows])
-        scale = 255.0 if images.dtype == np.uint8 else 1.0
+        scale = inputs.scale if isinstance(inputs, ArrayInputs) else 255.0
         augment = options.get("augment", Augmentation() if form.margin > 1 else None)
         return cls(format=form, mean=mean, std=std, scale=scale, augment=augment)
 
@@ -90,11 +90,8 @@ class ImagePreprocessor(Preprocessor):
             )
         if isinstance(inputs, ImageFileInputs):
             whole = np.array_equal(inputs.rows, np.arange(len(images)))
-            return (torch.from_numpy(images if whole else images[inputs.rows]),)
-        if images.dtype == np.uint8:
-            return (torch.from_numpy(images),)
-        scale = 1.0 if self.scale == 255.0 and images.max(initial=0.0) <= 1.0 else self.scale
-        return (torch.from_numpy(images / np.float32(scale)),)
+            return (_tensor(images if whole else images[inputs.rows]),)
+        return (_tensor(images),)
 
     def prepare_batch(self, tensors: Tensors, train: bool, keys: Sequence[int] | None = None) -> Tensors:
         """Normalised float32 of shape (B, C, H, W): augmented in training, the centre otherwise.
@@ -142,6 +139,10 @@ class ImagePreprocessor(Preprocessor):
             scale=record["scale"],
             augment=Augmentation(**record["augment"]) if record["augment"] else None,
         )
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _images(inputs: Any) -> tuple[np.ndarray, PictureFormat]:

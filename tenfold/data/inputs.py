@@ -64,16 +64,18 @@ class ArrayInputs(Inputs):
 
     Attributes:
         images: uint8 or float32, shape (N, C, H, W).
+        scale: what float pictures were divided by: 255 where they went to 255, else 1.
     """
 
     images: np.ndarray
+    scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: np.ndarray) -> ArrayInputs:
         """The samples of these rows, copied."""
-        return ArrayInputs(self.images[np.asarray(rows)])
+        return ArrayInputs(self.images[np.asarray(rows)], self.scale)
 
 
 @dataclass(frozen=True)

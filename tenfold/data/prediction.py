@@ -15,11 +15,11 @@ from tenfold.data.arrays import as_array, as_images
 from tenfold.data.bundled import SOURCES
 from tenfold.data.columns import unique_names
 from tenfold.data.datasets import DatasetPreprocessor, _map_style, fetch, is_dataset
-from tenfold.data.files import missing
+from tenfold.data.files import exists, missing
 from tenfold.data.idx import find_idx, load_idx
 from tenfold.data.image_folder import files_below
 from tenfold.data.image_preprocessor import ImagePreprocessor
-from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, TableInputs
+from tenfold.data.inputs import DatasetInputs, ImageFileInputs, Inputs, TableInputs
 from tenfold.data.npz import find_inputs, load_npz
 from tenfold.data.pictures import PICTURE_SUFFIXES, decode_pictures
 from tenfold.data.preprocessor import Preprocessor
@@ -66,7 +66,7 @@ def read_inputs(argument: Any, preprocessor: Preprocessor, *, header: bool | Non
     """
     if isinstance(argument, str | Path):
         path = Path(argument).expanduser()
-        if path.exists():
+        if exists(path):
             return _from_path(path, preprocessor, header)
         if str(argument) in SOURCES:
             inputs = SOURCES[str(argument)].load(None, None).inputs
@@ -126,8 +126,9 @@ def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:
     shape = preprocessor.spec.shape
     if values.ndim == 2 or (values.ndim == 3 and shape[0] == 3):
         values = values[None]
-    images, notes = as_images(_fitting_layout(values, preprocessor), "x")
-    return RawInputs(inputs=ArrayInputs(images), labels=_numbers(images), notes=tuple(notes))
+    scale = preprocessor.scale if isinstance(preprocessor, ImagePreprocessor) else None
+    images, notes = as_images(_fitting_layout(values, preprocessor), "x", scale=scale)
+    return RawInputs(inputs=images, labels=_numbers(images), notes=tuple(notes))
 
 
 def _fitting_layout(values: np.ndarray, preprocessor: Preprocessor) -> np.ndarray:

@@ -15,14 +15,14 @@ from tenfold.core.errors import InputError
 from tenfold.data.arrays import array_source
 from tenfold.data.bundled import SOURCES
 from tenfold.data.datasets import dataset_source, is_dataset
-from tenfold.data.files import list_folder, missing
+from tenfold.data.files import exists, list_folder, missing
 from tenfold.data.idx import find_idx, read_idx
 from tenfold.data.image_folder import read_image_folder
+from tenfold.data.inputs import ImageFileInputs, TableInputs
 from tenfold.data.npz import read_npz
+from tenfold.data.pictures import PICTURE_SUFFIXES
 from tenfold.data.source import TASKS, Source
 from tenfold.data.tables import is_table, read_table, read_table_folder, table_source
-
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 
 def read(
@@ -61,8 +61,23 @@ def read(
     if task is not None and task not in TASKS:
         raise InputError(f"read: task must be 'classification' or 'regression', got {task!r}.")
     if isinstance(argument, str | Path):
-        return _read_path(argument, target=target, task=task, name=name, image_size=image_size, header=header)
-    return _read_objects(argument, target=target, task=task, name=name or "data")
+        source = _read_path(argument, target=target, task=task, name=name, image_size=image_size, header=header)
+    else:
+        source = _read_objects(argument, target=target, task=task, name=name or "data")
+    _refuse_unused(source, target, image_size)
+    return source
+
+
+def _refuse_unused(source: Source, target: str | int | None, image_size: int | tuple[int, int] | None) -> None:
+    chosen = isinstance(source.inputs, TableInputs) and source.inputs.target_name is not None
+    if not chosen and target not in (None, source.target_name):
+        raise InputError(
+            f"{source.name}: has the one target {source.target_name!r}, got --target {target!r}. Leave it out."
+        )
+    if image_size is not None and not isinstance(source.inputs, ImageFileInputs):
+        raise InputError(
+            f"{source.name}: holds no picture files to resize, got --image-size {image_size!r}. Leave it out."
+        )
 
 
 def _read_objects(argument: Any, *, target: str | int | None, task: str | None, name: str) -> Source:
@@ -96,7 +111,7 @@ def _read_path(
     path = Path(argument).expanduser()
     if not str(argument).strip():
         raise InputError("read: the source must be a path or a bundled name, got an empty text.")
-    if not _exists(path):
+    if not exists(path):
         if str(argument) in SOURCES:
             source = SOURCES[str(argument)].load(target, task)
             return replace(source, name=name) if name else source
@@ -107,16 +122,13 @@ def _read_path(
         return read_npz(path, task=task, name=name or path.stem, where=path.name)
     if find_idx([path]):
         return read_idx(path.parent, [path], task=task, name=name)
-    if path.suffix.lower() in _PICTURE_SUFFIXES:
+    if path.suffix.lower() == ".npy":
+        raise InputError(
+            f"{path}: is one array, without targets. Save inputs and targets as x and y in an .npz file."
+        )
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path}: is one picture; training needs a folder with a folder of pictures for each class.")
     return read_table(path, target=target, task=task, name=name, header=header)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r}: is no path ({error}).") from None
 
 
 def _read_folder(

@@ -69,7 +69,7 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
             parts["train"], parts[name], manner = _cut(
                 parts["train"], labels, size, derive_seed(seed, "split"), source
             )
-            how.append(f"{name} {len(parts[name])} of {total} training rows, {manner}")
+            how.append(f"{name} {len(parts[name])} of {total} rows, {manner}")
     return Split(**{name: np.sort(rows) for name, rows in parts.items()}, how="; ".join(how))
 
 

@@ -51,15 +51,11 @@ class NumberColumn:
         missing = np.isnan(values)
         median = float(np.median(values[~missing])) if not missing.all() else 0.0
         filled = np.where(missing, median, values)
-        # Halving keeps the sums of float64's largest numbers finite.
-        mean = float(np.mean(filled / 2) * 2)
-        std = float(np.sqrt(np.mean(((filled - mean) / _span(filled)) ** 2)) * _span(filled))
-        usable = np.isfinite(std) and std > 1e-12 * max(1.0, abs(mean))
+        # In units of the largest value, sums and squares of huge numbers stay finite.
+        span = max(float(np.abs(filled).max(initial=0.0)), 1e-300)
+        mean, std = float(np.mean(filled / span)) * span, float(np.std(filled / span)) * span
+        usable = std > 1e-12 * span
         return cls(name=name, median=median, mean=mean, std=std if usable else 1.0, flagged=bool(missing.any()))
-
-
-def _span(values: np.ndarray) -> float:
-    return max(float(np.abs(values).max(initial=0.0)), 1e-300)
 
 
 @dataclass(frozen=True, kw_only=True)

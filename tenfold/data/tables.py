@@ -16,7 +16,7 @@ from tenfold.core.errors import InputError
 from tenfold.data.columns import clean_cells, find_column, leave_out, unique_names
 from tenfold.data.delimited import parse_delimited
 from tenfold.data.encodings import decode_text
-from tenfold.data.files import read_bytes
+from tenfold.data.files import list_folder, read_bytes
 from tenfold.data.inputs import TableInputs
 from tenfold.data.source import Source
 from tenfold.data.targets import clean_target
@@ -60,6 +60,8 @@ def load_table(path: Path, *, header: bool | None = None, known: frozenset[str] 
     Raises:
         InputError: the file cannot be read or is no table.
     """
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        raise InputError(f"{path.name}: spreadsheets are not read. Export the table as CSV.")
     if path.suffix.lower() in (".parquet", ".pq"):
         return RawTable(frame=_load_parquet(path), header=True)
     where = path.name
@@ -116,7 +118,7 @@ def read_table_folder(
     Raises:
         InputError: it cannot be told which tables to take, or they do not fit together.
     """
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and is_table(path))
+    paths = [path for path in list_folder(folder) if path.is_file() and is_table(path)]
     if len(paths) == 1:
         return read_table(paths[0], target=target, task=task, name=name or folder.name, header=header)
     parts = {part_of(path): path for path in paths}
@@ -143,7 +145,8 @@ def read_table_folder(
         labels += [part] * len(frame)
     joined = pd.concat(frames, ignore_index=True)
     return table_source(
-        joined, target=position, task=task, name=name or folder.name, where=folder.name,
+        joined,
+        target=target, task=task, name=name or folder.name, where=folder.name,
         notes=tuple(notes), parts=np.array(labels),
     )  # fmt: skip
 

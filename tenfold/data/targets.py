@@ -101,6 +101,8 @@ def _plain(series: pd.Series, name: str, where: str) -> np.ndarray:
     if pd.api.types.is_bool_dtype(series.dtype):
         return series.to_numpy(bool)
     if pd.api.types.is_numeric_dtype(series.dtype):
+        if pd.api.types.is_integer_dtype(series.dtype) and series.max() < 2**63:
+            return series.to_numpy(np.int64)
         values = series.to_numpy(np.float64)
         bad = np.flatnonzero(np.isinf(values))
         if len(bad):
@@ -115,18 +117,25 @@ def _plain(series: pd.Series, name: str, where: str) -> np.ndarray:
 def _as_labels(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "Ob":
         return np.array([str(value) for value in values])
+    if values.dtype.kind == "i":
+        return values
     if np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
         return values.astype(np.int64)
     return np.array([f"{value:g}" for value in values])
 
 
 def _as_numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
-    if values.dtype.kind == "O":
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64)
+    if np.isnan(numbers).any():
         raise InputError(
-            f"{where}: regression needs numbers, the target {name!r} holds text such as {values[0]!r}. "
-            "Choose another --target, or --task classification."
+            f"{where}: regression needs numbers, the target {name!r} holds text such as "
+            f"{shown(values[np.isnan(numbers)][0])}. Choose another --target, or --task classification."
         )
-    return values.astype(np.float64)
+    if not np.isfinite(np.square(numbers)).all():
+        raise InputError(
+            f"{where}: the target {name!r} holds values such as {np.abs(numbers).max():g}. Scale it down."
+        )
+    return numbers
 
 
 def _check_learnable(values: np.ndarray, task: str, name: str, where: str) -> None:
@@ -137,7 +146,19 @@ def _check_learnable(values: np.ndarray, task: str, name: str, where: str) -> No
             "Choose another --target."
         )
     if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
+        advice = "" if values.dtype.kind == "U" else ", or --task regression"
         raise InputError(
             f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
-            f"{distinct[0].item()!r}: too few rows a class. Choose another --target, or --task regression."
+            f"{shown(distinct[0].item())}: too few rows a class. Choose another --target{advice}."
         )
+
+
+def shown(value: object) -> str:
+    """A value for a message, long text cut.
+
+    Example:
+        >>> shown("a" * 100)
+        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...'"
+    """
+    text = str(value)
+    return repr(text[:40] + "...") if len(text) > 43 else repr(value)
