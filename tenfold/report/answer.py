@@ -26,6 +26,9 @@ def answer(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
         lines.append(verdict)
     if records.final:
         lines.append(element("p", _how(records, records.final), class_="lead"))
+    elif records.status == "interrupted":
+        resume = element("code", f"--resume --out {records.folder}")
+        lines.append(element("p", "The same command with ", resume, " continues it.", class_="lead"))
     return element("section", *lines, _test_dots(records), _tiles(records), id="answer", class_="answer")
 
 
@@ -109,13 +112,16 @@ def _verdict(records: RunRecords) -> Html | None:
         return None
     other = best.test[records.metric]
     gain = (test.value - other.value) * (1 if records.maximize else -1)
-    if gain < 0:
-        text = f"{best.name} does better on the same samples: prefer it, or search further."
-        return element("p", text[0].upper() + text[1:], class_="verdict warn")
-    if not (test.has_interval and other.has_interval):
+    known = test.has_interval and other.has_interval
+    apart = known and (test.low > other.high or test.high < other.low)
+    if gain < 0 and (apart or not known):
+        text = f"The baseline {best.name} does better on the same samples: prefer it, or search further."
+        return element("p", text, class_="verdict warn")
+    if not known:
         return None
-    if test.low > other.high or test.high < other.low:
-        return element("p", f"The model is ahead of {best.name} beyond what chance explains.", class_="verdict")
+    if apart:
+        text = f"The intervals of the model and of {best.name} do not overlap: the model is better on such data."
+        return element("p", text, class_="verdict")
     text = (
         f"The intervals of the model and of {best.name} overlap: this test part alone does not settle which of "
         "the two is better."
@@ -124,7 +130,8 @@ def _verdict(records: RunRecords) -> Html | None:
 
 
 def _how(records: RunRecords, final: Final) -> str:
-    parts = [f"Chosen among {plural(len(records.trials), 'trial')} by the validation part alone."]
+    count = len(records.trials)
+    parts = [f"Chosen among {count} trials by the validation part alone." if count > 1 else "The only trial."]
     epoch = f" (epoch {final.epoch})" if final.epoch is not None else ""
     how = HOW.get(final.how)
     parts.append(how.format(epoch=epoch) if how else f"How the final model was made: {final.how}{epoch}.")

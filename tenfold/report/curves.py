@@ -37,13 +37,14 @@ def learning_curves(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
         "curves",
         "Learning curves",
         note("One line a member. Point at a line to see its configuration, here and in every other figure."),
-        _legend(set(kinds.values())),
+        _legend(set(kinds.values()), records),
         element("div", *charts, class_="grid2"),
     )
 
 
-def _legend(kinds: set[str]) -> Html:
-    words = {"chosen": "chosen", "trial": "trained to the end", "left": "left at a rung"}
+def _legend(kinds: set[str], records: RunRecords) -> Html:
+    going_on = "trained to the end" if records.final else "still in the run"
+    words = {"chosen": "chosen", "trial": going_on, "left": "left at a rung"}
     return legend(*((kind, text) for kind, text in words.items() if kind in kinds))
 
 

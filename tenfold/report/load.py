@@ -219,7 +219,8 @@ def _read_arrays(path: Path, problems: dict[str, str]) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, as np.load forgets to close a file that turns out to be torn.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         problems[path.name] = str(error) or type(error).__name__

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tenfold.report.records import Baseline, Curve, RunRecords, Score, Trial
+from tenfold.report.wording import printable
 
 COLUMNS = (
     "rank",
@@ -124,6 +125,7 @@ def leaderboard(records: RunRecords) -> pd.DataFrame:
     rows = [_trial_row(score, records) for score in score_trials(records)]
     rows += [_baseline_row(baseline, records) for baseline in records.baselines]
     rows.sort(key=lambda row: sort_key(row["valid"], records.maximize))
+    rows = [{column: printable(v) if isinstance(v, str) else v for column, v in row.items()} for row in rows]
     names = list(dict.fromkeys(name for trial in records.trials.values() for name in trial.config))
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *(f"config_{name}" for name in names if name != "network")])
     frame["rank"] = range(1, len(frame) + 1)

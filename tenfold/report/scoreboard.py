@@ -55,7 +55,7 @@ def _explain(records: RunRecords, scores: Sequence[TrialScore], has_far_dot: boo
         text += " Bars are 95 % Wilson intervals."
     text += " A pale dot lies beyond the axis." if has_far_dot else ""
     if len(scores) > 1:
-        text += " The best of many is flattered by the choice: its honest score is the test score above."
+        text += " The best of many is flattered by the choice: only the test part can score it honestly."
     return note(text)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.report.wording import format_config, format_score, is_share, metric_words
+from tenfold.report.wording import format_config, format_score, is_share, metric_words, printable
 
 
 def render_leaderboard(frame: pd.DataFrame, *, top: int = 10) -> Table:
@@ -64,16 +64,11 @@ def _cells(row: dict[str, Any], metric: str) -> list[Text]:
         "" if pd.isna(row["left_rung"]) else str(row["left_rung"]),
         "baseline" if row["kind"] == "baseline" else format_config(config),
     ]
-    return [Text(_printable(text)) for text in texts]
+    return [Text(printable(text)) for text in texts]
 
 
 def _is_set(name: str, value: Any) -> bool:
     return name.startswith("config_") and (isinstance(value, list | tuple | dict) or bool(pd.notna(value)))
-
-
-def _printable(text: str) -> str:
-    """Without the halves of characters that come from file names no encoding explains, and on one line."""
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _style(row: dict[str, Any]) -> str:

@@ -130,6 +130,16 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
+def printable(text: str) -> str:
+    """Text on one line, with "?" for halves of characters, as file names of unknown encoding hold them.
+
+    Example:
+        >>> printable("two" + chr(10) + "lines, half a character: " + chr(0xDCFF))
+        'two lines, half a character: ?'
+    """
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

@@ -1,0 +1,46 @@
+import shlex
+
+import pytest
+
+from tenfold.report import RunRecords
+from tenfold.report.provenance import command_line, data, python_call
+
+
+def run_of(argument, kind="table", **arguments):
+    return {"verb": "fit", "seed": 5, "source": {"argument": argument, "kind": kind}, "arguments": arguments}
+
+
+@pytest.mark.parametrize("argument", ["digits", "my data/it's.csv", "$(rm -rf x)", '"; quit', "花.csv"])
+def test_any_path_survives_the_command_line_and_the_python_call(argument):
+    run = run_of(argument, trials=8)
+    assert shlex.split(command_line(run)) == ["tenfold", "fit", argument, "--trials", "8", "--seed", "5"]
+    called = {}
+
+    class Fake:
+        @staticmethod
+        def fit(source, **keywords):
+            called.update(source=source, **keywords)
+
+    exec(python_call(run).replace("import tenfold", ""), {"tenfold": Fake})
+    assert called == {"source": argument, "trials": 8, "seed": 5}
+
+
+def test_flags_that_were_not_given_are_left_out_and_lists_repeated():
+    run = run_of(
+        "digits", **{"--network": ["mlp", "linear"], "time": None, "overwrite": True, "json": False, "seed": 1}
+    )
+    assert command_line(run) == "tenfold fit digits --network mlp --network linear --overwrite --seed 5"
+
+
+@pytest.mark.parametrize(("argument", "kind"), [(None, "table"), ({"rows": 3}, "table"), ("<Dataset>", "dataset")])
+def test_data_from_memory_has_no_command_line(argument, kind):
+    assert command_line(run_of(argument, kind)) is None
+    assert "tenfold.fit(data, seed=5)" in python_call(run_of(argument, kind))
+
+
+def test_skipped_files_are_listed_up_to_a_limit(tmp_path):
+    skipped = [{"file": f"<{i}>.png", "reason": "truncated"} for i in range(205)]
+    markup = data(RunRecords(folder=tmp_path, run={"source": {"argument": "x", "skipped": skipped}}))
+    assert "205 files skipped" in markup
+    assert "&lt;199&gt;.png" in markup
+    assert "5 more." in markup
