@@ -1,0 +1,31 @@
+"""Training a cohort: members become stacks, stacks become lanes, lanes go through the batches together.
+
+`plan_stacks` decides who stands together and in which form, `build_lane` makes them ready, `Cohort` trains them
+and lets losers leave at rungs; `Checkpointer` saves what a resumed run needs. Nothing here knows a particular
+task or network.
+"""
+
+from tenfold.train.checkpoint import Checkpointer
+from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
+from tenfold.train.lane import Lane
+from tenfold.train.planner import FormChoice, MemberSpec, PlannedStack, build_lane, plan_stacks
+from tenfold.train.recipe import RECIPE_KEYS, Recipe, SplitConfig, split_config
+
+__all__ = [
+    "RECIPE_KEYS",
+    "Checkpointer",
+    "Clock",
+    "Cohort",
+    "CohortData",
+    "FormChoice",
+    "Hooks",
+    "Lane",
+    "MemberSpec",
+    "PlannedStack",
+    "Progress",
+    "Recipe",
+    "SplitConfig",
+    "build_lane",
+    "plan_stacks",
+    "split_config",
+]

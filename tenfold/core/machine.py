@@ -1,0 +1,98 @@
+"""What this machine has: memory, threads, versions; read where it is asked for, never cached."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def available_memory_bytes(device: torch.device | str = "cpu") -> int:
+    """Memory that can be taken now, in bytes: the device's free memory, or the system's and its container's.
+
+    Example:
+        >>> available_memory_bytes() > 0
+        True
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = _meminfo("MemAvailable:")
+    limits = [limit for limit in (free, _cgroup_left()) if limit is not None]
+    return min(limits) if limits else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _meminfo(name: str) -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _cgroup_left() -> int | None:
+    """What a container's memory limit leaves, or None where there is no limit."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        return None if limit == "max" else max(int(limit) - used, 0)
+    except (OSError, ValueError):
+        return None
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory this process has had, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def describe_device(device: torch.device | str) -> str:
+    """The device in words, such as "cpu, 2 threads" or "cuda, NVIDIA H200"."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name stands for; "auto" is CUDA where there is one, the CPU otherwise.
+
+    Raises:
+        ValueError: the device is not there.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise ValueError(f"device must be auto, cpu or a device that is there, got {name!r} ({reason}).") from error
+    return device
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what results depend on."""
+    import numpy
+    import sklearn
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scikit-learn": sklearn.__version__,
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,91 @@
+"""The run's own records: append-only facts, one JSON object a line, the truth that a resumed run starts from.
+
+Facts hold nothing that depends on the clock, so that an interrupted and resumed run ends with the very bytes of
+an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class MemberId:
+    """One model in training: a trial, on one fold, from one seed.
+
+    Attributes:
+        trial: number of the configuration, >= 0.
+        fold: number of the fold, >= 0.
+        seed: the seed of the member's streams.
+    """
+
+    trial: int
+    fold: int = 0
+    seed: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """The three numbers by name."""
+        return {"trial": self.trial, "fold": self.fold, "seed": self.seed}
+
+
+class RecordLog:
+    """An append-only file of JSON lines.
+
+    Lines are written at once and reach the disk at `sync`. A line torn by a crash is dropped when the log is
+    opened again.
+
+    Args:
+        path: the file; made when it is missing.
+        keep_bytes: cut the file back to this length first: what came after the last checkpoint is done again, and
+            so it is written again.
+    """
+
+    def __init__(self, path: Path, *, keep_bytes: int | None = None) -> None:
+        self.path = path
+        self._file = open(path, "ab")  # noqa: SIM115 - open for the run's whole life, closed by close()
+        if keep_bytes is not None:
+            self._file.truncate(min(keep_bytes, self._file.tell()))
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, kind: str, **facts: Any) -> None:
+        """Writes one record; numbers that JSON does not know (NaN, infinities) are written as null."""
+        line = json.dumps({"kind": kind, **_finite(facts)}, ensure_ascii=False, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+
+    def sync(self) -> int:
+        """Brings everything to the disk, and returns the file's length in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Syncs and closes the file."""
+        if not self._file.closed:
+            self.sync()
+            self._file.close()
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log in order; a torn last line is passed over."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

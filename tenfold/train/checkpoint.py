@@ -1,0 +1,49 @@
+"""Checkpoints that survive a crash at any moment: written beside, brought to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILE_NAME = "cohort.pt"
+
+
+class Checkpointer:
+    """Saves a state now and then; a crash while saving leaves the state before.
+
+    Args:
+        folder: where `cohort.pt` goes; made when it is missing.
+        every_s: seconds that must have passed since the last save.
+    """
+
+    def __init__(self, folder: Path, *, every_s: float = 30.0) -> None:
+        self.folder = folder
+        self.every_s = every_s
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._last >= self.every_s
+
+    def save(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Saves the state whatever the time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / (FILE_NAME + ".writing")
+        with open(beside, "wb") as file:
+            torch.save(state(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, self.folder / FILE_NAME)
+        self._last = time.monotonic()
+
+    def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """The last saved state, or None when there is none; no code in the file is run."""
+        path = self.folder / FILE_NAME
+        if not path.exists():
+            return None
+        return torch.load(path, map_location=device, weights_only=True)

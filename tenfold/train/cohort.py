@@ -1,0 +1,238 @@
+"""The loop over a cohort: all lanes go through the same batches, epoch by epoch, and losers leave at rungs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenfold.core.errors import RunError
+from tenfold.core.records import RecordLog
+from tenfold.core.task import Batch, BatchProvider, Metric
+from tenfold.train.checkpoint import Checkpointer
+from tenfold.train.lane import Lane
+from tenfold.tuning import Rung, promote
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a cohort is, for whoever shows it.
+
+    Attributes:
+        epoch: epochs that are complete.
+        step: steps of the present epoch that are complete, out of `steps`.
+        members: members still training.
+        best: the best score so far, None before the first.
+        epochs: epochs of the full budget.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    epochs: int = 0
+    members: int = 0
+    best: float | None = None
+
+
+@dataclass(kw_only=True)
+class CohortData:
+    """Where a cohort's batches come from.
+
+    Attributes:
+        training: the provider for a batch size; lanes of one batch size see the very same batches. None when the
+            task brings its own providers.
+        validation: the batches to score `num_members` members on; they fit into memory.
+    """
+
+    training: Callable[[int], BatchProvider] | None
+    validation: Callable[[int], Iterable[Batch]]
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What a study does while a cohort trains; all optional.
+
+    Attributes:
+        on_step: called after each batch.
+        on_rung: called when members have left, and at the end.
+        out_of_time: asked after each batch; True ends training after a last scoring.
+    """
+
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_rung: Callable[[], None] = lambda: None
+    out_of_time: Callable[[], bool] = lambda: False
+
+
+@dataclass(kw_only=True)
+class Cohort:
+    """All members of one question in training.
+
+    Attributes:
+        lanes: the stacks.
+        data: their batches.
+        metric: what decides who stays.
+        rungs: when the trials are compared and how many stay; the last one is the end.
+        log: where the facts go.
+        checkpointer: where the state goes.
+        hooks: what the study does meanwhile.
+        epoch: epochs that are complete.
+    """
+
+    lanes: list[Lane]
+    data: CohortData
+    metric: Metric
+    rungs: Sequence[Rung]
+    log: RecordLog
+    checkpointer: Checkpointer
+    hooks: Hooks = field(default_factory=Hooks)
+    epoch: int = 0
+    epochs_trained: float = 0.0
+    stopped_early: bool = False
+
+    def run(self) -> None:
+        """Trains from where the cohort is to the last rung, or until time is out.
+
+        Raises:
+            RunError: no member has a finite score at a rung.
+        """
+        rungs = {rung.resource: (number, rung) for number, rung in enumerate(self.rungs)}
+        last = self.rungs[-1].resource
+        while self.epoch < last and not self.stopped_early:
+            share = self._train_epoch(last)
+            self.epoch += 1
+            scores = self._score_epoch(share)
+            if self.epoch in rungs or self.stopped_early:
+                self._rung(*rungs.get(self.epoch, (len(rungs) - 1, self.rungs[-1])), scores)
+            if self.checkpointer.due() or self.epoch == last or self.stopped_early:
+                self.save()
+
+    # -- one epoch -----------------------------------------------------------------------------------------
+
+    def _train_epoch(self, epochs: int) -> float:
+        """Trains one epoch; returns the share of it that was done (less than 1 when time ran out)."""
+        members = sum(len(lane) for lane in self.lanes)
+        progress = Progress(epoch=self.epoch, epochs=epochs, members=members, best=self.best_score())
+        share = 1.0
+        for provider, lanes in self._streams():
+            progress.step, progress.steps = 0, provider.steps_per_epoch
+            for batch in provider.epoch(self.epoch, lanes[0].stack):
+                for lane in lanes:
+                    lane.train_step(batch)
+                progress.step += 1
+                self.hooks.on_step(progress)
+                if self.hooks.out_of_time():
+                    self.stopped_early = True
+                    share = min(share, progress.step / max(provider.steps_per_epoch, 1))
+                    break
+        self.epochs_trained += share * members
+        return share
+
+    def _streams(self) -> Iterator[tuple[BatchProvider, list[Lane]]]:
+        """The providers of this epoch, each with the lanes that train on it."""
+        shared: dict[int, list[Lane]] = {}
+        for lane in self.lanes:
+            if lane.provider is not None:
+                yield lane.provider, [lane]
+            else:
+                shared.setdefault(lane.recipe.batch_size, []).append(lane)
+        for batch_size, lanes in shared.items():
+            if self.data.training is None:
+                raise RunError("the task brings no batches of its own and no training data was given.")
+            yield self.data.training(batch_size), lanes
+
+    def _score_epoch(self, share: float) -> dict[int, list[float]]:
+        """Scores every member on the validation data, writes the facts, and returns the scores by trial."""
+        by_trial: dict[int, list[float]] = {}
+        for lane in self.lanes:
+            lr, loss_M = lane.lr(), lane.end_epoch().tolist()
+            values = lane.evaluate(self.data.validation(len(lane)))
+            score_M = values[self.metric.name].double()
+            lane.note_scores(score_M, self.epoch)
+            table = {name: value_M.tolist() for name, value_M in values.items()}
+            for place, member in enumerate(lane.ids):
+                by_trial.setdefault(member.trial, []).append(score_M[place].item())
+                self.log.append(
+                    "epoch",
+                    **member.to_json(),
+                    epoch=self.epoch,
+                    train_loss=loss_M[place],
+                    valid={name: column[place] for name, column in table.items()},
+                    lr=lr[place],
+                    **({} if share == 1.0 else {"share": share}),
+                )
+        return by_trial
+
+    # -- rungs ---------------------------------------------------------------------------------------------
+
+    def _rung(self, number: int, rung: Rung, scores: Mapping[int, Sequence[float]]) -> None:
+        means = {trial: sum(values) / len(values) for trial, values in scores.items()}
+        if not any(abs(mean) < float("inf") for mean in means.values()):
+            raise RunError(
+                f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged. "
+                "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
+            )
+        kept = promote(means, min(rung.keep, len(means)), self.metric.direction)
+        left = [trial for trial in means if trial not in kept]
+        self.log.append("rung", rung=number, epoch=self.epoch, scores=means, kept=sorted(kept), left=sorted(left))
+        self.keep_trials(set(kept))
+        self.log.sync()
+        self.hooks.on_rung()
+
+    def keep_trials(self, trials: set[int]) -> None:
+        """Lets the members of all other trials leave."""
+        staying = []
+        for lane in self.lanes:
+            places = [place for place, member in enumerate(lane.ids) if member.trial in trials]
+            if 0 < len(places) < len(lane):
+                lane.stack.keep(places)
+            if places:
+                staying.append(lane)
+        self.lanes = staying
+
+    def best_score(self) -> float | None:
+        """The best score that a member still in training ever had."""
+        scores = [score for lane in self.lanes for score in lane.best_score_M.tolist() if abs(score) < float("inf")]
+        if not scores:
+            return None
+        return max(scores) if self.metric.direction == "maximize" else min(scores)
+
+    # -- saving --------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Writes the checkpoint that a resumed run goes on from."""
+        self.checkpointer.save(self.state_dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state between two epochs, and the length of the log that belongs to it."""
+        return {
+            "epoch": self.epoch,
+            "epochs_trained": self.epochs_trained,
+            "stopped_early": self.stopped_early,
+            "log_bytes": self.log.sync(),
+            "lanes": [
+                {"ids": [[i.trial, i.fold, i.seed] for i in lane.ids], "state": lane.state_dict()}
+                for lane in self.lanes
+            ],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a state; the cohort must have been built with all the members it began with."""
+        self.epoch, self.epochs_trained = state["epoch"], state["epochs_trained"]
+        self.stopped_early = state["stopped_early"]
+        saved = {tuple(ids): entry for entry in state["lanes"] for ids in map(tuple, entry["ids"])}
+        self.keep_trials({ids[0] for ids in saved})
+        for lane in self.lanes:
+            first = lane.ids[0]
+            entry = saved[(first.trial, first.fold, first.seed)]
+            lane.load_state_dict(entry["state"])
+
+
+class Clock:
+    """Seconds since the run began, those before a resume included."""
+
+    def __init__(self, used_s: float = 0.0) -> None:
+        self._began = time.monotonic() - used_s
+
+    def __call__(self) -> float:
+        return time.monotonic() - self._began
