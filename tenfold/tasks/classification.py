@@ -132,7 +132,7 @@ def cross_entropy(
         even = (losses_BK * weights_K).mean(dim=1).sum() / weights_B.sum()
     if label_smoothing is None:
         return hard
-    share = torch.as_tensor(label_smoothing, device=logits_BK.device).to(logits_BK.dtype)
+    share = torch.as_tensor(label_smoothing, dtype=logits_BK.dtype, device=logits_BK.device)
     # A class that is masked by a logit of -inf has an infinite loss: 0 times it would be NaN.
     return (1 - share) * hard + torch.where(share > 0, share * even, 0.0)
 

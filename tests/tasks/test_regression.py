@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn import metrics as reference
+from torch import nn
+
+import tenfold
+from tenfold.core.errors import InputError
+from tenfold.core.task import MemberView
+from tenfold.tasks import REGRESSION_METRICS, Regression
+
+REFERENCES = {
+    "rmse": reference.root_mean_squared_error,
+    "mae": reference.mean_absolute_error,
+    "r2": reference.r2_score,
+}
+NO_VALUES = MemberView(streams=None, values={})
+
+
+def _draw(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(4, 97, generator=generator, dtype=dtype)
+    return outputs, torch.randn(97, generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (206855.8, 115395.6), (-3e-4, 1e-5)])
+def test_every_member_has_the_value_that_scikit_learn_gives_it_in_raw_units(name, mean, scale):
+    outputs, targets = _draw()
+    task = Regression(mean=mean, scale=scale)
+    values = task.evaluate([outputs[:, :50], outputs[:, 50:]], [(targets[:50],), (targets[50:],)])[name]
+    assert values.shape == (4,)
+    for i in range(4):
+        expected = REFERENCES[name](targets.numpy() * scale + mean, outputs[i].numpy() * scale + mean)
+        assert values[i].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_target_far_from_zero_keeps_its_digits_in_float32():
+    outputs, targets = _draw(torch.float32)
+    task = Regression(mean=1e9, scale=1.0)
+    expected = reference.mean_absolute_error(targets.double(), outputs[0].double())
+    assert task.measure(outputs, targets)["mae"][0].item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_integer_weights_are_repeated_samples(name):
+    outputs, targets = _draw()
+    counts = torch.from_numpy(np.random.default_rng(3).integers(0, 4, size=(6, 97)))
+    values = REGRESSION_METRICS[name].function(outputs[:1], targets, counts)
+    for r in range(6):
+        rows = torch.arange(97).repeat_interleave(counts[r])
+        assert values[r].item() == pytest.approx(REFERENCES[name](targets[rows], outputs[0, rows]), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_targets_may_differ_by_member(name):
+    outputs, targets = _draw()
+    both = torch.stack([targets, targets.flip(0), targets, targets.flip(0)])
+    values = REGRESSION_METRICS[name].function(outputs, both)
+    for i in range(4):
+        assert values[i].item() == pytest.approx(REFERENCES[name](both[i], outputs[i]), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_broken_member_has_a_worst_value_and_changes_no_bit_of_another(name, bad):
+    outputs, targets = _draw()
+    before = REGRESSION_METRICS[name].function(outputs, targets)
+    outputs[1, 5] = bad
+    after = REGRESSION_METRICS[name].function(outputs, targets)
+    assert not after[1].isfinite()
+    assert torch.equal(after[[0, 2, 3]], before[[0, 2, 3]])
+
+
+def test_r2_of_constant_targets_is_nan():
+    assert REGRESSION_METRICS["r2"].function(torch.randn(2, 5), torch.ones(5)).isnan().all()
+
+
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("flat", [False, True])
+def test_losses_and_gradients_in_a_stack_are_those_of_plain_torch(name, flat):
+    torch.manual_seed(0)
+
+    def make():
+        layers = [nn.Linear(3, 1), nn.Flatten(0)] if flat else [nn.Linear(3, 1)]
+        return nn.Sequential(*layers).double()
+
+    models = [make() for _ in range(3)]
+    x, y = torch.randn(20, 3, dtype=torch.float64), 3 * torch.randn(20)
+    (objective,) = Regression(loss=name).objectives()
+    stack = tenfold.stack(models)
+    losses = stack.each(lambda model, x, y: objective.loss(model, (x, y), NO_VALUES), x, y)
+    stack.backward(losses)
+    gradients = dict(stack.named_parameters())
+    for i, model in enumerate(models):
+        model.zero_grad()
+        alone = LOSSES[name](model(x).reshape(-1), y.double())
+        alone.backward()
+        assert losses[i].item() == pytest.approx(alone.item(), abs=1e-12)
+        for key, parameter in model.named_parameters():
+            torch.testing.assert_close(gradients[key].grad[i], parameter.grad, rtol=0, atol=1e-12)
+
+
+def test_predictions_have_one_dimension():
+    assert Regression().predict(nn.Linear(3, 1), (torch.zeros(5, 3), None)).shape == (5,)
+
+
+def test_a_model_with_several_outputs_is_refused():
+    with pytest.raises(ValueError, match=r"shape \(B, 1\) or \(B,\), got \(5, 2\)\. Give its last layer 1 output"):
+        Regression().predict(nn.Linear(3, 2), (torch.zeros(5, 3), None))
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 0.0), (0.0, -1.0), (float("nan"), 1.0), (0.0, float("inf"))])
+def test_a_scale_that_is_not_positive_is_refused(mean, scale):
+    with pytest.raises(
+        ValueError, match=r"mean must be finite and scale positive, got .*Take them from the training"
+    ):
+        Regression(mean=mean, scale=scale)
+
+
+def test_an_unknown_loss_is_answered_with_the_near_miss():
+    with pytest.raises(InputError, match=r"unknown regression loss 'hubert'\. Did you mean 'huber'\?"):
+        Regression(loss="hubert")
