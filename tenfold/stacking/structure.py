@@ -8,21 +8,20 @@ one's behaviour, so everything here errs on the side of refusing.
 
 from __future__ import annotations
 
-import functools
-import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from tenfold.core.errors import StackError
+from tenfold.stacking.fingerprint import Fingerprints
 
 Fingerprint = tuple[tuple[str, Any], ...]
 
 _TORCH_INTERNALS = frozenset(vars(nn.Module()))
-_MAX_DEPTH = 6
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_RNN_CACHE = ("_flat_weights", "_flat_weight_refs")
 
 
 def structure_of(model: nn.Module) -> Fingerprint:
@@ -35,22 +34,32 @@ def structure_of(model: nn.Module) -> Fingerprint:
         Pairs of a place ("1.negative_slope") and what is found there.
 
     Raises:
-        StackError: a layer or parameter is hidden in a Python list or dict, where PyTorch itself does not see it.
+        StackError: a layer or parameter is hidden in a Python list or dict, where PyTorch itself does not see it;
+            a parameter has a gradient hook; a lazy layer has not seen a batch yet.
 
     Example:
         >>> structure_of(nn.LeakyReLU(0.1)) == structure_of(nn.LeakyReLU(0.2))
         False
     """
     entries: list[tuple[str, Any]] = []
+    fingerprints = Fingerprints(model)
     for name, module in model.named_modules(remove_duplicate=False):
         place = name or "(the model itself)"
-        entries.append((place, f"{type(module).__module__}.{type(module).__qualname__}"))
+        entries.append((place, fingerprints.of_class(type_before_parametrizations(module), place)))
         entries.append((f"{place}.training", module.training))
-        for attribute in sorted(set(vars(module)) - _TORCH_INTERNALS):
+        for attribute, value in _attributes(module):
             where = f"{name}.{attribute}" if name else attribute
-            entries.append((where, _fingerprint(vars(module)[attribute], where, _MAX_DEPTH)))
+            entries.append((where, fingerprints.of(value, where)))
     entries.extend(_tensor_entries(model))
     return tuple(entries)
+
+
+def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    """What forward can see besides layers, parameters and buffers; hooks are seen by what they are."""
+    own = vars(module)
+    left_out = _TORCH_INTERNALS | set(_RNN_CACHE if isinstance(module, nn.RNNBase) else ())
+    hooks = [(name, list(own[name].values())) for name in _HOOKS if own.get(name)]
+    return hooks + [(name, own[name]) for name in sorted(set(own) - left_out)]
 
 
 def _tensor_entries(model: nn.Module) -> list[tuple[str, Any]]:
@@ -61,6 +70,7 @@ def _tensor_entries(model: nn.Module) -> list[tuple[str, Any]]:
         ("buffer", model.named_buffers(remove_duplicate=False)),
     ):
         for name, tensor in tensors:
+            _check_tensor(name, tensor)
             shared_with = first_name.setdefault(id(tensor), name)
             entries.append(
                 (
@@ -77,49 +87,14 @@ def _tensor_entries(model: nn.Module) -> list[tuple[str, Any]]:
     return entries
 
 
-def _fingerprint(value: Any, where: str, depth: int) -> Any:
-    """What two attribute values must have in common to count as equal."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return (type(value).__name__, repr(value))
-    if isinstance(value, nn.Module | nn.Parameter):
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise StackError(f"stack: {name} has no shape yet. Run each model on a batch once, then stack.")
+    if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
         raise StackError(
-            f"stack: {where} holds a {type(value).__name__} that PyTorch does not see, because it hides in a plain "
-            "list, tuple, dict or object; every member would run the first one's. "
-            "Keep layers in nn.ModuleList, nn.ModuleDict or nn.ParameterList."
+            f"stack: {name} has a gradient hook, which its copy in the stack would lose. "
+            "Remove the hook and change the stacked gradient between backward() and step()."
         )
-    if isinstance(value, torch.Tensor):
-        return ("tensor", str(value.dtype), tuple(value.shape), value.detach().cpu().numpy().tobytes())
-    if isinstance(value, np.ndarray):
-        return ("array", str(value.dtype), value.shape, value.tobytes())
-    if depth == 0:
-        return type(value).__qualname__
-    return _fingerprint_compound(value, where, depth - 1)
-
-
-def _fingerprint_compound(value: Any, where: str, depth: int) -> Any:
-    if isinstance(value, dict):
-        pairs = ((repr(key), _fingerprint(item, f"{where}[{key!r}]", depth)) for key, item in value.items())
-        return (type(value).__name__, tuple(pairs))
-    if isinstance(value, list | tuple):
-        items = enumerate(value)
-        return (type(value).__name__, tuple(_fingerprint(item, f"{where}[{i}]", depth) for i, item in items))
-    if isinstance(value, set | frozenset):
-        return (type(value).__name__, tuple(sorted(map(repr, value))))
-    if isinstance(value, functools.partial):
-        return ("partial", _fingerprint([value.func, value.args, value.keywords], where, depth))
-    if isinstance(value, types.MethodType):
-        return ("method", value.__func__.__qualname__)
-    if isinstance(value, types.FunctionType):
-        closure = [cell.cell_contents for cell in value.__closure__ or ()]
-        return (
-            "function",
-            value.__code__.co_code,
-            repr(value.__code__.co_consts),
-            _fingerprint(closure, where, depth),
-        )
-    if hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType):
-        return (type(value).__qualname__, _fingerprint(vars(value), where, depth))
-    return (type(value).__qualname__, repr(value) if type(value).__repr__ is not object.__repr__ else "")
 
 
 def first_difference(first: nn.Module, other: nn.Module) -> str | None:
@@ -134,7 +109,10 @@ def first_difference(first: nn.Module, other: nn.Module) -> str | None:
         if place_one != place_two:
             return f"one has {place_one} where the other has {place_two}"
         if value_one != value_two:
-            return f"{place_one} is {_show(value_one)} in one and {_show(value_two)} in the other"
+            shown_one, shown_two = _show(value_one), _show(value_two)
+            if shown_one == shown_two:
+                return f"{place_one} is not the same {shown_one} in both"
+            return f"{place_one} is {shown_one} in one and {shown_two} in the other"
     if len(one) != len(two):
         longer = one if len(one) > len(two) else two
         return f"only one of them has {longer[min(len(one), len(two))][0]}"
@@ -144,6 +122,10 @@ def first_difference(first: nn.Module, other: nn.Module) -> str | None:
 def _show(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
         return value[1]
+    if isinstance(value, tuple) and value[:1] in (("function",), ("method",), ("tensor",), ("array",), ("partial",)):
+        return str(value[0])
+    if isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], str):
+        return f"class {value[0]}"
     if isinstance(value, tuple) and len(value) == 5:
         return f"{value[0]} {value[1]} on {value[2]}{'' if value[3] else ' (frozen)'}"
     text = str(value)
