@@ -24,6 +24,7 @@ _BOMS = (
 _FREQUENT = frozenset(
     "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里"
 )
+_WESTERN_SIGNS = frozenset("€‚„…‘’“”•–—Œœ™ŠšŽžŸ".encode("cp1252"))
 _SAMPLE_BYTES = 1 << 20
 
 
@@ -86,9 +87,13 @@ def _is_common_gb2312(character: str) -> bool:
 
 
 def _looks_western(data: bytes) -> bool:
-    high = [index for index, byte in enumerate(data[:_SAMPLE_BYTES]) if byte > 127]
-    lone = sum(index == 0 or data[index - 1] < 128 for index in high) if high else 0
-    if lone < 0.8 * len(high):
+    """Whether high bytes come alone or nearly so, and are letters and signs of Western European text."""
+    sample = data[:_SAMPLE_BYTES]
+    high = [index for index, byte in enumerate(sample) if byte > 127]
+    runs = sum(index == 0 or sample[index - 1] < 128 for index in high)
+    usual = sum(sample[index] >= 0xA0 or sample[index] in _WESTERN_SIGNS for index in high)
+    # Pairs of bytes make two a run, words of other alphabets more.
+    if runs < 0.55 * len(high) or usual < len(high):
         return False
     try:
         data.decode("cp1252")

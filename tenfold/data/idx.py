@@ -6,7 +6,9 @@ References:
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -85,11 +87,11 @@ def load_idx(path: Path) -> np.ndarray:
     if len(data) < 4 or data[:2] != b"\x00\x00" or data[2] not in _DTYPES or not 1 <= data[3] <= 4:
         raise InputError(f"{path.name}: is no IDX file (its first four bytes are {data[:4].hex(' ') or 'missing'}).")
     start, dtype = 4 + 4 * data[3], np.dtype(_DTYPES[data[2]])
-    shape = tuple(np.frombuffer(data[4:start], ">u4").tolist())
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize if len(shape) == data[3] else -1
+    shape = struct.unpack(f">{data[3]}I", data[4:start].ljust(start - 4, b"\0"))
+    expected = math.prod(shape) * dtype.itemsize
     if len(data) - start != expected:
         raise InputError(
-            f"{path.name}: is torn, its header says {expected} bytes of shape {shape}, got {len(data) - start}. "
-            "Copy the file again."
+            f"{path.name}: is torn, its header says {expected} bytes of shape {shape}, got "
+            f"{max(len(data) - start, 0)}. Copy the file again."
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -32,8 +32,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     """
     read_bytes(path, limit=4)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name}: cannot be read as NumPy arrays ({error}). Save plain arrays.") from error
 

@@ -124,7 +124,7 @@ def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:
     if isinstance(preprocessor, DatasetPreprocessor):
         return _from_dataset([(row, 0) for row in values], preprocessor)
     shape = preprocessor.spec.shape
-    if values.ndim == 2 or (values.ndim == 3 and shape[0] == 3):
+    if values.ndim == 2 or (values.ndim == 3 and shape[0] > 1):
         values = values[None]
     scale = preprocessor.scale if isinstance(preprocessor, ImagePreprocessor) else None
     images, notes = as_images(_fitting_layout(values, preprocessor), "x", scale=scale)

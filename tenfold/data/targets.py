@@ -16,6 +16,7 @@ from tenfold.core.errors import InputError
 from tenfold.data.source import TASKS
 
 MAX_WHOLE_CLASSES = 20
+LARGEST = 1e150  # squares of larger numbers overflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,9 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
     chosen, reason = (task, "--task") if task else infer_task(values, whole_are_classes=whole_are_classes)
     if not task:
         notes += [f"task: {chosen} ({reason}; --task)"]
+    text = values.dtype.kind == "O"
     values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
-    _check_learnable(values, chosen, name, where)
+    _check_learnable(values, chosen, name, where, text)
     return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
 
 
@@ -131,14 +133,14 @@ def _as_numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
             f"{where}: regression needs numbers, the target {name!r} holds text such as "
             f"{shown(values[np.isnan(numbers)][0])}. Choose another --target, or --task classification."
         )
-    if not np.isfinite(np.square(numbers)).all():
+    if not (np.abs(numbers) < LARGEST).all():
         raise InputError(
             f"{where}: the target {name!r} holds values such as {np.abs(numbers).max():g}. Scale it down."
         )
     return numbers
 
 
-def _check_learnable(values: np.ndarray, task: str, name: str, where: str) -> None:
+def _check_learnable(values: np.ndarray, task: str, name: str, where: str, text: bool) -> None:
     distinct = np.unique(values)
     if len(distinct) == 1:
         raise InputError(
@@ -146,7 +148,7 @@ def _check_learnable(values: np.ndarray, task: str, name: str, where: str) -> No
             "Choose another --target."
         )
     if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
-        advice = "" if values.dtype.kind == "U" else ", or --task regression"
+        advice = "" if text else ", or --task regression"
         raise InputError(
             f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
             f"{shown(distinct[0].item())}: too few rows a class. Choose another --target{advice}."

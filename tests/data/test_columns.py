@@ -1,0 +1,93 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from tenfold.core.errors import InputError
+from tenfold.data.columns import as_text, clean_cells, find_column, leave_out, unique_names
+
+
+@pytest.mark.parametrize(
+    ("target", "position"), [(None, 2), ("b", 1), (0, 0), ("0", 0), (-1, 2), ("-3", 0), (" c ", 2), ("2", 2)]
+)
+def test_the_target_is_named_numbered_or_last(target, position):
+    assert find_column(target, ["a", "b", "c"], "t.csv") == position
+
+
+def test_a_name_that_looks_like_a_number_is_a_name_first():
+    assert find_column("0", ["x", "y", "0"], "t.csv") == 2
+
+
+def test_an_unknown_target_is_answered_with_the_near_miss():
+    with pytest.raises(InputError, match=r"t\.csv: no column 'incme'\. Did you mean 'income'\?"):
+        find_column("incme", ["age", "income"], "t.csv")
+
+
+@pytest.mark.parametrize("target", [3, -4, "99"])
+def test_a_column_number_out_of_range_names_the_range(target):
+    with pytest.raises(InputError, match="column number from 0 to 2, or from -3 to -1"):
+        find_column(target, ["a", "b", "c"], "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "a", "a"], ["a", "a (2)", "a (3)"]),
+        (["a", "a (2)", "a"], ["a", "a (2)", "a (3)"]),
+        (["", "年龄"], ["unnamed 0", "年龄"]),
+        ([0, 1.5], ["0", "1.5"]),
+    ],
+)
+def test_column_names_become_unique_text(names, expected):
+    assert unique_names(names)[0] == expected
+
+
+def test_cells_become_numbers_or_text_and_infinities_are_missing():
+    frame = pd.DataFrame(
+        {
+            "whole": [1, 2, 3],
+            "text": [" a", "b ", "?"],
+            "number": ["1", " 2.5 ", "NA"],
+            "truth": [True, False, None],
+            "infinite": [1.0, np.inf, -np.inf],
+            "category": pd.Categorical(["u", "v", None]),
+            "huge": [str(10**30), "1", "2"],
+        }
+    )
+    cleaned, notes = clean_cells(frame)
+    assert [cleaned[name].dtype.kind for name in cleaned] == ["f", "O", "f", "f", "f", "O", "f"]
+    assert cleaned["text"].tolist()[:2] == ["a", "b"]
+    assert cleaned["truth"].tolist()[:2] == [1.0, 0.0]
+    assert cleaned["huge"][0] == 1e30
+    assert cleaned["infinite"].isna().tolist() == [False, True, True]
+    assert notes == ["column 'infinite': 2 infinite values are taken as missing"]
+
+
+def test_numbers_as_text_lose_their_empty_fraction():
+    assert as_text(pd.Series([1.0, 2.5, np.nan])).tolist()[:2] == ["1", "2.5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("id", list(range(20)), "it counts the rows"),
+        ("PassengerId", list(range(1, 21)), "it counts the rows"),
+        ("Name", [f"person {i}" for i in range(20)], "its text hardly repeats"),
+        ("when", [f"2020-01-{i + 1:02}" for i in range(20)], "it holds dates"),
+        ("日期", [f"2020年1月{i + 1}日" for i in range(20)], "it holds dates"),
+        ("review", ["a long sentence about the food and the room " * 2 + str(i // 2 * 2 % 14) for i in range(20)], None),
+        ("review", ["a long sentence about the food and the room " * 2 + str(i % 15) for i in range(20)], "free text"),
+        ("empty", [np.nan] * 20, "it is empty"),
+        ("year", list(range(20)), None),
+        ("job", ["cook", "smith"] * 10, None),
+    ],
+)
+def test_columns_of_no_use_are_left_out_and_said(name, values, reason):
+    frame = pd.DataFrame({name: values, "other": np.linspace(0, 1, 20)})
+    kept, notes = leave_out(clean_cells(frame)[0], "t.csv")
+    assert (name in kept.columns) == (reason is None)
+    assert (reason is None and not notes) or (reason in notes[0] and repr(name) in notes[0])
+
+
+def test_a_table_without_a_useful_column_is_refused():
+    with pytest.raises(InputError, match=r"t\.csv: no input column is left \(column 'a': left out, it is empty\)"):
+        leave_out(pd.DataFrame({"a": [np.nan, np.nan]}), "t.csv")

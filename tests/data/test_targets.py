@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from tenfold.core.errors import InputError
+from tenfold.data.targets import clean_target
+
+
+def clean(values, task=None, **options):
+    return clean_target(values, name="y", task=task, where="t.csv", **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "kind"),
+    [
+        (["a", "b", "a", "b"], "classification", "U"),
+        ([True, False, True, False], "classification", "U"),
+        ([0, 1, 0, 1], "classification", "i"),
+        ([0.0, 1.0, 0.0, 1.0], "classification", "i"),
+        ([0.5, 1.5, 0.5, 1.5], "regression", "f"),
+        (list(range(100)), "regression", "f"),
+        ([1, 2, 3, 4], "regression", "f"),
+        (list(range(21)) * 5, "regression", "f"),
+        (list(range(20)) * 5, "classification", "i"),
+        (pd.Categorical(["u", "v", "u", "v"]), "classification", "U"),
+    ],
+)
+def test_the_task_follows_from_the_values(values, task, kind):
+    found = clean(values)
+    assert (found.task, found.values.dtype.kind) == (task, kind)
+    assert "--task" in found.notes[-1]
+
+
+def test_whole_numbers_beside_pictures_are_always_classes():
+    assert clean(list(range(50)) * 2, whole_are_classes=True).task == "classification"
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_flag_overrules_the_values(task):
+    found = clean([0, 1, 2, 0, 1, 2], task)
+    assert found.task == task
+    assert not found.notes
+
+
+def test_rows_without_a_target_are_left_out_and_said():
+    found = clean([1.5, np.nan, 2.5, None])
+    assert found.kept.tolist() == [0, 2]
+    assert found.notes[0] == "rows: 2 of 4 left out, they have no target"
+
+
+def test_large_class_numbers_stay_apart():
+    assert len(np.unique(clean([2**60, 2**60 + 1] * 4).values)) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "message"),
+    [
+        ([1, 1, 1], None, "target 'y' is 1 in every row, there is nothing to learn"),
+        (["a", "a"], None, "is 'a' in every row"),
+        ([np.nan, None], None, "no row has a value in the target 'y'"),
+        ([1.0, np.inf, 2.0], None, r"infinite in 1 of 3 rows, first in row 1 \(counted from 0\)"),
+        (["a", "b", "c"], "regression", "needs numbers, the target 'y' holds text such as 'a'"),
+        ([1e200, 2e200], "regression", "holds values such as 2e\\+200. Scale it down"),
+        ([f"name {i}" for i in range(20)], None, r"20 classes in 20 rows, such as 'name 0': .*Choose another --target\.$"),
+        (np.linspace(0, 1, 20), "classification", "or --task regression"),
+        ([1, 2], "ranking", "task must be 'classification' or 'regression', got 'ranking'"),
+    ],
+)
+def test_a_target_that_cannot_be_learned_is_refused(values, task, message):
+    with pytest.raises(InputError, match=message):
+        clean(values, task)
+
+
+def test_a_long_text_is_cut_in_the_message():
+    with pytest.raises(InputError, match=r"such as '0x{39}\.\.\.'"):
+        clean([str(i) + "x" * 500 for i in range(20)])
