@@ -32,7 +32,7 @@ def write(tmp_path) -> Callable[..., Path]:
 
 @pytest.fixture
 def class_folders(tmp_path) -> Callable[..., Path]:
-    """Makes class folders of small pictures: `class_folders({"cat": 3}, size=(20, 10))`, sizes as width and height."""
+    """Makes class folders of small pictures: `class_folders({"cat": 3}, size=(width, height))`."""
 
     def make(counts: dict[str, int], size=(16, 16), mode="RGB", suffix=".png", root="pets") -> Path:
         rng = np.random.default_rng(0)

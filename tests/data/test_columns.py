@@ -74,8 +74,16 @@ def test_numbers_as_text_lose_their_empty_fraction():
         ("Name", [f"person {i}" for i in range(20)], "its text hardly repeats"),
         ("when", [f"2020-01-{i + 1:02}" for i in range(20)], "it holds dates"),
         ("日期", [f"2020年1月{i + 1}日" for i in range(20)], "it holds dates"),
-        ("review", ["a long sentence about the food and the room " * 2 + str(i // 2 * 2 % 14) for i in range(20)], None),
-        ("review", ["a long sentence about the food and the room " * 2 + str(i % 15) for i in range(20)], "free text"),
+        (
+            "review",
+            ["a long sentence about the food and the room " * 2 + str(i // 2 * 2 % 14) for i in range(20)],
+            None,
+        ),
+        (
+            "review",
+            ["a long sentence about the food and the room " * 2 + str(i % 15) for i in range(20)],
+            "free text",
+        ),
         ("empty", [np.nan] * 20, "it is empty"),
         ("year", list(range(20)), None),
         ("job", ["cook", "smith"] * 10, None),

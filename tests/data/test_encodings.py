@@ -11,7 +11,9 @@ def test_a_short_chinese_table_is_read_in_every_usual_encoding(codec):
     assert decode_text(CHINESE.encode(codec), "t.csv")[0] == CHINESE
 
 
-@pytest.mark.parametrize("text", ["性别\n", "是,否", "价格,城市\n1,北京\n", "地址;评论\n1;早餐太差，无论去多少人，那边也不加食品的。\n"])
+@pytest.mark.parametrize(
+    "text", ["性别\n", "是,否", "价格,城市\n1,北京\n", "地址;评论\n1;早餐太差，无论去多少人，那边也不加食品的。\n"]
+)
 def test_a_few_chinese_characters_are_enough_for_gb18030(text):
     assert decode_text(text.encode("gb18030"), "t.csv") == (text, "GB18030")
 

@@ -22,7 +22,8 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "message"), [(PermissionError(13, "x"), "permission denied"), (OSError(5, "broken disk"), "broken disk")]
+    ("error", "message"),
+    [(PermissionError(13, "x"), "permission denied"), (OSError(5, "broken disk"), "broken disk")],
 )
 def test_a_file_that_may_not_be_read_is_said(write, monkeypatch, error, message):
     def refuse(*args):
@@ -54,12 +55,9 @@ def test_desktop_files_are_passed_over(write):
     assert list_folder(write("a.csv", "x").parent) == [write("a.csv", "x")]
 
 
-@pytest.mark.parametrize("text", ["a" * 5000, "a\0b"])
-def test_text_that_can_be_no_path_is_refused_or_absent(text):
-    try:
-        assert not exists(Path(text))
-    except InputError as error:
-        assert "cannot be looked up" in str(error)
+def test_text_that_is_too_long_for_a_path_is_refused():
+    with pytest.raises(InputError, match="cannot be looked up"):
+        exists(Path("a" * 5000))
 
 
 def test_a_path_that_cannot_be_looked_up_is_said(monkeypatch):

@@ -56,7 +56,10 @@ def test_a_folder_or_file_of_the_training_part_alone_comes_in_one_piece(write):
             r"is torn, its header says 360 bytes of shape \(12, 5, 6\), got 353",
         ),
         ({"train-images-idx3-ubyte": b"hello", "train-labels-idx1-ubyte": idx(LABELS)}, "is no IDX file"),
-        ({"train-images-idx3-ubyte": b"", "train-labels-idx1-ubyte": idx(LABELS)}, r"\(its first four bytes are missing\)"),
+        (
+            {"train-images-idx3-ubyte": b"", "train-labels-idx1-ubyte": idx(LABELS)},
+            r"\(its first four bytes are missing\)",
+        ),
         ({"train-images-idx3-ubyte": b"\0\0\x08\x03\0", "train-labels-idx1-ubyte": idx(LABELS)}, "is torn"),
         ({"odd-images-idx3-ubyte": idx(IMAGES), "odd-labels-idx1-ubyte": idx(LABELS)}, "cannot tell its part"),
     ],

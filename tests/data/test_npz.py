@@ -9,7 +9,8 @@ X, Y = np.arange(48.0).reshape(12, 4) / 7, np.arange(12) % 3
 
 
 @pytest.mark.parametrize(
-    ("x", "y"), [("x", "y"), ("X", "y"), ("images", "labels"), ("data", "target"), ("arr_0", "arr_1"), ("data", "labels")]
+    ("x", "y"),
+    [("x", "y"), ("X", "y"), ("images", "labels"), ("data", "target"), ("arr_0", "arr_1"), ("data", "labels")],
 )
 def test_inputs_and_targets_are_found_by_their_usual_names(tmp_path, x, y):
     np.savez(tmp_path / "a.npz", **{x: X, y: Y})

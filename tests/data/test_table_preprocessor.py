@@ -46,7 +46,8 @@ def test_a_column_missing_only_later_gets_no_flag_and_the_median():
 
 
 @pytest.mark.parametrize(
-    "values", [[5.0] * 4, [1e308, -1e308, 1e308, 0], [np.nan] * 4, [0.0] * 4, [1e-300, 2e-300, 0, 0], [1e9 + 1, 1e9] * 2]
+    "values",
+    [[5.0] * 4, [1e308, -1e308, 1e308, 0], [np.nan] * 4, [0.0] * 4, [1e-300, 2e-300, 0, 0], [1e9 + 1, 1e9] * 2],
 )
 def test_odd_columns_give_finite_numbers(values):
     preprocessor, inputs = fit(pd.DataFrame({"x": values, "y": [1.0, 2, 3, 4]}))

@@ -103,9 +103,17 @@ def test_a_frame_keeps_its_caller_untouched():
 
 
 @pytest.mark.parametrize(
-    ("name", "part"), [("train.csv", "train"), ("adult-test.csv", "test"), ("adult.test", "test"), ("adult.data", "train"),
-                       ("x_val.tsv", "valid"), ("latest.csv", None), ("train_test.csv", None)]
-)  # fmt: skip
+    ("name", "part"),
+    [
+        ("train.csv", "train"),
+        ("adult-test.csv", "test"),
+        ("adult.test", "test"),
+        ("adult.data", "train"),
+        ("x_val.tsv", "valid"),
+        ("latest.csv", None),
+        ("train_test.csv", None),
+    ],
+)
 def test_a_file_name_tells_its_part(tmp_path, name, part):
     assert part_of(tmp_path / name) == part
 

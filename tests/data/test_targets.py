@@ -61,7 +61,11 @@ def test_large_class_numbers_stay_apart():
         ([1.0, np.inf, 2.0], None, r"infinite in 1 of 3 rows, first in row 1 \(counted from 0\)"),
         (["a", "b", "c"], "regression", "needs numbers, the target 'y' holds text such as 'a'"),
         ([1e200, 2e200], "regression", "holds values such as 2e\\+200. Scale it down"),
-        ([f"name {i}" for i in range(20)], None, r"20 classes in 20 rows, such as 'name 0': .*Choose another --target\.$"),
+        (
+            [f"name {i}" for i in range(20)],
+            None,
+            r"20 classes in 20 rows, such as 'name 0': .*Choose another --target\.$",
+        ),
         (np.linspace(0, 1, 20), "classification", "or --task regression"),
         ([1, 2], "ranking", "task must be 'classification' or 'regression', got 'ranking'"),
     ],
