@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Group, StackedOptimizer, spread
+from tenfold.optim.optimizer import Group, StackedOptimizer, State, spread
 
 
 class AdamW(StackedOptimizer):
@@ -37,15 +37,15 @@ class AdamW(StackedOptimizer):
         self,
         params: Iterable[Any],
         lr: float | Tensor | list[float] = 1e-3,
-        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
+        betas: tuple[float | Tensor | list[float], float | Tensor | list[float]] = (0.9, 0.999),
         eps: float | Tensor | list[float] = 1e-8,
         weight_decay: float | Tensor | list[float] = 1e-2,
     ) -> None:
         options: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, options)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: Group) -> None:
-        if not state:
+    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        if "mean" not in state:
             state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         mean, square = state["mean"], state["square"]
         beta1, beta2 = group["betas"]
@@ -53,7 +53,7 @@ class AdamW(StackedOptimizer):
         square.mul_(spread(beta2, square))
         _add_square(square, gradient, 1.0 - beta2)
         # lr m / c1 / (sqrt(v / c2) + eps)  =  (lr sqrt(c2) / c1) m / (sqrt(v) + eps sqrt(c2)): one pass less
-        correction1, correction2 = 1.0 - beta1**self.num_steps, (1.0 - beta2**self.num_steps) ** 0.5
+        correction1, correction2 = 1.0 - beta1 ** state["steps"], (1.0 - beta2 ** state["steps"]) ** 0.5
         denominator = square.sqrt().add_(spread(group["eps"] * correction2, square))
         direction = torch.div(mean, denominator, out=denominator)
         parameter.mul_(spread(1.0 - group["lr"] * group["weight_decay"], parameter))

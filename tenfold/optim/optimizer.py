@@ -7,16 +7,20 @@ The surface is that of `torch.optim`: groups of parameters with their own option
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tenfold.stacking import Stack, stack_of
-from tenfold.stacking.layout import contiguous_view, per_member_shape, take_members
+from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape, take_members
 
 Value = float | bool | Tensor
 Group = dict[str, Any]
+State = dict[str, Any]
+"""Of one parameter: "steps", how often it has moved, and tensors that lie as `contiguous_view` of it."""
 
 
 class StackedOptimizer:
@@ -34,19 +38,32 @@ class StackedOptimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Value]) -> None:
-        entries = list(params)
-        if not entries:
-            raise ValueError(f"{self._name}: params must hold at least one parameter, got none.")
-        groups = entries if isinstance(entries[0], Mapping) else [{"params": entries}]
+        groups = self._groups(params)
         self.stack = self._owner(groups)
         self.param_groups: list[Group] = [self._group(group, defaults) for group in groups]
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self.state: dict[Tensor, State] = {}
         self.num_steps = 0
         self.stack.follow(self)
 
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def _groups(self, params: Iterable[Any]) -> list[dict[str, Any]]:
+        """The groups, each with a list of its own; a generator can be read only once."""
+        entries: list[Any] = [params] if isinstance(params, Tensor | Mapping) else list(params)
+        if entries and isinstance(entries[0], Mapping):
+            groups = [{**group, "params": _listed(group["params"])} for group in entries]
+        else:
+            groups = [{"params": entries}]
+        flat = [parameter for group in groups for parameter in group["params"]]
+        if not flat:
+            raise ValueError(f"{self._name}: params must hold at least one parameter, got none.")
+        if len({id(parameter) for parameter in flat}) < len(flat):
+            raise ValueError(
+                f"{self._name}: params must hold each parameter once, got one twice. Put it into one group only."
+            )
+        return groups
 
     def _owner(self, groups: Sequence[Mapping[str, Any]]) -> Stack:
         owners = {stack_of(parameter) for group in groups for parameter in group["params"]}
@@ -67,15 +84,19 @@ class StackedOptimizer:
                 f"Options are {', '.join(sorted(defaults))}."
             )
         values = {name: self._value(name, group.get(name, default)) for name, default in defaults.items()}
-        return {"params": list(group["params"]), **values}
+        return {"params": group["params"], **values}
 
     def _value(self, name: str, value: Any) -> Any:
         """Checks an option: a plain number stays one, a value a member becomes float64 of shape (M,)."""
         if isinstance(value, bool):
             return value
-        if isinstance(value, tuple):
+        if name == "betas":
+            if isinstance(value, Tensor) or len(value) != 2:
+                raise ValueError(f"{self._name}: betas must be a pair, got {value!r}. (0.9, 0.999) is common.")
             return tuple(self._value(f"{name}[{i}]", part) for i, part in enumerate(value))
-        if isinstance(value, Tensor | Sequence):
+        if not isinstance(value, Real | Tensor | Sequence | np.ndarray) or isinstance(value, str):
+            raise TypeError(f"{self._name}: {name} must be a number or one value a member, got {value!r}.")
+        if not isinstance(value, Real):
             value = torch.as_tensor(value, dtype=torch.float64, device=self.stack.device)
             if value.shape != (len(self.stack),):
                 raise ValueError(
@@ -83,7 +104,10 @@ class StackedOptimizer:
                     f"got shape {tuple(value.shape)}."
                 )
         low, high = self._range(name)
-        smallest, largest = (float(value.min()), float(value.max())) if isinstance(value, Tensor) else (value, value)
+        if isinstance(value, Tensor):
+            smallest, largest = float(value.min()), float(value.max())
+        else:
+            smallest = largest = value = float(value)
         if not (low <= smallest and largest < high):
             bounds = f">= {low}" + (f" and < {high}" if high != float("inf") else "")
             raise ValueError(
@@ -108,10 +132,12 @@ class StackedOptimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    state = self.state.setdefault(parameter, {})
-                    self._update(contiguous_view(parameter), contiguous_view(parameter.grad), state, group)
+                    state = self.state.setdefault(parameter, {"steps": 0})
+                    state["steps"] += 1
+                    gradient = contiguous_view(parameter.grad, like=parameter)
+                    self._update(contiguous_view(parameter), gradient, state, group)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: Group) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         """Moves one stacked parameter; subclasses write it in the member axis' terms."""
         raise NotImplementedError
 
@@ -123,27 +149,67 @@ class StackedOptimizer:
                     group[name] = _take(value, indices)
         for state in self.state.values():
             for name, value in state.items():
-                state[name] = take_members(value, indices)
+                state[name] = _take(value, indices)
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments and the step count, by the parameters' places in the groups."""
+        """The moments and the step counts, by the parameters' places in the groups and in the parameters' shapes."""
         order = [parameter for group in self.param_groups for parameter in group["params"]]
         return {
             "num_steps": self.num_steps,
-            "state": {place: self.state[p] for place, p in enumerate(order) if p in self.state},
+            "state": {
+                place: {name: _as_parameter(value, like=parameter) for name, value in self.state[parameter].items()}
+                for place, parameter in enumerate(order)
+                if parameter in self.state
+            },
             "groups": [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over a state that `state_dict` gave for the same groups and number of members."""
+        """Takes over a state that `state_dict` gave for the same groups and number of members.
+
+        Raises:
+            ValueError: the state is of other groups, parameters or another number of members.
+        """
         order = [parameter for group in self.param_groups for parameter in group["params"]]
+        if len(state["groups"]) != len(self.param_groups):
+            raise ValueError(
+                f"{self._name}.load_state_dict: the state has {len(state['groups'])} groups and the optimiser "
+                f"{len(self.param_groups)}. Build the optimiser with the same groups."
+            )
+        for place, values in state["state"].items():
+            shapes = {tuple(value.shape) for value in values.values() if isinstance(value, Tensor)}
+            if place >= len(order) or shapes - {tuple(order[place].shape)}:
+                raise ValueError(
+                    f"{self._name}.load_state_dict: the state of parameter {place} has shapes {sorted(shapes)}, "
+                    f"expected {tuple(order[place].shape) if place < len(order) else 'no such parameter'}. "
+                    "Build the optimiser on a stack of the same structure and number of members."
+                )
         self.num_steps = state["num_steps"]
         self.state = {
-            order[place]: {name: tensor.clone() for name, tensor in tensors.items()}
-            for place, tensors in state["state"].items()
+            order[place]: {name: _as_lying(value, like=order[place]) for name, value in values.items()}
+            for place, values in state["state"].items()
         }
         for group, saved in zip(self.param_groups, state["groups"], strict=True):
             group.update(saved)
+
+
+def _listed(params: Any) -> list[Tensor]:
+    return [params] if isinstance(params, Tensor) else list(params)
+
+
+def _as_parameter(value: Any, like: Tensor) -> Any:
+    """A moment in its parameter's shape; what is no tensor stays."""
+    if not isinstance(value, Tensor):
+        return value
+    order = lying_order(like)
+    return value.permute([order.index(dim) for dim in range(like.dim())])
+
+
+def _as_lying(value: Any, like: Tensor) -> Any:
+    """A copy of a moment in the layout in which `_update` works on it."""
+    if not isinstance(value, Tensor):
+        return value
+    return contiguous_view(torch.empty_like(like, dtype=value.dtype).copy_(value), like=like)
 
 
 def _take(value: Any, indices: Tensor) -> Any:
@@ -173,7 +239,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float | Tensor) -> T
         Each member's norm before clipping, float, shape (M,).
 
     Raises:
-        ValueError: no parameter has a gradient.
+        ValueError: no parameter has a gradient, or the bound is not positive.
 
     References:
         Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks, ICML 2013, algorithm 1.
@@ -181,10 +247,22 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float | Tensor) -> T
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm_: no parameter has a gradient. Call it between backward() and step().")
-    norms = torch.stack([torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) for g in gradients])
+    norms = torch.stack([_norm_of_each(gradient) for gradient in gradients])
     norm_M = torch.linalg.vector_norm(norms, dim=0)
     bound = torch.as_tensor(max_norm, dtype=norm_M.dtype, device=norm_M.device)
+    if bound.shape not in ((), norm_M.shape) or not bool((bound > 0).all()):
+        raise ValueError(
+            f"clip_grad_norm_: max_norm must be > 0, a number or one a member, shape {tuple(norm_M.shape)}, "
+            f"got {max_norm!r}."
+        )
     scale_M = (bound / (norm_M + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(per_member_shape(scale_M, gradient))
     return norm_M
+
+
+def _norm_of_each(gradient: Tensor) -> Tensor:
+    """The 2-norm of each member's part, shape (M,)."""
+    if gradient.dim() == 1:  # an empty dim below would reduce over the members
+        return gradient.abs()
+    return torch.linalg.vector_norm(gradient, dim=tuple(range(1, gradient.dim())))

@@ -111,6 +111,8 @@ class Cosine(Schedule):
         final_factor: float = 0.0,
     ) -> None:
         _check_total(self, total_steps, warmup_steps)
+        if not 0.0 <= final_factor <= 1.0:
+            raise ValueError(f"Cosine: final_factor must be in [0, 1], got {final_factor!r}.")
         self.total_steps, self.final_factor = total_steps, final_factor
         super().__init__(optimizer, warmup_steps=warmup_steps)
 
@@ -147,6 +149,10 @@ class OneCycle(Schedule):
         _check_total(self, total_steps, 1)
         if not 0.0 < rise < 1.0:
             raise ValueError(f"OneCycle: rise must be in (0, 1), got {rise!r}.")
+        if not (div_factor > 0.0 and final_div_factor > 0.0):
+            raise ValueError(
+                f"OneCycle: div_factor and final_div_factor must be > 0, got {div_factor!r} and {final_div_factor!r}."
+            )
         self.total_steps, self.rise = total_steps, rise
         self.div_factor, self.final_div_factor = div_factor, final_div_factor
         super().__init__(optimizer)
@@ -157,7 +163,7 @@ class OneCycle(Schedule):
         last = self.total_steps - 1
         first = 1.0 / self.div_factor
         if step <= peak:
-            return _half_cosine(first, 1.0, step / peak)
+            return _half_cosine(first, 1.0, step / peak) if peak > 0 else 1.0
         return _half_cosine(1.0, first / self.final_div_factor, min((step - peak) / (last - peak), 1.0))
 
 
@@ -168,5 +174,5 @@ def _half_cosine(start: float, end: float, progress: float) -> float:
 def _check_total(schedule: Schedule, total_steps: int, floor: int) -> None:
     if total_steps <= floor:
         raise ValueError(
-            f"{type(schedule).__name__}: total_steps must be > {floor} (it counts the warm-up too), got {total_steps}."
+            f"{type(schedule).__name__}: total_steps must be > {floor} (warm-up included), got {total_steps}."
         )

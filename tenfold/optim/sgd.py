@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tenfold.optim.optimizer import Group, StackedOptimizer, is_zero, spread
+from tenfold.optim.optimizer import Group, StackedOptimizer, State, is_zero, spread
 
 
 class SGD(StackedOptimizer):
@@ -21,7 +21,7 @@ class SGD(StackedOptimizer):
         nesterov: whether to look ahead along the momentum.
 
     Example:
-        >>> import tenfold
+        >>> import tenfold, torch
         >>> from torch import nn
         >>> stack = tenfold.stack([nn.Linear(4, 1) for _ in range(3)])
         >>> optimizer = SGD(stack.parameters(), lr=[0.1, 0.01, 0.001], momentum=0.9)
@@ -49,7 +49,7 @@ class SGD(StackedOptimizer):
         }
         super().__init__(params, options)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: Group) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         if not is_zero(group["weight_decay"]):
             gradient = gradient + parameter * spread(group["weight_decay"], parameter)
         if not is_zero(group["momentum"]):

@@ -20,13 +20,23 @@ def stack_members(tensors: Sequence[Tensor]) -> Tensor:
     return stacked
 
 
-def contiguous_view(tensor: Tensor) -> Tensor:
-    """The same memory with the dimensions in the order in which they lie, the member axis still first.
+def lying_order(tensor: Tensor) -> tuple[int, ...]:
+    """The dimensions in the order in which they lie in memory, the member axis first whatever its stride."""
+    strides = tensor.stride()
+    return (0, *sorted(range(1, tensor.dim()), key=lambda dim: -strides[dim]))
+
+
+def contiguous_view(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """The same memory with the dimensions in the order in which they lie.
 
     Elementwise kernels run over it in one sweep, and fused ones do not copy it first.
+
+    Args:
+        tensor: a stacked tensor.
+        like: the tensor whose order is taken, of the same shape. A gradient may lie otherwise than its parameter:
+            taking its own order would hand a square matrix over transposed.
     """
-    order = sorted(range(1, tensor.dim()), key=lambda dim: -tensor.stride(dim))
-    return tensor.permute(0, *order)
+    return tensor.permute(lying_order(tensor if like is None else like))
 
 
 def take_members(tensor: Tensor, indices: Tensor) -> Tensor:
