@@ -14,7 +14,7 @@ from tenfold.core.task import Batch, MemberView
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
 from tenfold.tasks.supervised import SupervisedTask
 
-ONE_VS_REST_CLASSES = 20
+ONE_VS_REST_CLASSES = 10
 
 
 class Classification(SupervisedTask):
@@ -28,7 +28,7 @@ class Classification(SupervisedTask):
         class_names: the labels, in the order of their indices.
         class_weights: at least 0, shape (K,): weights of the classes in the loss (not in the metrics), as in
             `torch.nn.CrossEntropyLoss`; see `balanced_class_weights`.
-        metrics: names of what `evaluate` computes, the default first; None for all, except `roc_auc` beyond 20
+        metrics: names of what `evaluate` computes, the default first; None for all, except `roc_auc` beyond 10
             classes, where sorting once a class would cost more than training.
 
     Raises:

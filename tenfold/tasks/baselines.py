@@ -1,0 +1,291 @@
+"""What simple models reach on the same split: a network that does not beat them is not worth having.
+
+The majority class (or the mean), a linear model, and for tables gradient-boosted trees, all by scikit-learn with its
+default settings, fitted on the training part alone and scored by the task's own metrics. Large parts are cut to what
+two CPU cores fit in some 20 seconds, and the note of the result says so.
+
+N samples, D features, K classes
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.linalg import LinAlgWarning
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from tenfold.core.seeds import derive_seed, generator
+from tenfold.tasks.classification import Classification
+from tenfold.tasks.intervals import Interval, metric_intervals
+from tenfold.tasks.supervised import SupervisedTask
+
+IMAGE_ROWS, TABLE_ROWS, FEWEST_ROWS = 10_000, 100_000, 200
+LINEAR_CELLS = 40_000_000
+LINEAR_ITERATIONS = 100
+TREE_CELLS = 4_000_000_000  # rows x columns x trees
+TREE_ROUNDS, TREES = 100, 1000
+MOST_CODES = 255
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+NOTHING_TO_FIT = "It knows the targets' distribution only: training holds one class, or no column."
+SAID_IN_NOTES: dict[type[Warning], str] = {
+    ConvergenceWarning: f"Stopped after {LINEAR_ITERATIONS} iterations, before it had converged.",
+    LinAlgWarning: "Some columns are nearly dependent, so that its coefficients are not exact.",
+}
+Notes = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselinePart:
+    """One part of the data, preprocessed as for a network.
+
+    Attributes:
+        x: numbers without NaN, shape (N, D) or an image's (N, C, H, W); uint8 is divided by 255.
+        y: encoded targets, shape (N,): class indices, or standardised values.
+        codes: categorical columns, int, shape (N, number of columns), or None.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    codes: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or (self.codes is not None and len(self.codes) != len(self.y)):
+            codes = "" if self.codes is None else f", {len(self.codes)} of codes"
+            raise ValueError(
+                f"BaselinePart: x, y and codes must have the same rows, got {len(self.x)} of x, {len(self.y)} of y"
+                f"{codes}. Take the same rows of each."
+            )
+
+    @property
+    def num_numbers(self) -> int:
+        """Numbers in one sample, codes left out."""
+        return int(np.prod(self.x.shape[1:]))
+
+    def take(self, rows: np.ndarray) -> BaselinePart:
+        """The part that has these rows only."""
+        return replace(self, x=self.x[rows], y=self.y[rows], codes=None if self.codes is None else self.codes[rows])
+
+    def numbers(self) -> np.ndarray:
+        """`x` as float32, shape (N, D)."""
+        flat = np.asarray(self.x).reshape(len(self.x), self.num_numbers)
+        return flat.astype(np.float32) / 255 if flat.dtype == np.uint8 else flat.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineResult:
+    """What one baseline reaches.
+
+    Attributes:
+        name: "majority", "mean", "linear" or "gradient-boosted trees".
+        valid: by metric name its value on the validation part.
+        test: by metric name {"value", "n", "low", "high"} on the test part; empty without one.
+        seconds: for fitting and scoring.
+        note: what a reader should know of how it was fitted; may be empty.
+    """
+
+    name: str
+    valid: dict[str, float]
+    test: dict[str, Interval]
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """A baseline after fitting: `predict` gives what the task's `predict` would, as float64."""
+
+    predict: Callable[[BaselinePart], np.ndarray]
+    notes: Notes = ()
+
+
+def run_baselines(
+    task: SupervisedTask,
+    train: BaselinePart,
+    valid: BaselinePart,
+    test: BaselinePart | None = None,
+    *,
+    kind: str = "table",
+    cardinalities: tuple[int, ...] = (),
+    seed: int = 0,
+) -> list[BaselineResult]:
+    """Fits every baseline on the training part and scores it on the others.
+
+    Where the training part holds one class only, every baseline predicts that class. Probabilities are kept above
+    2.2e-16, so that the log loss stays finite. Convergence warnings of scikit-learn become a sentence in `note`.
+
+    Args:
+        task: a `Classification` or `Regression`, whose metrics are computed.
+        train: at least one row.
+        valid: at least one row.
+        test: None when there is none.
+        kind: "table" or "image"; trees are for tables, and the linear model sees at most 10,000 images.
+        cardinalities: for each column of codes the number of its codes.
+        seed: of the rows that are drawn where there are too many, of the trees, and of the intervals.
+
+    Returns:
+        The results in order of effort.
+
+    Raises:
+        ValueError: kind is unknown, or cardinalities are not one a column of codes.
+
+    Example:
+        >>> from tenfold.tasks import Regression
+        >>> x = np.arange(20.0)[:, None]
+        >>> part = BaselinePart(x=x, y=x[:, 0] / 10)
+        >>> [(r.name, round(r.valid["mae"], 2)) for r in run_baselines(Regression(), part, part, kind="image")]
+        [('mean', 0.5), ('linear', 0.0)]
+
+    References:
+        Ke et al., "LightGBM: A Highly Efficient Gradient Boosting Decision Tree", NeurIPS 2017, which
+            scikit-learn's histogram-based trees follow.
+    """
+    _check(train, kind, cardinalities)
+    fits: list[tuple[str, Callable[[], _Fitted]]] = [
+        ("majority" if isinstance(task, Classification) else "mean", lambda: _fit_constant(task, train)),
+        ("linear", lambda: _fit_linear(task, train, kind, cardinalities, seed)),
+    ]
+    if kind == "table":
+        fits.append(("gradient-boosted trees", lambda: _fit_trees(task, train, cardinalities, seed)))
+    return [_score(task, name, fit, valid, test, seed) for name, fit in fits]
+
+
+def _score(
+    task: SupervisedTask,
+    name: str,
+    fit: Callable[[], _Fitted],
+    valid: BaselinePart,
+    test: BaselinePart | None,
+    seed: int,
+) -> BaselineResult:
+    start = time.perf_counter()
+    fitted = fit()
+    measured = task.measure(torch.from_numpy(fitted.predict(valid))[None], torch.from_numpy(valid.y))
+    intervals: dict[str, Interval] = {}
+    if test is not None:
+        outputs = torch.from_numpy(fitted.predict(test))
+        intervals = metric_intervals(task, outputs, torch.from_numpy(test.y), seed=seed)
+    return BaselineResult(
+        name=name,
+        valid={metric: value.item() for metric, value in measured.items()},
+        test=intervals,
+        seconds=time.perf_counter() - start,
+        note=" ".join(fitted.notes),
+    )
+
+
+def _fit_constant(task: SupervisedTask, train: BaselinePart, notes: Notes = ()) -> _Fitted:
+    """The share of each class in training, or the mean."""
+    model = DummyClassifier(strategy="prior") if isinstance(task, Classification) else DummyRegressor()
+    return _fit(task, model, lambda part: np.zeros((len(part.y), 1)), train, notes)
+
+
+def _fit_linear(
+    task: SupervisedTask, train: BaselinePart, kind: str, cardinalities: tuple[int, ...], seed: int
+) -> _Fitted:
+    """Logistic or ridge regression on the numbers and the one-hot codes."""
+    num_columns = train.num_numbers + sum(cardinalities)
+    most = IMAGE_ROWS if kind == "image" else TABLE_ROWS
+    train, notes = _at_most(train, min(most, LINEAR_CELLS // max(1, num_columns)), seed)
+    if not num_columns or _has_one_class(task, train):
+        return _fit_constant(task, train, (*notes, NOTHING_TO_FIT))
+    model = LogisticRegression(max_iter=LINEAR_ITERATIONS) if isinstance(task, Classification) else Ridge()
+    return _fit(task, model, lambda part: _one_hot(part, cardinalities), train, notes)
+
+
+def _fit_trees(task: SupervisedTask, train: BaselinePart, cardinalities: tuple[int, ...], seed: int) -> _Fitted:
+    """Histogram-based boosting on the numbers and the codes, which it splits as categories."""
+    num_columns = train.num_numbers + len(cardinalities)
+    trees_a_round = task.num_classes if isinstance(task, Classification) and task.num_classes > 2 else 1
+    rounds = max(10, min(TREE_ROUNDS, TREES // trees_a_round))
+    work_a_row = max(1, num_columns * trees_a_round * rounds)
+    train, notes = _at_most(train, min(TABLE_ROWS, TREE_CELLS // work_a_row), seed)
+    if not num_columns or _has_one_class(task, train):
+        return _fit_constant(task, train, (*notes, NOTHING_TO_FIT))
+    if rounds < TREE_ROUNDS:
+        notes = (*notes, f"Boosted for {rounds} rounds only, as each takes {trees_a_round} trees.")
+    kind = HistGradientBoostingClassifier if isinstance(task, Classification) else HistGradientBoostingRegressor
+    model = kind(
+        max_iter=rounds,
+        early_stopping=False,  # its split of the rows fails on a class with one sample
+        categorical_features=[False] * train.num_numbers + [size <= MOST_CODES for size in cardinalities],
+        random_state=derive_seed(seed, "sample") % 2**32,
+    )
+    return _fit(task, model, _with_codes, train, notes)
+
+
+def _fit(
+    task: SupervisedTask, model: Any, columns: Callable[[BaselinePart], Any], train: BaselinePart, notes: Notes
+) -> _Fitted:
+    with warnings.catch_warnings(record=True) as caught:
+        for category in SAID_IN_NOTES:
+            warnings.simplefilter("always", category)
+        model.fit(columns(train), train.y)
+    categories = {warning.category for warning in caught}
+    notes = (*notes, *(sentence for category, sentence in SAID_IN_NOTES.items() if category in categories))
+    if isinstance(task, Classification):
+        num_classes = task.num_classes
+        return _Fitted(predict=lambda part: _log_probabilities(model, columns(part), num_classes), notes=notes)
+    return _Fitted(predict=lambda part: model.predict(columns(part)).astype(np.float64), notes=notes)
+
+
+def _log_probabilities(model: Any, columns: Any, num_classes: int) -> np.ndarray:
+    """Log-probabilities of all classes, those absent from training included, float64, shape (N, K)."""
+    known = model.predict_proba(columns).astype(np.float64)
+    probabilities = np.zeros((len(known), num_classes))
+    probabilities[:, model.classes_] = known
+    probabilities = np.clip(probabilities, SMALLEST_PROBABILITY, None)
+    return np.log(probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+def _at_most(train: BaselinePart, rows: int, seed: int) -> tuple[BaselinePart, Notes]:
+    rows = max(rows, FEWEST_ROWS)
+    if len(train.y) <= rows:
+        return train, ()
+    chosen = np.sort(generator(seed, "sample", 0).permutation(len(train.y))[:rows])
+    return train.take(chosen), (f"Fitted on {rows:,} of {len(train.y):,} training rows, drawn at random.",)
+
+
+def _has_one_class(task: SupervisedTask, train: BaselinePart) -> bool:
+    return isinstance(task, Classification) and len(np.unique(train.y)) < 2
+
+
+def _one_hot(part: BaselinePart, cardinalities: tuple[int, ...]) -> Any:
+    """The numbers, and a column of 0 and 1 for each code; sparse where there are codes."""
+    numbers = part.numbers()
+    if not cardinalities or part.codes is None:
+        return numbers
+    starts = np.cumsum([0, *cardinalities[:-1]])
+    rows, width = part.codes.shape
+    places = (part.codes + starts).ravel()
+    shape = (rows, sum(cardinalities))
+    one_hot = sparse.csr_matrix(
+        (np.ones(rows * width, dtype=np.float32), places, np.arange(0, rows * width + 1, width)), shape=shape
+    )
+    return sparse.hstack([sparse.csr_matrix(numbers), one_hot], format="csr")
+
+
+def _with_codes(part: BaselinePart) -> np.ndarray:
+    numbers = part.numbers()
+    return numbers if part.codes is None else np.hstack([numbers, part.codes.astype(np.float32)])
+
+
+def _check(train: BaselinePart, kind: str, cardinalities: tuple[int, ...]) -> None:
+    if kind not in ("table", "image"):
+        raise ValueError(f"run_baselines: kind must be 'table' or 'image', got {kind!r}. Take it from the InputSpec.")
+    columns = 0 if train.codes is None else train.codes.shape[1]
+    if columns != len(cardinalities):
+        raise ValueError(
+            f"run_baselines: cardinalities must be one for each of {columns} columns of codes, got "
+            f"{len(cardinalities)}. Take them from the InputSpec."
+        )

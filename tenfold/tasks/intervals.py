@@ -1,0 +1,132 @@
+"""How sure a test metric is: a 95 % interval beside each value, from the predictions of one trained model.
+
+The interval tells what another test part of the same size might have given. It does not tell what another training
+would have: that is what seeds and folds are for. A thousand resamples of 10,000 samples of ten classes take about
+2 s on two CPU cores, nearly all of it for `roc_auc`.
+
+R resamples, N samples, K classes
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenfold.core.seeds import generator
+from tenfold.tasks.supervised import SupervisedTask
+
+Interval = dict[str, float | int]
+CHUNK_NUMBERS = 1 << 21
+
+
+def metric_intervals(
+    task: SupervisedTask,
+    outputs_N: Tensor,
+    targets_N: Tensor,
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+    num_resamples: int = 1000,
+) -> dict[str, Interval]:
+    """Every metric of a task on one part, with its interval.
+
+    Accuracy is a share and gets Wilson's interval; the others the percentiles of a bootstrap over the samples.
+
+    Args:
+        task: says the metrics.
+        outputs_N: what one model's `predict` said, without a member axis: shape (N,) or (N, K).
+        targets_N: encoded targets, shape (N,).
+        seed: of the resamples, which all metrics share: stream "sample".
+        level: coverage, in (0, 1).
+        num_resamples: R, at least 1.
+
+    Returns:
+        By metric name {"value", "n", "low", "high"}. An end is NaN when the value is, or when no resample has one;
+        resamples without a value (an area under the curve without a positive sample, say) are left out.
+
+    Raises:
+        ValueError: no sample, not one output for each target, a level outside (0, 1), or no resample.
+
+    Example:
+        >>> from tenfold.tasks import Regression
+        >>> result = metric_intervals(Regression(), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 4.0]))
+        >>> result["mae"]["n"], round(result["mae"]["value"], 3), result["mae"]["low"]
+        (3, 0.333, 0.0)
+
+    References:
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3 (percentile interval).
+    """
+    _check(outputs_N, targets_N, level, num_resamples)
+    n = len(targets_N)
+    values = {name: value.item() for name, value in task.measure(outputs_N[None], targets_N).items()}
+    resampled = _resample(task, outputs_N[None], targets_N, seed=seed, num_resamples=num_resamples)
+    intervals: dict[str, Interval] = {}
+    for name, value in values.items():
+        low, high = wilson(value, n, level) if name == "accuracy" else _percentiles(value, resampled[name], level)
+        intervals[name] = {"value": value, "n": n, "low": low, "high": high}
+    return intervals
+
+
+def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share; it stays within [0, 1] and is right for shares near the ends.
+
+    Args:
+        share: in [0, 1], or NaN, which gives NaN twice.
+        n: number of samples, at least 1.
+        level: coverage, in (0, 1).
+
+    Example:
+        >>> [round(end, 4) for end in wilson(81 / 263, 263)]
+        [0.2553, 0.3662]
+
+    References:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+        Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998,
+            method 3 (the example is from its table I).
+    """
+    if math.isnan(share):
+        return math.nan, math.nan
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
+
+
+def _resample(
+    task: SupervisedTask, outputs_1N: Tensor, targets_N: Tensor, *, seed: int, num_resamples: int
+) -> dict[str, np.ndarray]:
+    """By metric name its values on the resamples, shape (R,); resample r is the stream's r-th draw of N rows."""
+    random, n = generator(seed, "sample"), len(targets_N)
+    rows = max(1, CHUNK_NUMBERS // n)
+    chunks = []
+    for start in range(0, num_resamples, rows):
+        draws = range(start, min(start + rows, num_resamples))
+        counts_RN = np.stack([np.bincount(random.integers(n, size=n), minlength=n) for _ in draws])
+        weights_RN = torch.from_numpy(counts_RN).to(outputs_1N.device, torch.float64)
+        chunks.append(task.measure(outputs_1N, targets_N, weights_RN))
+    return {name: torch.cat([chunk[name] for chunk in chunks]).cpu().numpy() for name in chunks[0]}
+
+
+def _percentiles(value: float, resampled_R: np.ndarray, level: float) -> tuple[float, float]:
+    known = resampled_R[~np.isnan(resampled_R)]
+    if math.isnan(value) or not len(known):
+        return math.nan, math.nan
+    with np.errstate(invalid="ignore"):  # between two infinite log losses there is no number: NaN
+        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _check(outputs_N: Tensor, targets_N: Tensor, level: float, num_resamples: int) -> None:
+    if not len(targets_N) or len(outputs_N) != len(targets_N):
+        raise ValueError(
+            f"metric_intervals: outputs_N must be one for each of at least one target, got {len(outputs_N)} outputs "
+            f"and {len(targets_N)} targets. Give both for the same part, without a member axis."
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"metric_intervals: level must be in (0, 1), got {level!r}. Use 0.95.")
+    if num_resamples < 1:
+        raise ValueError(f"metric_intervals: num_resamples must be at least 1, got {num_resamples!r}. Use 1000.")
