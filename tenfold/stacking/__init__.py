@@ -7,11 +7,12 @@ in memory.
 """
 
 from tenfold.stacking.forms import PerMember, per_member
-from tenfold.stacking.stack import Form, SerialFallbackWarning, Stack, stack, stack_of
+from tenfold.stacking.stack import ForgottenAttributeWarning, Form, SerialFallbackWarning, Stack, stack, stack_of
 from tenfold.stacking.streams import MemberStreams, member_streams
 from tenfold.stacking.structure import first_difference, group_by_structure, structure_of
 
 __all__ = [
+    "ForgottenAttributeWarning",
     "Form",
     "MemberStreams",
     "PerMember",

@@ -7,18 +7,34 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
+from tenfold.core.errors import StackError
+from tenfold.core.seeds import derive_seed
+from tenfold.stacking.attributes import PlainAttributes
 from tenfold.stacking.rules import RANDOM, STACKED, Rules
 from tenfold.stacking.streams import streams_of
 
 Tensors = Mapping[str, Tensor]
+
+BATCH_CHANGED = (
+    "each: the function changes its batch in place, so each member would see what the one before it left. "
+    "Write x = x - mean instead of x -= mean, or clone the batch first."
+)
+CHECKPOINTED = (
+    "each: activation checkpointing and other saved-tensor hooks run the model again in backward, when the members' "
+    "parameters are no longer in it. Leave torch.utils.checkpoint out of models that stand in a stack."
+)
+_NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parent)
 
 
 class PerMember:
@@ -57,6 +73,7 @@ class MemberCall(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.attributes = PlainAttributes(model)
 
     def forward(self, function: Callable[..., Any], batch: tuple[Any, ...], buffers: Tensors) -> Any:
         """Returns the function's value, and the buffers that it replaced instead of changing in place."""
@@ -105,7 +122,7 @@ def run_stacked(
         with streams_of(key, step):
             return call.run(function, assemble(own), parameters, buffers)
 
-    with Rules(RANDOM, STACKED):
+    with Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED):
         return vmap(member)(dict(parameters), dict(buffers), keys_M, own)
 
 
@@ -122,22 +139,93 @@ def run_serial(
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     slices = {name: tensor.unbind(0) for name, tensor in parameters.items()}
-    results = []
-    for i in range(len(keys_M)):
+    attributes, versions = call.attributes.snapshot(), batch_versions(batch)
+    results: list[Any] = []
+    for i, key in enumerate(keys_M):
+        if i > 0:
+            call.attributes.restore(attributes)
+            if batch_versions(batch) != versions:
+                raise StackError(BATCH_CHANGED)
         mine = pytree.tree_unflatten([leaf[i] for leaf in leaves], tree)
         member_parameters = {name: parts[i] for name, parts in slices.items()}
         member_buffers = {name: tensor[i] for name, tensor in buffers.items()}
-        with streams_of(keys_M[i], step), Rules(RANDOM):
+        with as_member(key, step), disable_saved_tensors_hooks(CHECKPOINTED):
             results.append(call.run(function, assemble(mine), member_parameters, member_buffers))
-    return pytree.tree_map(lambda *values: torch.stack(values), *results)
+    return pytree.tree_map(_stack_results, *results)
+
+
+def _stack_results(*values: Any) -> Tensor:
+    if not all(isinstance(value, Tensor) for value in values):
+        raise TypeError(
+            f"each: the function must return tensors, got {type(values[0]).__name__}. "
+            "Return torch.tensor(value), or compute it outside of each."
+        )
+    shapes = sorted({tuple(value.shape) for value in values})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"each: the function must return the same shape for every member, got {shapes[0]} and {shapes[1]}."
+        )
+    return torch.stack(values)
+
+
+@contextmanager
+def as_member(key: Tensor, step: int) -> Iterator[None]:
+    """What draws at random in a plain program draws as this member does at this step.
+
+    Functions that no rule knows draw from torch's global generator; it is seeded from the member's key and put back
+    afterwards, so that they too depend on the member alone.
+
+    Args:
+        key: the member's key, int64, shape ().
+        step: the number of the call.
+    """
+    seed = derive_seed(int(key), "noise", step)
+    cuda = [key.device] if key.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), streams_of(key, step), Rules(RANDOM):
+        torch.default_generator.manual_seed(seed)
+        for device in cuda:
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+        yield
+
+
+def batch_versions(batch: tuple[Any, ...]) -> list[int]:
+    """How often each tensor that all members see has been changed in place."""
+    shared = pytree.tree_leaves([argument for argument in batch if not isinstance(argument, PerMember)])
+    return [leaf._version for leaf in shared if isinstance(leaf, Tensor) and not leaf.is_inference()]
+
+
+def check_batch(batch: tuple[Any, ...], num_members: int) -> None:
+    """Refuses per-member arguments that do not hold one value a member, and marks inside lists and dicts.
+
+    Raises:
+        ValueError: not one value a member.
+        TypeError: a mark where it is not seen, or around something that is no tensor.
+    """
+    for argument in batch:
+        if isinstance(argument, PerMember):
+            for leaf in pytree.tree_leaves(argument.value):
+                if not isinstance(leaf, Tensor):
+                    raise TypeError(f"per_member: values must be tensors, got {type(leaf).__name__}.")
+                if leaf.dim() == 0 or len(leaf) != num_members:
+                    raise ValueError(
+                        f"per_member: values must have shape ({num_members}, ...), one a member, "
+                        f"got {tuple(leaf.shape)}. After keep(), take the same members from the batch."
+                    )
+        elif isinstance(argument, list | tuple | dict) and any(
+            isinstance(leaf, PerMember) for leaf in pytree.tree_leaves(argument)
+        ):
+            raise TypeError(
+                "each: per_member must mark a whole argument, got it inside a list, tuple or dict. "
+                "Pass the marked part as an argument of its own."
+            )
 
 
 def user_line(error: BaseException) -> str:
     """The last line of the user's own code on the way to an error: "model.py:12: `x = x[x > 0]`"."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        filename = frame.filename.replace("\\", "/")
-        if "/torch/" in filename or "/tenfold/stacking/" in filename or frame.lineno is None:
+        path = Path(frame.filename)
+        if frame.lineno is None or any(path.is_relative_to(folder) for folder in _NOT_THE_USERS):
             continue
         code = linecache.getline(frame.filename, frame.lineno).strip()
-        return f"{filename.rsplit('/', 1)[-1]}:{frame.lineno}" + (f": `{code}`" if code else "")
+        return f"{path.name}:{frame.lineno}" + (f": `{code}`" if code else "")
     return "inside PyTorch"

@@ -10,6 +10,7 @@ tensors carry the hidden member axis. To add one, write the function and put it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,20 +25,30 @@ Rule = Callable[..., Any]
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    if not training or p == 0.0:
-        return input
-    if p == 1.0:
-        return input * 0.0
-    kept = member_streams().uniform(input.shape, _float_of(input)) >= p
-    return input * kept / (1.0 - p)
+    return _dropped(input, input.shape, p, training, inplace)
 
 
-def _feature_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def _feature_dropout(num_batched: int) -> Rule:
+    """Dropout of whole channels; `num_batched` counts the dimensions of a batch (of one sample it is one less)."""
+
+    def rule(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        leading = (
+            1 if input.dim() == num_batched - 1 and num_batched != 4 else 2
+        )  # torch reads 3-D as (B, C, L) in 2d
+        channels = (*input.shape[:leading], *(1,) * (input.dim() - leading))
+        return _dropped(input, channels, p, training, inplace)
+
+    return rule
+
+
+def _dropped(input: Tensor, shape: tuple[int, ...], p: float, training: bool, inplace: bool) -> Tensor:
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: p must be in [0, 1], got {p!r}.")
     if not training or p == 0.0:
         return input
-    channels = (*input.shape[:2], *(1,) * (input.dim() - 2))
-    kept = member_streams().uniform(channels, _float_of(input)) >= p
-    return input * kept / (1.0 - p)
+    kept = member_streams().uniform(shape, _float_of(input)) >= p
+    scale = kept.to(input.dtype) / (1.0 - p) if p < 1.0 else kept.to(input.dtype)
+    return input.mul_(scale) if inplace else input * scale
 
 
 def _float_of(like: Tensor) -> torch.dtype:
@@ -52,20 +63,25 @@ def _randn_like(input: Tensor, *, dtype: torch.dtype | None = None, **_: Any) ->
     return member_streams().normal(input.shape, dtype or input.dtype)
 
 
-def _size(size: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+def _drawn(draw: Callable[..., Tensor], args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """`torch.rand` and `randn`: the size comes as numbers, as one sequence, or by name."""
+    if options.get("out") is not None:
+        raise RuntimeError("torch.rand and randn inside each: out is not supported. Use the value that they return.")
+    size = options.get("size", args)
+    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    return draw(size, options.get("dtype") or torch.get_default_dtype())
 
 
-def _rand(*size: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-    return member_streams().uniform(_size(size), dtype or torch.get_default_dtype())
+def _rand(*size: Any, **options: Any) -> Tensor:
+    return _drawn(member_streams().uniform, size, options)
 
 
-def _randn(*size: Any, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-    return member_streams().normal(_size(size), dtype or torch.get_default_dtype())
+def _randn(*size: Any, **options: Any) -> Tensor:
+    return _drawn(member_streams().normal, size, options)
 
 
-def _bernoulli(input: Tensor, **_: Any) -> Tensor:
-    return member_streams().bernoulli(input, input.shape).to(input.dtype)
+def _bernoulli(input: Tensor, p: float | None = None, **_: Any) -> Tensor:
+    return member_streams().bernoulli(input if p is None else p, input.shape).to(input.dtype)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -74,7 +90,9 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     With the stack's layout of matrices (see `layout.py`) the transposed weight is contiguous, so the product, its
     gradient and the update run over memory as it lies.
     """
-    rows = input.reshape(-1, input.shape[-1])
+    if weight.dim() != 2:
+        return F.linear(input, weight, bias)
+    rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
     output = torch.mm(rows, weight.t())
     if bias is not None:
         output = output + bias
@@ -83,9 +101,9 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 RANDOM: dict[Any, Rule] = {
     F.dropout: _dropout,
-    F.dropout1d: _feature_dropout,
-    F.dropout2d: _feature_dropout,
-    F.dropout3d: _feature_dropout,
+    F.dropout1d: _feature_dropout(3),
+    F.dropout2d: _feature_dropout(4),
+    F.dropout3d: _feature_dropout(5),
     torch.rand_like: _rand_like,
     torch.randn_like: _randn_like,
     torch.rand: _rand,

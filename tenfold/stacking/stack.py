@@ -10,9 +10,10 @@ The members' parameters and buffers are stacked along a leading member axis. `ea
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -20,7 +21,16 @@ from torch import Tensor, nn
 
 from tenfold.core.errors import StackError
 from tenfold.core.seeds import derive_seed
-from tenfold.stacking.forms import MemberCall, run_serial, run_stacked, user_line
+from tenfold.stacking.forms import (
+    BATCH_CHANGED,
+    CHECKPOINTED,
+    MemberCall,
+    batch_versions,
+    check_batch,
+    run_serial,
+    run_stacked,
+    user_line,
+)
 from tenfold.stacking.layout import stack_members, take_members
 from tenfold.stacking.memory import give_memory_back, keep_freed_memory
 from tenfold.stacking.structure import first_difference, structure_of
@@ -30,6 +40,10 @@ Form = Literal["auto", "stacked", "serial"]
 
 class SerialFallbackWarning(UserWarning):
     """A stack runs its members one after another, because they cannot run as one program."""
+
+
+class ForgottenAttributeWarning(UserWarning):
+    """Forward leaves a tensor in a plain attribute, which a stack does not carry to the next call."""
 
 
 class Follower(Protocol):
@@ -63,7 +77,10 @@ class Stack:
         self._keys_M = torch.tensor(keys, dtype=torch.int64, device=self.device)
         self._calls = {"grad": 0, "no_grad": 0}
         self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._tried = form != "auto"
+        self._auto = form == "auto"
+        self._tried: set[Any] = set()
+        self._one_by_one: set[Any] = set()
+        self._warned_of_attributes = False
         self.form: str = "serial" if form == "serial" else "stacked"
         self.fallback: str | None = None
         self.members: tuple[int, ...] = tuple(range(len(models)))
@@ -130,8 +147,14 @@ class Stack:
         Returns:
             What the function returns, with the member axis in front: shape (M, ...).
 
+        In the form "auto" a function that cannot run as one program runs for one member after another, with a
+        warning that says why; if it is the first function, the stack's form becomes "serial".
+
         Raises:
-            StackError: the form "stacked" was asked for and the function cannot run as one program.
+            StackError: the form "stacked" was asked for and the function cannot run as one program; or what the
+                function does would make members see each other.
+            TypeError: the function returns something else than tensors.
+            ValueError: an argument marked with `per_member` does not hold one value a member.
 
         Example:
             >>> import tenfold
@@ -139,44 +162,86 @@ class Stack:
             >>> stack.each(lambda model, x: model(x), torch.zeros(5, 4)).shape
             torch.Size([3, 5, 2])
         """
+        check_batch(batch, len(self))
         step = self._next_call()
-        if not self._tried:
-            return self._first_try(function, batch, step)
-        return self._run(function, batch, step)
+        if self.form == "serial":
+            return self._run(run_serial, function, batch, step)
+        kind = (getattr(function, "__code__", type(function)), self._call.model.training, step & 1)
+        if self._auto and kind not in self._tried:
+            return self._first_try(kind, function, batch, step)
+        return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
 
     def _next_call(self) -> int:
         kind = "grad" if torch.is_grad_enabled() else "no_grad"
         self._calls[kind] += 1
         return 2 * self._calls[kind] + (kind == "no_grad")
 
-    def _run(self, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
-        run = run_stacked if self.form == "stacked" else run_serial
+    def _run(self, run: Callable[..., Any], function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+        attributes = self._call.attributes
+        before = attributes.snapshot()
         try:
             output, replaced = run(self._call, function, batch, self._parameters, self._buffers, self._keys_M, step)
         except RuntimeError as error:
-            if self.form == "stacked" and self._tried and _is_about_stacking(error):
+            if run is run_stacked and not self._auto and _is_about_stacking(error):
                 raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error
             raise
-        with torch.no_grad():
-            for name, buffer in replaced.items():
-                self._buffers[name].copy_(buffer)
+        finally:
+            dropped = attributes.drop_tensors(before)
+        if dropped and not self._warned_of_attributes:
+            self._warned_of_attributes = True
+            warnings.warn(
+                f"each: forward leaves a tensor in the attribute {dropped[0]!r}; a stack forgets it after the call. "
+                "Register as a buffer what the next call reads.",
+                ForgottenAttributeWarning,
+                stacklevel=3,
+            )
+        self._take_over(replaced)
         return output
 
-    def _first_try(self, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
-        """The first call decides the form: one program if that runs, one by one otherwise."""
-        before = {name: buffer.clone() for name, buffer in self._buffers.items()}
-        try:
-            output = self._run(function, batch, step)
-        except RuntimeError as error:
-            if not _is_about_stacking(error):
-                raise
-            for name, buffer in before.items():
+    @torch.no_grad()
+    def _take_over(self, replaced: Mapping[str, Tensor]) -> None:
+        """Takes buffers that the function set anew into the stack; copies first: one may be another's old self."""
+        for name, buffer in [(name, buffer.detach().clone()) for name, buffer in replaced.items()]:
+            if buffer.shape == self._buffers[name].shape and buffer.dtype == self._buffers[name].dtype:
                 self._buffers[name].copy_(buffer)
-            self.form, self.fallback = "serial", _why_not(error)
-            warnings.warn(self.fallback, SerialFallbackWarning, stacklevel=4)
-            output = self._run(function, batch, step)
-        self._tried = True
+            else:
+                self._buffers[name] = buffer
+
+    def _first_try(self, kind: Any, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+        """The first call of a function decides its form: one program if that runs, one by one otherwise.
+
+        What fails one by one as well is the function's own mistake, and raises in plain PyTorch's words.
+        """
+        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        attributes, versions = self._call.attributes.snapshot(), batch_versions(batch)
+        refusal: Exception | None = None
+        try:
+            output = self._run(run_stacked, function, batch, step)
+        except ForgottenAttributeWarning:
+            raise
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise
+            refusal = error
+        if refusal is not None:
+            with torch.no_grad():
+                for name, buffer in buffers.items():
+                    self._buffers[name].copy_(buffer)
+            self._call.attributes.restore(attributes)
+            if batch_versions(batch) != versions:
+                raise StackError(BATCH_CHANGED) from refusal
+            output = self._run(run_serial, function, batch, step)
+            self._fall_back(kind, refusal)
+        self._tried.add(kind)
         return output
+
+    def _fall_back(self, kind: Any, refusal: Exception) -> None:
+        """The first function decides for the stack, a later one for itself."""
+        sentence = _why_not(refusal)
+        self._one_by_one.add(kind)
+        if not self._tried:
+            self.form, self.fallback = "serial", sentence
+        warnings.warn(sentence, SerialFallbackWarning, stacklevel=4)
 
     def backward(self, loss_M: Tensor, inputs: Sequence[Tensor] | None = None) -> None:
         """Back-propagates each member's loss into that member's parameters.
@@ -197,6 +262,15 @@ class Stack:
                 "Let the function passed to each() return the mean over its batch."
             )
         torch.autograd.backward(loss_M.sum(), inputs=inputs)
+        if self.form == "serial":
+            self._refuse_gradients_of_the_template()
+
+    def _refuse_gradients_of_the_template(self) -> None:
+        """Reentrant checkpointing runs the model again in backward, when the members' parameters are out of it."""
+        strayed = [name for name, parameter in self._call.model.named_parameters() if parameter.grad is not None]
+        if strayed:
+            self._call.model.zero_grad()
+            raise StackError(f"{CHECKPOINTED} (The gradient of {strayed[0]} went astray.)")
 
     def keep(self, indices: Any) -> None:
         """Keeps the members at these places, in this order; the others leave and their memory comes back.
@@ -226,6 +300,7 @@ class Stack:
 
     def _checked_indices(self, indices: Any) -> Tensor:
         chosen = torch.as_tensor(indices, device=self.device)
+        chosen = chosen.long() if chosen.dtype in (torch.int8, torch.int16, torch.int32, torch.uint8) else chosen
         if chosen.dim() != 1 or chosen.numel() == 0 or chosen.is_floating_point() or chosen.dtype == torch.bool:
             raise ValueError(
                 f"keep: indices must be a list of at least one place, got {indices!r}. "
@@ -265,7 +340,7 @@ class Stack:
             "keys": self._keys_M,
             "calls": dict(self._calls),
             "members": list(self.members),
-            "form": self.form if self._tried else "auto",
+            "form": self.form if self._tried or not self._auto else "auto",
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -287,8 +362,8 @@ class Stack:
             self._keys_M.copy_(state["keys"])
         self._calls = dict(state["calls"])
         self.members = tuple(state["members"])
-        if state["form"] != "auto":
-            self.form, self._tried = state["form"], True
+        if self._auto and state["form"] != "auto":
+            self.form = state["form"]
 
 
 def stack(models: Sequence[nn.Module], *, seeds: Sequence[int] | None = None, form: Form = "auto") -> Stack:
@@ -306,7 +381,7 @@ def stack(models: Sequence[nn.Module], *, seeds: Sequence[int] | None = None, fo
 
     Raises:
         StackError: the models differ in structure, or hide layers in Python lists or dicts.
-        TypeError: not modules.
+        TypeError: not modules, or seeds that are not integers.
         ValueError: no models, or as many seeds as models are not given.
 
     Example:
@@ -322,11 +397,18 @@ def stack(models: Sequence[nn.Module], *, seeds: Sequence[int] | None = None, fo
             raise TypeError(f"stack: models[{place}] must be an nn.Module, got {type(model).__name__}.")
     if form not in ("auto", "stacked", "serial"):
         raise ValueError(f"stack: form must be 'auto', 'stacked' or 'serial', got {form!r}.")
-    member_seeds = list(range(len(models))) if seeds is None else list(seeds)
+    member_seeds = list(range(len(models))) if seeds is None else [_checked_seed(seed) for seed in seeds]
     if len(member_seeds) != len(models):
         raise ValueError(f"stack: seeds must be one a model ({len(models)}), got {len(member_seeds)}.")
     _refuse_different(models)
     return Stack(models, seeds=member_seeds, form=form)
+
+
+def _checked_seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise TypeError(f"stack: seeds must be integers, got {seed!r}.") from None
 
 
 def stack_of(parameter: Tensor) -> Stack | None:
@@ -353,10 +435,15 @@ def _gather(models: Sequence[nn.Module], named: Callable[[nn.Module], Any]) -> d
 def _is_about_stacking(error: RuntimeError) -> bool:
     """Whether vmap refused, rather than the user's code being wrong."""
     text = str(error)
-    return any(mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()"))
+    return any(mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()", "storage"))
 
 
-def _why_not(error: RuntimeError) -> str:
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether there was no room; one by one would hide that from whoever halves the stack."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+
+
+def _why_not(error: Exception) -> str:
     reason = str(error).split("\n")[0].split(". ")[0].strip().rstrip(".")
     return (
         f"The members run one after another, because they cannot run as one program: {reason} "

@@ -32,6 +32,9 @@ _MIX_1 = _int64(0xBF58476D1CE4E5B9)
 _MIX_2 = _int64(0x94D049BB133111EB)
 
 
+_DIGITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
+
+
 def _shift_right(bits: Tensor, count: int) -> Tensor:
     """Logical right shift (torch's own is arithmetic)."""
     return (bits >> count) & ((1 << (64 - count)) - 1)
@@ -67,14 +70,15 @@ class MemberStreams:
         return _mix(start + numbers).reshape(tuple(shape))
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Uniform numbers in [0, 1), 24 bits fine in float32 and narrower, 53 bits fine in float64."""
-        digits = 53 if dtype == torch.float64 else 24
+        """Uniform numbers in [0, 1), as fine as the dtype: 53 bits, 24, 11 (float16) or 8 (bfloat16)."""
+        digits = _DIGITS.get(dtype, 24)
         return (_shift_right(self._bits(shape), 64 - digits)).to(dtype) * 2.0**-digits
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Standard normal numbers by the Box-Muller transform."""
-        radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(shape, dtype)))
-        return radius * torch.cos(2.0 * math.pi * self.uniform(shape, dtype))
+        """Standard normal numbers by the Box-Muller transform; in float32 for narrower dtypes, then rounded."""
+        fine = torch.float64 if dtype == torch.float64 else torch.float32
+        radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(shape, fine)))
+        return (radius * torch.cos(2.0 * math.pi * self.uniform(shape, fine))).to(dtype)
 
     def bernoulli(self, probability: float | Tensor, shape: Sequence[int]) -> Tensor:
         """True with the given probability (in [0, 1]); bool, of the given shape."""
