@@ -28,7 +28,7 @@ def unique_names(names: Sequence[object]) -> tuple[list[str], list[str]]:
     seen: dict[str, int] = {}
     unique: list[str] = []
     for position, given in enumerate(names):
-        name = str(given) if str(given).strip() else f"unnamed {position}"
+        name = one_line(str(given)) or f"unnamed {position}"
         seen[name] = seen.get(name, 0) + 1
         candidate, number = name, seen[name]
         while candidate in unique or (number > 1 and candidate == name):
@@ -40,6 +40,16 @@ def unique_names(names: Sequence[object]) -> tuple[list[str], list[str]]:
         if count > 1
     ]
     return unique, notes
+
+
+def one_line(name: str) -> str:
+    r"""A column name without line ends and outer blanks.
+
+    Example:
+        >>> one_line(" price\n(Yuan) ")
+        'price (Yuan)'
+    """
+    return re.sub(r"\s*[\r\n\t]\s*", " ", name.strip())
 
 
 def find_column(target: str | int | None, names: Sequence[str], where: str) -> int:
@@ -64,11 +74,8 @@ def find_column(target: str | int | None, names: Sequence[str], where: str) -> i
     """
     if target is None:
         return len(names) - 1
-    if str(target) in names:
-        return list(names).index(str(target))
-    stripped = [name.strip() for name in names]
-    if str(target).strip() in stripped:
-        return stripped.index(str(target).strip())
+    if one_line(str(target)) in names:
+        return list(names).index(one_line(str(target)))
     if re.fullmatch(r"[+-]?\d{1,9}", str(target).strip()):
         number = int(target)
         if -len(names) <= number < len(names):

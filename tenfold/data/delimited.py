@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from tenfold.core.errors import InputError
-from tenfold.data.columns import MISSING
+from tenfold.data.columns import MISSING, one_line
 
 _SEPARATORS = ("\t", ";", "|", ",")
 _NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 _SNIFFED_LINES = 200
+_END = "\x1eend\x1e"  # a row of its own at the end, unless a quote is still open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +76,14 @@ def parse_delimited(
     dialect = _checked(text, sniff_dialect(text), where)
     head = _head(text, dialect)
     if header is None:
-        header = any(cell.strip() in known for cell in head[0]) if known else has_header(head)
+        header = any(one_line(cell) in known for cell in head[0]) if known else has_header(head)
     if len(head) <= header:
         raise InputError(f"{where}: no rows below the header. Give a table with at least one row.")
     if header and not known:
         dialect = _with_decimal(dialect, head[1:])
     elif not header:
         dialect = _with_decimal(dialect, head)
-    names = [name.strip() for name in head[0]] if header else [f"column {i}" for i in range(len(head[0]))]
+    names = head[0] if header else [f"column {i}" for i in range(len(head[0]))]
     frame = _read(text, dialect, header)
     frame.columns = pd.Index(names, dtype=object)
     return frame, header, dialect
@@ -191,12 +192,18 @@ def _checked(text: str, dialect: Dialect, where: str) -> Dialect:
 
 def _ragged(text: str, dialect: Dialect) -> str | None:
     width = Counter(map(len, _head(text, dialect))).most_common(1)[0][0]
-    for line, fields in _rows(text, dialect):
+    last = 0
+    for line, fields in _rows(f"{text}\n{_END}\n", dialect):
+        if fields == [_END]:
+            return None
+        if fields[-1].rstrip("\n").endswith(_END):
+            return f"the quote that opens after line {last} is never closed. Close it, or take it out."
         if len(fields) != width:
             return (
                 f"line {line} has {len(fields)} fields where the others have {width} ({dialect.words}). "
                 "Mend that line, or quote fields that hold the separator."
             )
+        last = line
     return None
 
 

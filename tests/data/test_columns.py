@@ -99,3 +99,8 @@ def test_columns_of_no_use_are_left_out_and_said(name, values, reason):
 def test_a_table_without_a_useful_column_is_refused():
     with pytest.raises(InputError, match=r"t\.csv: no input column is left \(column 'a': left out, it is empty\)"):
         leave_out(pd.DataFrame({"a": [np.nan, np.nan]}), "t.csv")
+
+
+def test_line_ends_in_names_become_blanks():
+    assert unique_names(["price\n(Yuan) "])[0] == ["price (Yuan)"]
+    assert find_column("price\n(Yuan)", ["x", "price (Yuan)"], "t.csv") == 1

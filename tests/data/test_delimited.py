@@ -113,3 +113,14 @@ def test_values_agree_with_pandas_on_a_table_of_numbers():
     expected = pd.DataFrame(values, columns=list("abcd"))
     frame, _, _ = parse_delimited(expected.to_csv(index=False), "t.csv")
     np.testing.assert_allclose(frame.to_numpy(), values, rtol=1e-15)
+
+
+@pytest.mark.parametrize("text", ['a;b\n1;"x\n2;y;z\n', 'a;b\n1;x\n2;"y;z'])
+def test_a_quote_that_is_never_closed_is_named(text):
+    with pytest.raises(InputError, match=r"t\.csv: the quote that opens after line [12] is never closed"):
+        parse_delimited(text, "t.csv")
+
+
+def test_a_stray_quote_in_the_last_row_is_an_ordinary_character():
+    frame, _, _ = parse_delimited('a;b\n1;x\n2;"\n', "t.csv")
+    assert frame["b"].tolist() == ["x", '"']

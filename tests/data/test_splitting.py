@@ -85,6 +85,7 @@ def test_four_rows_are_enough():
     ("source", "message"),
     [
         (make(["a"] * 9 + ["b"]), "class 'b' has one sample only"),
+        (make(["a"] * 9 + ["b", "c"]), "classes 'b', 'c' have one sample only"),
         (make(["a", "a", "b", "b", "c", "c"], ["train"] * 5 + ["test"]), "class 'c' has one sample only"),
         (make([0.5, 1.5, 2.5], task="regression"), "2 rows are too few to cut 1 off"),
         (make(["a", "b"] * 3, ["test"] * 6), "s: has no training part"),
