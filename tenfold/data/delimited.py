@@ -133,7 +133,7 @@ def _is_number(cell: str) -> bool:
 
 def _lines(text: str, separator: str) -> Iterator[str]:
     for line in io.StringIO(text, newline=None):
-        yield re.sub(r"[ \t\u3000]+", " ", line.strip(" \t\r\n")) + "\n" if separator == " " else line
+        yield re.sub(r"[ \t\u3000]+", " ", line.rstrip("\r\n")).strip(" ") + "\n" if separator == " " else line
 
 
 def _rows(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:

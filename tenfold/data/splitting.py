@@ -87,10 +87,10 @@ def _refuse_single(labels: np.ndarray, source: Source) -> None:
     single = classes[counts < 2]
     if len(single):
         shown = ", ".join(repr(label) for label in single[:5].tolist())
-        noun = "class" if len(single) == 1 else "classes"
+        subject = f"class {shown} has" if len(single) == 1 else f"classes {shown} have"
         raise InputError(
-            f"{source.name}: {noun} {shown} {'has' if len(single) == 1 else 'have'} one sample only; training and validation need one "
-            "each. Add samples, or remove these classes."
+            f"{source.name}: {subject} one sample only; training and validation need one each. Add samples, or remove "
+            "what is too small."
         )
 
 
