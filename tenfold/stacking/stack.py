@@ -10,6 +10,7 @@ The members' parameters and buffers are stacked along a leading member axis. `ea
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 import warnings
 import weakref
@@ -166,7 +167,7 @@ class Stack:
         step = self._next_call()
         if self.form == "serial":
             return self._run(run_serial, function, batch, step)
-        kind = (getattr(function, "__code__", type(function)), self._call.model.training, step & 1)
+        kind = (getattr(inspect.unwrap(function), "__code__", type(function)), self._call.model.training, step & 1)
         if self._auto and kind not in self._tried:
             return self._first_try(kind, function, batch, step)
         return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
