@@ -2,7 +2,7 @@
 
 Both forms are tried on a real batch, with the optimiser's step, and the quicker one is taken: a stack is quicker
 while a single member leaves the machine idle, and slower where the general form of a layer (a grouped
-convolution, say) is. A single member's step is measured for memory too.
+convolution, say) is. What a single member's forward pass keeps for its backward pass is read off its graph.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from tenfold.core.errors import OutOfMemoryError
+from tenfold.core.errors import OutOfMemoryError, StackError
 from tenfold.core.machine import available_memory_bytes
 from tenfold.core.records import MemberId
 from tenfold.core.seeds import derive_seed, torch_seed
 from tenfold.core.task import Batch, Direction, Task
+from tenfold.stacking import Form as StackForm
 from tenfold.stacking import SerialFallbackWarning, Stack, stack, structure_of
 from tenfold.train.lane import Lane
 from tenfold.train.recipe import SplitConfig
 
-_COPIES_OF_PARAMETERS = 6  # parameter, gradient, two moments, best so far, one in flight (optimiser or checkpoint)
+_RESIDENT_COPIES = 5  # of every member while it trains: parameter, gradient, two moments, best so far
+_PASSING_COPIES = 1  # of the stack that is taking its step: what the optimiser works on
 _MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _PROBE_SECONDS = 0.5
@@ -113,17 +116,40 @@ def plan_stacks(
         The plan; every member is in it once.
 
     Raises:
-        OutOfMemoryError: not even one member fits.
+        OutOfMemoryError: the members do not fit side by side, or not even one of them fits with its batch.
+        StackError: the form "stacked" was asked for and the members cannot run as one program.
     """
     groups: dict[Any, list[int]] = {}
+    resident_bytes = 0
     for place, spec in enumerate(specs):
-        key = (structure_of(spec.make_model()), spec.config.recipe.program)
-        groups.setdefault(key, []).append(place)
+        model = spec.make_model()
+        groups.setdefault((structure_of(model), spec.config.recipe.program), []).append(place)
+        resident_bytes += _RESIDENT_COPIES * _parameter_bytes(model)
+    left_bytes = _memory_left(len(specs), resident_bytes, device)
     return [
         planned
         for places in groups.values()
-        for planned in _plan_group(places, [specs[place] for place in places], task, example, device, form)
+        for planned in _plan_group(
+            places, [specs[place] for place in places], task, example, device, form, left_bytes
+        )
     ]
+
+
+def _parameter_bytes(model: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def _memory_left(num_members: int, resident_bytes: int, device: torch.device) -> int:
+    """What the passes may take, once every member has its place: cutting stacks saves none of the latter."""
+    available = available_memory_bytes(device)
+    left = int(available * _MEMORY_SHARE) - resident_bytes
+    if left <= 0:
+        raise OutOfMemoryError(
+            f"plan: the parameters and optimiser states of {num_members} members need about "
+            f"{resident_bytes / 1e9:.2f} GB, and {available / 1e9:.2f} GB are free. "
+            "Train fewer members or a smaller network."
+        )
+    return left
 
 
 def _plan_group(
@@ -133,6 +159,7 @@ def _plan_group(
     example: Callable[[int], Batch] | None,
     device: torch.device,
     form: FormChoice,
+    left_bytes: int,
 ) -> list[PlannedStack]:
     model = specs[0].make_model()
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -143,13 +170,15 @@ def _plan_group(
         return _cut(places, len(specs) if chosen == "stacked" else 1, form=chosen, reason=reason, **line)
     batch = example(specs[0].config.recipe.batch_size)
     alone_s, activation_bytes = _probe_alone(specs[0], task, batch, device)
-    fit = _members_that_fit(specs[0], parameters, activation_bytes, device)
+    fit = _members_that_fit(specs[0], _parameter_bytes(model), activation_bytes, left_bytes)
     if form == "serial" or len(specs) == 1:
         reason = "asked for" if form == "serial" else "one member of this structure"
         return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
     count = min(len(specs), fit)
     stacked_s, fallback = _probe_stacked(specs[: min(count, _PROBE_MEMBERS)], task, batch, device, alone_s)
     if fallback is not None:
+        if form == "stacked":
+            raise StackError(f"plan: form 'stacked' was asked for. {fallback} Use form='auto'.")
         return _cut(places, 1, form="serial", reason=fallback, step_seconds=alone_s, **line)
     reason = f"{stacked_s * 1e3:.2f} ms a member-step as one program, {alone_s * 1e3:.2f} ms one by one"
     if form == "stacked":
@@ -171,15 +200,15 @@ def _cut(places: Sequence[int], most: int, **line: Any) -> list[PlannedStack]:
     return cuts
 
 
-def _members_that_fit(spec: MemberSpec, parameters: int, activation_bytes: int, device: torch.device) -> int:
+def _members_that_fit(spec: MemberSpec, parameter_bytes: int, activation_bytes: int, left_bytes: int) -> int:
     """How many members one stack may hold; activations are held once more by the backward pass."""
-    need = parameters * 4 * _COPIES_OF_PARAMETERS + 2 * activation_bytes
-    available = available_memory_bytes(device)
-    fit = int(available * _MEMORY_SHARE) // max(need, 1)
+    need = parameter_bytes * _PASSING_COPIES + 2 * activation_bytes
+    fit = left_bytes // max(need, 1)
     if fit < 1:
         raise OutOfMemoryError(
-            f"{spec.label}: one member needs about {need / 1e9:.2f} GB with batch size {spec.config.recipe.batch_size}, "
-            f"and {available / 1e9:.2f} GB are free. Choose a smaller network, batch size or image size."
+            f"{spec.label}: one step of one member needs about {need / 1e9:.2f} GB with batch size "
+            f"{spec.config.recipe.batch_size}, and {left_bytes / 1e9:.2f} GB are left for it. "
+            "Choose a smaller network, batch size or image size."
         )
     return fit
 
@@ -193,9 +222,14 @@ def build_lane(
     total_steps: int,
     direction: Direction,
 ) -> Lane:
-    """Builds the members of one planned stack and makes them ready to train."""
+    """Builds the members of one planned stack and makes them ready to train.
+
+    A function that no measurement has seen (an environment's, say) and that cannot run as one program runs for one
+    member after another, with a warning.
+    """
     models = [spec.make_model().to(device).train() for spec in specs]
-    members: Stack = stack(models, seeds=[spec.noise_seed for spec in specs], form=form)  # type: ignore[arg-type]
+    stack_form: StackForm = "serial" if form == "serial" else "auto"
+    members: Stack = stack(models, seeds=[spec.noise_seed for spec in specs], form=stack_form)
     return Lane(
         [spec.id for spec in specs],
         members,
@@ -210,16 +244,35 @@ def build_lane(
 def _probe_alone(spec: MemberSpec, task: Task, batch: Batch, device: torch.device) -> tuple[float, int]:
     """Seconds of one step of one member, and the bytes that its forward pass keeps for the backward pass."""
     lane = build_lane([spec], task, form="serial", device=device, total_steps=1000, direction="minimize")
-    kept: dict[int, int] = {}
+    shared = {
+        tensor.untyped_storage().data_ptr() for tensor in pytree.tree_leaves(batch) if isinstance(tensor, Tensor)
+    }
+    own = {tensor.untyped_storage().data_ptr() for _, tensor in lane.tensors()}
+    kept = [_kept_for_backward(lane.losses(objective, batch), shared | own) for objective in task.objectives()]
+    return _time_steps(lane, batch), max(kept)
 
-    def note(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        lane.train_step(batch)
-    seconds = _time_steps(lane, batch)
-    return seconds, max(sum(kept.values()) - lane.stack.memory_bytes, 0)
+def _kept_for_backward(loss_M: Tensor, elsewhere: set[int]) -> int:
+    """Bytes that a loss's graph holds, without storages that are counted elsewhere (parameters, the batch).
+
+    The graph is walked, because hooks on saved tensors are closed to functions that run in a stack.
+    """
+    bytes_of: dict[int, int] = {}
+    seen: set[Any] = set()
+    waiting: list[Any] = [loss_M.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting.extend(before for before, _ in node.next_functions)
+        for name in dir(node):
+            if name.startswith("_saved_") or name == "saved_tensors":
+                for leaf in pytree.tree_leaves(getattr(node, name)):
+                    if isinstance(leaf, Tensor):
+                        storage = leaf.untyped_storage()
+                        bytes_of[storage.data_ptr()] = storage.nbytes()
+    return sum(size for pointer, size in bytes_of.items() if pointer not in elsewhere)
 
 
 def _probe_stacked(
@@ -228,12 +281,14 @@ def _probe_stacked(
     """Seconds of one step of one member in a stack, or why there is no stack."""
     affordable = max(2, int(_PROBE_SECONDS * 4 / max(alone_s, 1e-6)))
     probed = specs[:affordable]
-    lane = build_lane(probed, task, form="auto", device=device, total_steps=1000, direction="minimize")
+    lane = build_lane(probed, task, form="stacked", device=device, total_steps=1000, direction="minimize")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SerialFallbackWarning)
-        lane.train_step(batch)
-    if lane.stack.fallback is not None:
-        return math.inf, lane.stack.fallback
+        warnings.simplefilter("error", SerialFallbackWarning)
+        try:
+            lane.train_step(batch)
+            lane.predict([batch])
+        except SerialFallbackWarning as fallback:
+            return math.inf, str(fallback)
     return _time_steps(lane, batch) / len(probed), None
 
 
