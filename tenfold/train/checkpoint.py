@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tenfold.core.errors import RunError
 
 FILE_NAME = "cohort.pt"
 
@@ -42,8 +45,18 @@ class Checkpointer:
         self._last = time.monotonic()
 
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """The last saved state, or None when there is none; no code in the file is run."""
+        """The last saved state, or None when there is none; no code in the file is run.
+
+        Raises:
+            RunError: the file is damaged, or holds more than tensors and plain values.
+        """
         path = self.folder / FILE_NAME
         if not path.exists():
             return None
-        return torch.load(path, map_location=device, weights_only=True)
+        try:
+            return torch.load(path, map_location=device, weights_only=True)
+        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
+            raise RunError(
+                f"checkpoint: {path} cannot be read ({reason}). Restore it, or delete it to train anew."
+            ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -43,12 +44,13 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("schedule", self.schedule, SCHEDULES)
-        _check(self.lr > 0, "lr", "> 0", self.lr)
-        _check(self.weight_decay >= 0, "weight_decay", ">= 0", self.weight_decay)
+        _check(0 < self.lr < math.inf, "lr", "> 0 and finite", self.lr)
+        _check(0 <= self.weight_decay < math.inf, "weight_decay", ">= 0 and finite", self.weight_decay)
         _check(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum)
         _check(0 <= self.warmup_fraction < 1, "warmup_fraction", "in [0, 1)", self.warmup_fraction)
-        _check(self.clip_norm >= 0, "clip_norm", ">= 0", self.clip_norm)
-        _check(self.batch_size >= 1, "batch_size", ">= 1", self.batch_size)
+        _check(0 <= self.clip_norm < math.inf, "clip_norm", ">= 0 and finite", self.clip_norm)
+        whole = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
+        _check(whole and self.batch_size >= 1, "batch_size", "a whole number >= 1", self.batch_size)
 
     @property
     def program(self) -> tuple[Any, ...]:
@@ -112,7 +114,9 @@ def make_schedule(optimizer: optim.StackedOptimizer, recipe: Recipe, total_steps
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.{did_you_mean(value, choices)}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}, got {value!r}.{did_you_mean(str(value), choices)}"
+        )
 
 
 def _check(holds: bool, name: str, requirement: str, value: object) -> None:
