@@ -235,4 +235,5 @@ class Clock:
         self._began = time.monotonic() - used_s
 
     def __call__(self) -> float:
+        """The seconds, as a float."""
         return time.monotonic() - self._began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ class Lane:
     def losses(self, objective: Objective, batch: Batch) -> Tensor:
         """Each member's loss, shape (M,)."""
 
+        @functools.wraps(objective.loss)  # the stack decides for each function how it runs
         def loss(model: nn.Module, values: Mapping[str, Tensor], *batch: Any) -> Tensor:
             return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
 
@@ -112,22 +114,23 @@ class Lane:
         self.best_score_M = torch.where(better_M, score_M, self.best_score_M)
         self.best_epoch_M = torch.where(better_M, torch.tensor(epoch, device=score_M.device), self.best_epoch_M)
         places = better_M.nonzero()[:, 0]
-        for name, tensor in self._tensors():
+        for name, tensor in self.tensors():
             if name not in self._best:
                 self._best[name] = tensor.clone()
             else:
                 self._best[name].index_copy_(0, places, tensor.index_select(0, places))
 
-    def _tensors(self) -> list[tuple[str, Tensor]]:
+    def tensors(self) -> list[tuple[str, Tensor]]:
+        """All stacked parameters and buffers by name."""
         parameters = [(name, parameter.detach()) for name, parameter in self.stack.named_parameters()]
         return parameters + list(self.stack.named_buffers())
 
     def best_model(self, place: int) -> nn.Module:
         """A member with its best weights (its present ones when it never had a score), as a plain module."""
         model = self.stack.unstack()[place]
-        with torch.no_grad():
-            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-                if name in self._best:
+        if self.best_epoch_M[place] > 0:
+            with torch.no_grad():
+                for name, tensor in (*model.named_parameters(), *model.named_buffers()):
                     tensor.copy_(self._best[name][place])
         return model.eval()
 
@@ -176,8 +179,8 @@ class _ObjectivePart:
         ]
         if not self.parameters:
             raise ValueError(
-                f"objective {objective.name!r}: parameters {objective.parameters} match no trainable parameter of the "
-                f"model. Its parameters are {', '.join(name for name, _ in lane.stack.named_parameters())}."
+                f"objective {objective.name!r}: parameters {objective.parameters} match no trainable parameter of "
+                f"the model. Its parameters are {', '.join(name for name, _ in lane.stack.named_parameters())}."
             )
         self.optimizer = make_optimizer(lane.stack, self.parameters, recipes)
         self.schedule = make_schedule(self.optimizer, recipes[0], total_steps)
