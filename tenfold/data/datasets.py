@@ -44,7 +44,7 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
     notes = []
     if any(isinstance(dataset, DataLoader) for dataset in datasets):
         notes.append("data loader: its data set is used; batch size and order are those of the search")
-    plain = [_map_style(dataset, name) for dataset in datasets]
+    plain = [map_style(dataset, name) for dataset in datasets]
     whole = plain[0] if len(plain) == 1 else ConcatDataset(plain)
     parts = None if len(plain) == 1 else np.repeat(PARTS[: len(plain)], [len(dataset) for dataset in plain])
     targets, samples = _read_once(whole, name)
@@ -63,7 +63,12 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
     )
 
 
-def _map_style(dataset: Any, name: str) -> Any:
+def map_style(dataset: Any, name: str) -> Any:
+    """The data set itself, from a loader too; a stream is read into a list.
+
+    Raises:
+        InputError: it is empty, or has no length.
+    """
     if isinstance(dataset, DataLoader):
         dataset = dataset.dataset
     if isinstance(dataset, IterableDataset):

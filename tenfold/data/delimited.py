@@ -71,7 +71,7 @@ def parse_delimited(
         >>> frame.columns.tolist(), frame["a"].tolist(), header, dialect.words
         (['a', 'b'], [1.0, nan], True, 'separated by semicolons')
     """
-    if not text.strip():
+    if not text.strip(' \t\r\n"\ufeff\u3000'):
         raise InputError(f"{where}: the file is empty. Give a table with at least one row.")
     dialect = _checked(text, sniff_dialect(text), where)
     head = _head(text, dialect)
@@ -191,7 +191,7 @@ def _checked(text: str, dialect: Dialect, where: str) -> Dialect:
 
 
 def _ragged(text: str, dialect: Dialect) -> str | None:
-    width = Counter(map(len, _head(text, dialect))).most_common(1)[0][0]
+    width = Counter(map(len, _head(text, dialect) or [[]])).most_common(1)[0][0]
     last = 0
     for line, fields in _rows(f"{text}\n{_END}\n", dialect):
         if fields == [_END]:

@@ -14,7 +14,7 @@ from tenfold.core.errors import InputError
 from tenfold.data.arrays import as_array, as_images
 from tenfold.data.bundled import SOURCES
 from tenfold.data.columns import unique_names
-from tenfold.data.datasets import DatasetPreprocessor, _map_style, fetch, is_dataset
+from tenfold.data.datasets import DatasetPreprocessor, fetch, is_dataset, map_style
 from tenfold.data.files import exists, missing
 from tenfold.data.idx import find_idx, load_idx
 from tenfold.data.image_folder import files_below
@@ -162,7 +162,7 @@ def _named(frame: pd.DataFrame, header: bool, preprocessor: TablePreprocessor, w
 
 
 def _from_dataset(dataset: Any, preprocessor: Preprocessor) -> RawInputs:
-    dataset = _map_style(dataset, "data set")
+    dataset = map_style(dataset, "data set")
     inputs: Inputs = DatasetInputs(dataset, np.arange(len(dataset)))
     if not isinstance(preprocessor, DatasetPreprocessor):
         samples = [fetch(dataset, row, 0)[0][0].numpy() for row in range(len(dataset))]

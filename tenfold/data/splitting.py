@@ -89,8 +89,8 @@ def _refuse_single(labels: np.ndarray, source: Source) -> None:
         shown = ", ".join(repr(label) for label in single[:5].tolist())
         subject = f"class {shown} has" if len(single) == 1 else f"classes {shown} have"
         raise InputError(
-            f"{source.name}: {subject} one sample only; training and validation need one each. Add samples, or remove "
-            "what is too small."
+            f"{source.name}: {subject} one sample only; training and validation need one each. "
+            "Add samples, or remove what is too small."
         )
 
 

@@ -91,7 +91,7 @@ def test_blank_lines_are_passed_over():
     assert len(parse_delimited("\n\na,b\n1,2\n\n3,4\n\n", "t.csv")[0]) == 2
 
 
-@pytest.mark.parametrize("text", ["", "  \n\n"])
+@pytest.mark.parametrize("text", ["", "  \n\n", '"', '  "\n'])
 def test_an_empty_file_is_refused(text):
     with pytest.raises(InputError, match="the file is empty"):
         parse_delimited(text, "t.csv")
