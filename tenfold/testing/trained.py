@@ -1,0 +1,179 @@
+"""Trains the same members stacked and alone, and keeps what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from tenfold.core.seeds import derive_seed, torch_seed
+from tenfold.optim import Schedule, StackedOptimizer, clip_grad_norm_
+from tenfold.stacking import Form, Stack, stack
+from tenfold.stacking.forms import as_member
+from tenfold.testing.recipe import Recipe
+
+MakeModel = Callable[[], nn.Module]
+Loss = Callable[..., Tensor]
+Batches = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training left.
+
+    Attributes:
+        losses: float, shape (num_steps, M).
+        tensors: parameters and buffers by name, shape (M, ...).
+        predictions: for the first batch in evaluation mode, the member axis in front.
+    """
+
+    losses: Tensor
+    tensors: Mapping[str, Tensor]
+    predictions: list[Tensor]
+
+
+@dataclass
+class Bench:
+    """A stack with its optimiser and schedule, ready for steps."""
+
+    stack: Stack
+    optimizer: StackedOptimizer
+    schedule: Schedule | None
+    clip_norm: float | None
+
+    def step(self, loss: Loss, *batch: Any) -> Tensor:
+        """One training step; returns the losses, shape (M,)."""
+        loss_M = self.stack.each(loss, *batch)
+        self.optimizer.zero_grad()
+        self.stack.backward(loss_M)
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.stack.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return loss_M.detach()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers."""
+        named = (*self.stack.named_parameters(), *self.stack.named_buffers())
+        return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def predict_inputs(model: nn.Module, *batch: Any) -> Any:
+    """The default prediction: all of a batch but its last part, the target."""
+    return model(*batch[:-1])
+
+
+def member_model(make_model: MakeModel, member: int, dtype: torch.dtype) -> nn.Module:
+    """The model of one member, made under its own stream."""
+    with torch_seed(derive_seed(member, "init")):
+        return make_model().to(dtype)
+
+
+def cast_batches(batches: Batches, dtype: torch.dtype) -> list[tuple[Any, ...]]:
+    """The batches with every float tensor in one dtype."""
+    return [
+        pytree.tree_map(lambda leaf: leaf.to(dtype) if _is_float(leaf) else leaf, tuple(batch)) for batch in batches
+    ]
+
+
+def nudge(batches: Batches, direction: float) -> list[tuple[Any, ...]]:
+    """The batches with every float moved by one unit in the last place, up or down."""
+
+    def moved(leaf: Any) -> Any:
+        return torch.nextafter(leaf, torch.full_like(leaf, direction)) if _is_float(leaf) else leaf
+
+    return [tuple(pytree.tree_map(moved, part) for part in batch) for batch in batches]
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def bench(
+    make_model: MakeModel, recipe: Recipe, members: list[int], *, dtype: torch.dtype, form: Form = "auto"
+) -> Bench:
+    """The given members in one stack, with what trains them."""
+    stacked = stack([member_model(make_model, i, dtype) for i in members], seeds=members, form=form)
+    optimizer = recipe.stacked(stacked.parameters(), **recipe.options_for(members))
+    schedule = recipe.schedule(optimizer) if recipe.schedule is not None else None
+    return Bench(stacked, optimizer, schedule, recipe.clip_norm)
+
+
+def train_together(
+    make_model: MakeModel,
+    batches: Batches,
+    loss: Loss,
+    recipe: Recipe,
+    members: list[int],
+    *,
+    num_steps: int,
+    dtype: torch.dtype,
+    form: Form = "auto",
+    predict: Callable[..., Any] = predict_inputs,
+) -> Trained:
+    """Trains the members as a stack."""
+    work = bench(make_model, recipe, members, dtype=dtype, form=form)
+    losses = [work.step(loss, *batches[t % len(batches)]) for t in range(num_steps)]
+    tensors = work.tensors()
+    work.stack.eval()
+    with torch.no_grad():
+        predictions = pytree.tree_leaves(work.stack.each(predict, *batches[0]))
+    return Trained(losses=torch.stack(losses), tensors=tensors, predictions=predictions)
+
+
+def train_alone(
+    make_model: MakeModel,
+    batches: Batches,
+    loss: Loss,
+    recipe: Recipe,
+    members: list[int],
+    *,
+    num_steps: int,
+    dtype: torch.dtype,
+    predict: Callable[..., Any] = predict_inputs,
+) -> Trained:
+    """Trains the members one by one in a plain PyTorch loop, without a stack; the draws are the members' own."""
+    runs = [_train_one(make_model, batches, loss, recipe, i, num_steps, dtype, predict) for i in members]
+    return Trained(
+        losses=torch.stack([run.losses for run in runs], dim=1),
+        tensors={name: torch.stack([run.tensors[name] for run in runs]) for name in runs[0].tensors},
+        predictions=[torch.stack(leaves) for leaves in zip(*(run.predictions for run in runs), strict=True)],
+    )
+
+
+def _train_one(
+    make_model: MakeModel,
+    batches: Batches,
+    loss: Loss,
+    recipe: Recipe,
+    member: int,
+    num_steps: int,
+    dtype: torch.dtype,
+    predict: Callable[..., Any],
+) -> Trained:
+    model = member_model(make_model, member, dtype)
+    optimizer = recipe.plain(model.parameters(), **recipe.options_of(member))
+    schedule = recipe.plain_schedule(optimizer) if recipe.plain_schedule is not None else None
+    key = torch.tensor(derive_seed(member, "noise"))
+    losses = []
+    for t in range(num_steps):
+        with as_member(key, 2 * (t + 1)):
+            value = loss(model, *batches[t % len(batches)])
+        optimizer.zero_grad()
+        value.backward()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+        losses.append(value.detach())
+    named = (*model.named_parameters(), *model.named_buffers())
+    tensors = {name: tensor.detach().clone() for name, tensor in named}
+    with torch.no_grad(), as_member(key, 3):
+        predictions = pytree.tree_leaves(predict(model.eval(), *batches[0]))
+    return Trained(losses=torch.stack(losses), tensors=tensors, predictions=predictions)
