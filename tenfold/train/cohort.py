@@ -25,6 +25,7 @@ class Progress:
         members: members still training.
         best: the best score so far, None before the first.
         epochs: epochs of the full budget.
+        share: of the training that is planned, how much is done, in [0, 1].
     """
 
     epoch: int = 0
@@ -33,6 +34,7 @@ class Progress:
     epochs: int = 0
     members: int = 0
     best: float | None = None
+    share: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -99,9 +101,9 @@ class Cohort:
         rungs = {rung.resource: (number, rung) for number, rung in enumerate(self.rungs)}
         last = self.rungs[-1].resource
         while self.epoch < last and not self.stopped_early:
-            share = self._train_epoch(last)
+            shares = self._train_epoch(last)
             self.epoch += 1
-            scores = self._score_epoch(share)
+            scores = self._score_epoch(shares)
             if self.epoch in rungs or self.stopped_early:
                 self._rung(*rungs.get(self.epoch, (len(rungs) - 1, self.rungs[-1])), scores)
             if self.checkpointer.due() or self.epoch == last or self.stopped_early:
@@ -109,24 +111,37 @@ class Cohort:
 
     # -- one epoch -----------------------------------------------------------------------------------------
 
-    def _train_epoch(self, epochs: int) -> float:
-        """Trains one epoch; returns the share of it that was done (less than 1 when time ran out)."""
+    def _train_epoch(self, epochs: int) -> dict[Lane, float]:
+        """Trains one epoch; returns the share of it that each lane did (less than 1 when time ran out)."""
         members = sum(len(lane) for lane in self.lanes)
         progress = Progress(epoch=self.epoch, epochs=epochs, members=members, best=self.best_score())
-        share = 1.0
+        shares = dict.fromkeys(self.lanes, 1.0)
         for provider, lanes in self._streams():
             progress.step, progress.steps = 0, provider.steps_per_epoch
             for batch in provider.epoch(self.epoch, lanes[0].stack):
                 for lane in lanes:
                     lane.train_step(batch)
                 progress.step += 1
+                part = members * progress.step / max(provider.steps_per_epoch, 1)
+                progress.share = min((self.epochs_trained + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
                     self.stopped_early = True
-                    share = min(share, progress.step / max(provider.steps_per_epoch, 1))
+                    shares.update(dict.fromkeys(lanes, progress.step / max(provider.steps_per_epoch, 1)))
                     break
-        self.epochs_trained += share * members
-        return share
+        self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
+        return shares
+
+    def _member_epochs_left(self) -> int:
+        """Epochs that all members together have before them, if nobody leaves but at the rungs."""
+        trials = len({member.trial for lane in self.lanes for member in lane.ids})
+        members_a_trial = sum(len(lane) for lane in self.lanes) / max(trials, 1)
+        left, reached = 0.0, self.epoch
+        for rung in self.rungs:
+            if rung.resource > reached:
+                left += trials * members_a_trial * (rung.resource - reached)
+                trials, reached = min(trials, rung.keep), rung.resource
+        return round(left)
 
     def _streams(self) -> Iterator[tuple[BatchProvider, list[Lane]]]:
         """The providers of this epoch, each with the lanes that train on it."""
@@ -141,7 +156,7 @@ class Cohort:
                 raise RunError("the task brings no batches of its own and no training data was given.")
             yield self.data.training(batch_size), lanes
 
-    def _score_epoch(self, share: float) -> dict[int, list[float]]:
+    def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[int, list[float]]:
         """Scores every member on the validation data, writes the facts, and returns the scores by trial."""
         by_trial: dict[int, list[float]] = {}
         for lane in self.lanes:
@@ -159,7 +174,7 @@ class Cohort:
                     train_loss=loss_M[place],
                     valid={name: column[place] for name, column in table.items()},
                     lr=lr[place],
-                    **({} if share == 1.0 else {"share": share}),
+                    **({} if shares[lane] == 1.0 else {"share": shares[lane]}),
                 )
         return by_trial
 

@@ -1,0 +1,324 @@
+"""The command line: words become calls, answers become text. Nothing is decided here.
+
+What a person reads goes to stderr while the work goes on, and the answer to stdout; with `--json` stdout holds one
+JSON object alone, as its last line. Exit code 0: done; 2: the command or the data cannot be used; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import tenfold
+from tenfold.core.errors import TenfoldError
+from tenfold.core.specs import InputSpec
+from tenfold.data import SOURCES
+from tenfold.networks import NETWORKS, build_network
+from tenfold.report import leaderboard, load_run, render_leaderboard, write_report
+from tenfold.study import Listener, Run
+from tenfold.train import Progress as TrainingProgress
+
+app = typer.Typer(
+    name="tenfold",
+    help="Trains many sibling networks as one program. Begin with: tenfold fit digits",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the answer.")]
+
+
+class _Screen(Listener):
+    """Shows a study on stderr: a moving line on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.moving = err.is_terminal and not quiet
+        self._bar: Progress | None = None
+        self._said = time.monotonic()
+        self._shown = 0.0
+
+    def note(self, sentence: str) -> None:
+        if not self.quiet:
+            err.print(f"  {sentence}", markup=False)
+
+    def stage(self, name: str) -> None:
+        self._stop()
+        titles = {
+            "read": "Reading the data",
+            "plan": "Planning",
+            "train": "Training",
+            "final": "Making the final model",
+            "score": "Scoring on the test part, with baselines",
+            "report": "Writing the report",
+        }
+        if not self.quiet:
+            err.print(titles.get(name, name), style="bold")
+
+    def progress(self, progress: TrainingProgress) -> None:
+        if self.quiet:
+            return
+        now = time.monotonic()
+        if self.moving and now - self._shown > 0.1:
+            self._shown = now
+            self._move(progress)
+        elif not self.moving and now - self._said > 10.0:
+            self._said = now
+            err.print(f"  {progress.share:4.0%}  {_progress_text(progress)}", markup=False)
+
+    def _move(self, progress: TrainingProgress) -> None:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("  {task.description}"), BarColumn(bar_width=20), TimeRemainingColumn(), console=err
+            )
+            self._bar.add_task("", total=1.0)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=progress.share, description=_progress_text(progress))
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def close(self) -> None:
+        """Takes the moving line off the terminal."""
+        self._stop()
+
+
+def _progress_text(progress: TrainingProgress) -> str:
+    best = "" if progress.best is None else f", best {progress.best:.4g}"
+    members = f"{progress.members} member{'s' if progress.members != 1 else ''}"
+    return f"epoch {progress.epoch + 1}/{progress.epochs}, {members} training{best}"
+
+
+@app.command()
+def fit(
+    source: Annotated[str, typer.Argument(help="A folder, a file, or a name from `tenfold sources`.")],
+    target: Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression. Default: what fits.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What decides: accuracy, macro_f1, log_loss, rmse, ...")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="A name from `tenfold networks`; may be repeated.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is never stopped.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")] = None,
+    final: Annotated[
+        str, typer.Option(help="best: keep the best weights. refit: train anew on everything. average: ensemble.")
+    ] = "best",
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")] = None,
+    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Of a regression: mse, l1 or huber.")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
+    valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
+    test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
+    form: Annotated[str, typer.Option(help="auto, stacked (one program) or serial (one by one).")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find a good model on your data, and keep it."""
+    screen = _Screen(quiet=quiet)
+    try:
+        run = tenfold.fit(
+            source,
+            target=_name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
+            time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
+            balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, seed=seed,
+            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+        )  # fmt: skip
+    finally:
+        screen.close()
+    _answer(run, as_json)
+
+
+def _answer(run: Run, as_json: bool) -> None:
+    """The leaderboard, the sentence that answers, and where to look further."""
+    console = err if as_json else out
+    records = load_run(run.path)
+    console.print(render_leaderboard(leaderboard(records)))
+    result = run.result
+    test = result["test"]
+    if test is not None:
+        console.print(
+            f"{result['best']['network']} (trial {result['best']['trial']}): test {result['metric']} "
+            f"{test['value']:.4g} [{test['low']:.4g}, {test['high']:.4g}], n = {test['n']}, "
+            f"{result['seconds']:.0f} s",
+            style="bold",
+        )
+    console.print(f"report: {run.path / 'report.html'}", markup=False)
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
+    out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict with a run's final model: one row a sample."""
+    if out_file.exists() and not overwrite:
+        raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
+    model = tenfold.load(run)
+    table, skipped = model.predict_table(inputs)
+    table.to_csv(out_file, index=False)
+    if not quiet:
+        for item in skipped:
+            err.print(f"  skipped {item.path}: {item.reason}", markup=False)
+    message = {"schema": 1, "run": str(run), "predictions": str(out_file), "n": len(table), "skipped": len(skipped)}
+    if as_json:
+        print(json.dumps(message, ensure_ascii=False))
+    else:
+        out.print(f"{len(table)} predictions: {out_file}", markup=False)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    source: Annotated[str, typer.Argument(help="Data with targets that the model has not seen.")],
+    target: Annotated[str | None, typer.Option(help="Target column, if it is called otherwise.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run's final model on other data with known targets."""
+    if not (run / "run.json").exists() and (Path(source) / "run.json").exists():
+        run, source = Path(source), str(run)
+    scores = Run(run).evaluate(source, target=_name_or_number(target))
+    if as_json:
+        print(json.dumps({"schema": 1, "run": str(run), "scores": scores}, ensure_ascii=False))
+        return
+    for name, score in scores.items():
+        out.print(f"{name:>18}  {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]  n = {score['n']}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Write a run's report anew; it is one HTML file that opens without a network."""
+    path = write_report(run)
+    if as_json:
+        print(json.dumps({"schema": 1, "run": str(run), "report": str(path)}, ensure_ascii=False))
+    else:
+        out.print(f"report: {path}", markup=False)
+
+
+@app.command()
+def networks(as_json: Json = False) -> None:
+    """List the networks, with parameters for 3x32x32 pictures (or 16 columns) and 10 classes."""
+    rows = []
+    for name in NETWORKS:
+        entry = NETWORKS[name]
+        image = "image" in entry.kinds
+        spec = InputSpec(kind="image", shape=(3, 32, 32)) if image else InputSpec(kind="table", shape=(16,))
+        model = build_network(name, spec, 10)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        rows.append(
+            {
+                "name": name,
+                "parameters": parameters,
+                "inputs": sorted(entry.kinds),
+                "stacks": entry.stacks,
+                "reference": entry.reference,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        out.print(f"{row['name']:<12}{row['parameters']:>12,}  {', '.join(row['inputs']):<13} {row['reference']}")
+
+
+@app.command(name="sources")
+def list_sources(as_json: Json = False) -> None:
+    """List the data sets that come along, so that a first run needs no download."""
+    rows = [{"name": name, "description": SOURCES[name].description} for name in SOURCES]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        out.print(f"{row['name']:<16} {row['description']}", markup=False)
+
+
+def _name_or_number(text: str | None) -> str | int | None:
+    """A column's number where the text is one."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"tenfold {tenfold.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Trains many sibling networks as one program. Begin with: tenfold fit digits."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits with its code; errors a user can mend become one sentence."""
+    sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    import click
+
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except KeyboardInterrupt:
+        err.print("interrupted. Go on with the same command, --out <the run's folder> and --resume.", markup=False)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (TenfoldError, ValueError, OSError) as error:
+        if os.environ.get("TENFOLD_DEBUG"):
+            raise
+        err.print(f"tenfold: {_sentence(error)}", markup=False)
+        return 2
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, TenfoldError):
+        return f"{error.filename or 'the disk'}: {error.strerror}."
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    main()

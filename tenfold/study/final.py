@@ -1,0 +1,128 @@
+"""The final model: the best member's weights, its configuration trained anew, or an average of the finalists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tenfold.core.records import read_records
+from tenfold.core.task import Metric
+from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
+from tenfold.study.model import Model, ModelPart
+from tenfold.study.options import FitOptions
+from tenfold.train import Cohort, Lane, MemberSpec, build_lane
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """The member that the validation part chose.
+
+    Attributes:
+        lane: where it trained.
+        place: its place there.
+        trial: its trial.
+        epoch: the epoch of its best score.
+        score: that score.
+    """
+
+    lane: Lane
+    place: int
+    trial: int
+    epoch: int
+    score: float
+
+
+def ranked(cohort: Cohort) -> list[Winner]:
+    """The members that reached the end, best first by their best score; ties by trial number."""
+    sign = -1.0 if cohort.metric.direction == "maximize" else 1.0
+    members = [
+        Winner(
+            lane=lane,
+            place=place,
+            trial=member.trial,
+            epoch=int(lane.best_epoch_M[place]),
+            score=float(lane.best_score_M[place]),
+        )
+        for lane in cohort.lanes
+        for place, member in enumerate(lane.ids)
+    ]
+    return sorted(members, key=lambda member: (sign * member.score, member.trial))
+
+
+def final_model(
+    cohort: Cohort,
+    specs: list[MemberSpec],
+    material: Material,
+    options: FitOptions,
+    device: torch.device,
+    own_networks: frozenset[str],
+    on_epoch: Callable[[int, int], None],
+) -> Model:
+    """Makes the final model as `--final` says.
+
+    Args:
+        cohort: the trained cohort.
+        specs: its members, at the places of their trials.
+        material: what it was trained on.
+        options: `final` and what a refit needs.
+        device: where a refit trains.
+        own_networks: names of networks that are not the zoo's.
+        on_epoch: told the epoch and the number of epochs of a refit.
+    """
+    members = ranked(cohort)
+    best = members[0]
+    notes: dict[str, Any] = {"how": options.final, "trial": best.trial, "epoch": best.epoch}
+    notes |= {"metric": cohort.metric.name, "valid": best.score}
+    if options.final == "refit":
+        refit = prepare_refit(material, device)
+        module = _train_anew(specs[best.trial], refit, options, cohort.epoch, cohort.metric, device, on_epoch)
+        part = _part(specs[best.trial], module, own_networks)
+        return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
+    chosen = members if options.final == "average" else members[:1]
+    parts = tuple(_part(specs[m.trial], m.lane.best_model(m.place), own_networks) for m in chosen)
+    notes |= {"trials": [member.trial for member in chosen]}
+    return Model(parts=parts, preprocessor=material.preprocessor, encoder=material.encoder, notes=notes)
+
+
+def _part(spec: MemberSpec, module: torch.nn.Module, own_networks: frozenset[str]) -> ModelPart:
+    name = spec.label.split(" ")[0]
+    return ModelPart(
+        network=name, config=dict(spec.config.network), module=module.cpu(), in_zoo=name not in own_networks
+    )
+
+
+def _train_anew(
+    spec: MemberSpec,
+    material: Material,
+    options: FitOptions,
+    epochs: int,
+    metric: Metric,
+    device: torch.device,
+    on_epoch: Callable[[int, int], None],
+) -> torch.nn.Module:
+    """The configuration trained from its own start for the same number of epochs on all but the test rows."""
+    provider = DatasetProvider(material, batch_size=spec.config.recipe.batch_size, seed=options.seed)
+    lane = build_lane(
+        [spec],
+        make_task(material, options, [metric.name] if material.encoder.classes else None),
+        form="serial",
+        device=device,
+        total_steps=epochs * provider.steps_per_epoch,
+        direction=metric.direction,
+    )
+    for epoch in range(epochs):
+        for batch in provider.epoch(epoch):
+            lane.train_step(batch)
+        on_epoch(epoch + 1, epochs)
+    return lane.stack.unstack()[0].eval()
+
+
+def best_valid(records_path: Any, trial: int, epoch: int) -> dict[str, float]:
+    """The validation metrics of a trial at an epoch, from the records."""
+    for record in read_records(records_path):
+        if record["kind"] == "epoch" and record["trial"] == trial and record["epoch"] == epoch:
+            return record["valid"]
+    return {}

@@ -1,0 +1,478 @@
+"""`fit`: find a good model on the user's data, and keep it.
+
+Read, split, draw trials, train them as stacks, halve them at rungs, make the final model, score it once on the
+test part beside baselines, and leave a run folder. Every random choice derives from the seed, and every decision
+is in the records, so that a run that was killed goes on as if it never had been.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.core.errors import InputError, RunError
+from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
+from tenfold.core.records import RecordLog
+from tenfold.core.task import Batch, Metric
+from tenfold.report import write_report
+from tenfold.study.budget import (
+    default_batch_size,
+    default_epochs,
+    default_trials,
+    fit_to_time,
+    halving_rungs,
+)
+from tenfold.study.final import best_valid, final_model, ranked
+from tenfold.study.gallery import write_gallery
+from tenfold.study.material import Material, cohort_data, make_task, prepare, read_source, training_task
+from tenfold.study.mirrors import Mirrors
+from tenfold.study.model import Model
+from tenfold.study.options import FitOptions, Network, check_resumed, choose_networks, parse_time
+from tenfold.study.run import Run
+from tenfold.study.run_folder import RunFolder, source_commit
+from tenfold.study.scoring import score_baselines, score_test
+from tenfold.study.trials import make_space, member_specs
+from tenfold.tasks.supervised import SupervisedTask
+from tenfold.train import (
+    Checkpointer,
+    Clock,
+    Cohort,
+    Hooks,
+    MemberSpec,
+    PlannedStack,
+    Progress,
+    build_lane,
+    plan_stacks,
+)
+from tenfold.tuning import Draw, Rung, Space, draw
+
+
+class Listener:
+    """Hears what a study does; the command line shows it, Python is silent by default."""
+
+    def note(self, sentence: str) -> None:
+        """Something was inferred, chosen or skipped."""
+
+    def stage(self, name: str) -> None:
+        """A part of the work begins."""
+
+    def progress(self, progress: Progress) -> None:
+        """A step was made."""
+
+
+@dataclass(kw_only=True)
+class _Fit:
+    """A fit on its way: what has been decided so far."""
+
+    options: FitOptions
+    listener: Listener
+    device: torch.device
+    clock: Clock = field(default_factory=Clock)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.listener.stage(name)
+        began = time.monotonic()
+        yield
+        self.timings[name] = round(self.timings.get(name, 0.0) + time.monotonic() - began, 3)
+
+    def seconds_left(self) -> float:
+        """Of the time that the user gave; endless without one."""
+        return float("inf") if self.options.time_s is None else self.options.time_s - self.clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """Everything that is decided before training begins."""
+
+    material: Material
+    task: SupervisedTask
+    metric: Metric
+    networks: Mapping[str, Network]
+    space: Space
+    draws: list[Draw]
+    specs: list[MemberSpec]
+    plan: list[PlannedStack]
+    rungs: tuple[Rung, ...]
+
+
+def fit(
+    data: Any,
+    *,
+    target: str | int | None = None,
+    task: str | None = None,
+    metric: str | None = None,
+    network: Network | Sequence[Network] | None = None,
+    space: Mapping[str, Any] | Callable[..., dict[str, Any]] | Space | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    time: str | float | None = None,
+    final: str = "best",
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    **more: Any,
+) -> Run:
+    """Finds a good model on the data, scores it once on rows it never saw, and keeps it in a run folder.
+
+    Args:
+        data: a path (class folders of pictures, CSV, TSV, Parquet, IDX, `.npz`), a bundled name ("digits"), a
+            DataFrame, a pair of arrays `(x, y)`, a Dataset, or a DataLoader.
+        target: the target column's name or number; the last one by default.
+        task: "classification" or "regression"; what the target looks like by default.
+        metric: what decides, such as "accuracy", "macro_f1", "rmse".
+        network: names of the zoo or functions `make_model(**config)`, one or several; what suits by default.
+        space: a dict of `tenfold.Float`/`Int`/`Categorical` or plain values, or a function of an Optuna trial;
+            it is laid over the default space.
+        trials: configurations to try.
+        epochs: epochs of a trial that is never stopped.
+        time: what it all may take: seconds, or "10m"; trials and epochs follow from it.
+        final: "best", "refit" or "average".
+        seed: of every random choice.
+        device: "auto", "cpu" or "cuda".
+        out: the run folder; `runs/<source>-<n>` by default.
+        resume: go on with the run in `out`.
+        overwrite: replace the run in `out`.
+        listener: hears what happens.
+        **more: further fields of `tenfold.study.FitOptions`, such as batch_size, balanced, valid_fraction.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: the data or an option cannot be used.
+        RunError: the run folder is not in the state the call needs.
+
+    Example:
+        >>> import tenfold, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> run = tenfold.fit("iris", trials=3, epochs=5, out=folder + "/iris")
+        >>> run.predict([[5.1, 3.5, 1.4, 0.2]]).shape
+        (1,)
+    """
+    networks = [network] if isinstance(network, str) or callable(network) else network
+    try:
+        options = FitOptions(
+            target=target, task=task, metric=metric, network=networks, space=space, trials=trials, epochs=epochs,
+            time_s=parse_time(time), final=final, seed=seed, device=device, **more,
+        )  # fmt: skip
+    except TypeError as error:
+        raise TypeError(f"fit: {str(error).split('__init__() ')[-1]}.") from error
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other. Choose one.")
+    listener = listener or Listener()
+    folder: RunFolder | None = None
+    if resume:
+        folder = RunFolder.open(out)
+        check_resumed(options, folder.info["arguments"])
+        options = _stored_options(folder, options)
+        if folder.info["status"] == "done":
+            listener.note(f"{folder.path} is complete; nothing is left to do.")
+            folder.close()
+            return Run(folder.path, options.network or ())
+    elif out is not None and Path(out).exists() and not overwrite:
+        raise RunError(f"--out: {out} exists. Add --resume to go on with it or --overwrite to begin anew.")
+    job = _Fit(options=options, listener=listener, device=choose_device(options.device))
+    question, folder = _ask(job, data, folder, out, overwrite)
+    return _answer(job, question, folder)
+
+
+def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
+    """The options that the run was begun with; functions cannot be stored and come from the call."""
+    stored = {name: value for name, value in folder.info["arguments"].items() if name not in ("space", "network")}
+    if folder.info["arguments"].get("network") is not None:
+        stored["network"] = now.network or folder.info["arguments"]["network"]
+    if folder.info["arguments"].get("space") is not None:
+        rows = folder.info["arguments"]["space"]
+        stored["space"] = now.space if now.space is not None else Space.from_json(rows)
+    return FitOptions(**stored)
+
+
+# -- before training ---------------------------------------------------------------------------------------------
+
+
+def _ask(
+    job: _Fit, data: Any, folder: RunFolder | None, out: str | Path | None, overwrite: bool
+) -> tuple[_Question, RunFolder]:
+    """Decides everything that training needs; the folder is made last, so that bad input leaves nothing behind."""
+    with job.stage("read"):
+        source = read_source(data, job.options)
+        for note in source.notes:
+            job.listener.note(note)
+        if source.skipped:
+            listed = ", ".join(f"{item.path} ({item.reason})" for item in source.skipped[:3])
+            more = f" and {len(source.skipped) - 3} more" if len(source.skipped) > 3 else ""
+            job.listener.note(f"skipped {len(source.skipped)} unreadable files: {listed}{more}")
+        material = prepare(source, job.options, job.device)
+        job.listener.note(f"parts: {material.split.how} (--valid-fraction, --test-fraction)")
+    if folder is not None and folder.info["fingerprint"] != material.fingerprint():
+        raise RunError(f"--resume: the data are not those the run in {folder.path} was begun with. Begin a new run.")
+    with job.stage("plan"):
+        question = _plan(job, material, folder)
+    if folder is None:
+        folder = RunFolder.create(out, source.name, overwrite=overwrite)
+        folder.update(**_describe(job, data, question, folder))
+    return question, folder
+
+
+def _plan(job: _Fit, material: Material, folder: RunFolder | None) -> _Question:
+    options = job.options
+    task, metric = training_task(material, options)
+    spec, rows = material.preprocessor.spec, len(material.train)
+    networks = choose_networks(options, spec)
+    batch_size = options.batch_size or min(default_batch_size(rows), rows)
+    space = make_space(options, networks, batch_size)
+    stored = folder.info if folder is not None else None
+    num_trials = stored["trials"] if stored else options.trials or default_trials(spec)
+    draws = draw(space, num_trials, seed=options.seed)
+    num_outputs = material.encoder.num_outputs
+    specs = member_specs(draws, networks, spec, num_outputs, task.info.values, options.seed)
+    data = cohort_data(material, options.seed)
+    assert data.training is not None
+    provider = data.training
+
+    def example(batch_size: int) -> Batch:
+        return next(iter(provider(batch_size).epoch(0, None)))
+
+    if stored:
+        plan = [PlannedStack.from_json(line) for line in stored["plan_stacks"]]
+        rungs = tuple(Rung(**rung) for rung in stored["rungs"])
+    else:
+        plan = plan_stacks(specs, task, example, device=job.device, form=options.form)  # type: ignore[arg-type]
+        default = default_epochs(rows, batch_size, spec)
+        epochs = options.epochs or default
+        if options.time_s is not None:
+            keep, epochs = fit_to_time(
+                plan,
+                specs,
+                lambda size: provider(size).steps_per_epoch,
+                seconds=job.seconds_left(),
+                epochs=options.epochs,
+                most_epochs=4 * default,
+                reduction_factor=options.reduction_factor,
+            )
+            keep = len(specs) if options.trials else keep
+            draws, specs = draws[:keep], specs[:keep]
+            plan = [line for line in (_only_first(line, keep) for line in plan) if line is not None]
+        rungs = halving_rungs(len(specs), epochs, options.reduction_factor)
+        job.listener.note(
+            f"search: {len(specs)} trials of {' and '.join(networks)}, at most {rungs[-1].resource} epochs "
+            "(--trials, --epochs, --time, --network)"
+        )
+        for line in plan:
+            job.listener.note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+    return _Question(
+        material=material, task=task, metric=metric, networks=networks, space=space, draws=draws, specs=specs,
+        plan=plan, rungs=rungs,
+    )  # fmt: skip
+
+
+def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
+    places = tuple(place for place in line.places if place < count)
+    return replace(line, places=places) if places else None
+
+
+def _describe(job: _Fit, data: Any, question: _Question, folder: RunFolder) -> dict[str, Any]:
+    """The first `run.json`."""
+    material, source = question.material, question.material.source
+    argument = str(data) if isinstance(data, str | Path) else None
+    return {
+        "verb": "fit",
+        "name": folder.path.name,
+        "status": "running",
+        "source": {
+            "name": source.name,
+            "kind": source.kind,
+            "argument": argument,
+            "rows": len(source),
+            "notes": list(source.notes),
+            "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
+        },
+        "fingerprint": material.fingerprint(),
+        "task": source.task,
+        "metric": question.metric.name,
+        "direction": question.metric.direction,
+        "classes": None if material.encoder.classes is None else [str(name) for name in material.encoder.classes],
+        "input": material.preprocessor.spec.to_json(),
+        "parts": {
+            "train": len(material.train),
+            "valid": len(material.valid),
+            "test": len(material.test) if material.test else 0,
+            "how": material.split.how,
+        },
+        "seed": job.options.seed,
+        "arguments": job.options.given(),
+        "space": question.space.to_json(),
+        "trials": len(question.draws),
+        "rungs": [{"resource": rung.resource, "keep": rung.keep} for rung in question.rungs],
+        "versions": versions(),
+        "commit": source_commit(),
+        "device": describe_device(job.device),
+        "plan": [
+            {
+                "stack": number,
+                "network": question.specs[line.places[0]].label.split(" ")[0],
+                "structure": line.label,
+                "members": len(line.places),
+                "parameters": line.parameters,
+                "form": line.form,
+                "reason": line.reason,
+            }
+            for number, line in enumerate(question.plan)
+        ],
+        "plan_stacks": [line.to_json() for line in question.plan],
+    }
+
+
+# -- training and after ------------------------------------------------------------------------------------------
+
+
+def _answer(job: _Fit, question: _Question, folder: RunFolder) -> Run:
+    """Trains, makes the final model, scores it, and completes the folder."""
+    checkpointer = Checkpointer(folder.checkpoint)
+    state = checkpointer.load(job.device)
+    job.clock = Clock((state or {}).get("seconds", 0.0) + (0.0 if state else job.clock()))
+    log = RecordLog(folder.records, keep_bytes=state["log_bytes"] if state else 0)
+    folder.update(status="running")
+    mirrors = Mirrors(folder.path, question.metric, question.draws)
+    try:
+        cohort = _build_cohort(job, question, log, checkpointer, mirrors)
+        if state is None:
+            _log_trials(log, question)
+        else:
+            cohort.load_state_dict(state)
+        with job.stage("train"):
+            cohort.run()
+        with job.stage("final"):
+            model = _make_final(job, question, cohort)
+        with job.stage("score"):
+            result = _score(job, question, cohort, model, folder, log)
+        log.sync()
+        with job.stage("report"):
+            mirrors.sync(finished=True)
+            model.save(folder.best)
+            folder.update(
+                status="done",
+                result=result,
+                timings=job.timings,
+                peak_memory_bytes=peak_memory_bytes(),
+                warnings=mirrors.warnings,
+            )
+            write_report(folder.path)
+    except KeyboardInterrupt:
+        folder.update(status="interrupted")
+        raise
+    except BaseException as error:
+        folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        mirrors.close()
+        log.close()
+        folder.close()
+    for sentence in mirrors.warnings:
+        job.listener.note(sentence)
+    return Run(folder.path, tuple(question.networks.values()))
+
+
+def _build_cohort(
+    job: _Fit, question: _Question, log: RecordLog, checkpointer: Checkpointer, mirrors: Mirrors
+) -> Cohort:
+    data = cohort_data(question.material, job.options.seed)
+    assert data.training is not None
+    epochs = question.rungs[-1].resource
+    lanes = []
+    for line in question.plan:
+        specs = [question.specs[place] for place in line.places]
+        steps = data.training(specs[0].config.recipe.batch_size).steps_per_epoch
+        lanes.append(
+            build_lane(
+                specs,
+                question.task,
+                form=line.form,
+                device=job.device,
+                total_steps=epochs * steps,
+                direction=question.metric.direction,
+            )
+        )
+    hooks = Hooks(
+        on_step=job.listener.progress,
+        on_rung=mirrors.sync,
+        out_of_time=lambda: job.clock() > 0.85 * (job.options.time_s or float("inf")),
+    )
+    return Cohort(
+        lanes=lanes,
+        data=data,
+        metric=question.metric,
+        rungs=question.rungs,
+        log=log,
+        checkpointer=checkpointer,
+        hooks=hooks,
+    )
+
+
+def _log_trials(log: RecordLog, question: _Question) -> None:
+    stack_of_place = {place: number for number, line in enumerate(question.plan) for place in line.places}
+    for place, drawn in enumerate(question.draws):
+        network, stack = drawn.config["network"], stack_of_place[place]
+        log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
+
+
+def _make_final(job: _Fit, question: _Question, cohort: Cohort) -> Model:
+    own = frozenset(name for name, network in question.networks.items() if not isinstance(network, str))
+    return final_model(
+        cohort,
+        question.specs,
+        question.material,
+        job.options,
+        job.device,
+        own,
+        lambda epoch, epochs: job.listener.progress(Progress(epoch=epoch, epochs=epochs, members=1)),
+    )
+
+
+def _score(
+    job: _Fit, question: _Question, cohort: Cohort, model: Model, folder: RunFolder, log: RecordLog
+) -> dict[str, Any]:
+    """Scores baselines and the final model on the test part, once, and gives the answer in numbers."""
+    options, material = job.options, question.material
+    everything = make_task(material, options)
+    winner = ranked(cohort)[0]
+    for baseline in score_baselines(material, everything, options.seed):
+        log.append("baseline", **baseline)
+    test = score_test(model, material, everything, options.seed, folder.path)
+    if test is not None:
+        write_gallery(folder.path, material, test.outputs, options.seed)
+    scores = None if test is None else test.scores
+    valid = best_valid(folder.records, winner.trial, winner.epoch) if log.sync() else {}
+    log.append("final", trial=winner.trial, how=options.final, epoch=winner.epoch, valid=valid, test=scores or {})
+    metric = question.metric.name
+    drawn = question.draws[winner.trial]
+    return {
+        "schema": 1,
+        "run": str(folder.path),
+        "task": material.source.task,
+        "metric": metric,
+        "direction": question.metric.direction,
+        "valid": {"mean": winner.score, "std": None, "n": 1, "over": "folds x seeds"},
+        "test": None if scores is None else scores[metric],
+        "trials": len(question.draws),
+        "members": len(question.specs),
+        "epochs_trained": round(cohort.epochs_trained, 3),
+        "seconds": round(job.clock(), 3),
+        "best": {"trial": winner.trial, "network": drawn.config["network"], "config": _plain(drawn.config)},
+    }
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in config.items()}

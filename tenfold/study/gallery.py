@@ -1,0 +1,123 @@
+"""What a reader should see of the data: a batch as the network saw it, and the samples that went worst."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenfold.data import TableInputs
+from tenfold.study.material import DatasetProvider, Material
+
+_PICTURES = 16
+_ROWS = 12
+
+
+def write_gallery(folder: Path, material: Material, outputs: np.ndarray, seed: int) -> None:
+    """Writes `gallery.npz` for pictures or `gallery.json` for tables.
+
+    Args:
+        folder: the run folder.
+        material: the data.
+        outputs: of the final model on the test part: probabilities (N, K) or standardised values (N,).
+        seed: of the run, so that the batch is the first that training saw.
+    """
+    if material.test is None:
+        return
+    worst = worst_first(outputs, material.test.targets.cpu().numpy())
+    if material.preprocessor.spec.kind == "image":
+        _write_pictures(folder / "gallery.npz", material, outputs, worst[:_PICTURES], seed)
+    elif isinstance(material.source.inputs, TableInputs):
+        _write_rows(folder / "gallery.json", material, outputs, worst[:_ROWS])
+
+
+def worst_first(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Places of the test samples, the least probable target (or the largest error) first.
+
+    Example:
+        >>> worst_first(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([1, 1]))
+        array([0, 1])
+    """
+    if outputs.ndim == 2:
+        return np.argsort(outputs[np.arange(len(targets)), targets], kind="stable")
+    return np.argsort(-np.abs(outputs - targets), kind="stable")
+
+
+def _write_pictures(path: Path, material: Material, outputs: np.ndarray, worst: np.ndarray, seed: int) -> None:
+    assert material.test is not None
+    provider = DatasetProvider(material, batch_size=_PICTURES, seed=seed)
+    batch, labels = next((batch[0], batch[-1]) for batch in provider.epoch(0))
+    shown = material.preprocessor.prepare_batch(
+        tuple(t[torch.from_numpy(worst)] for t in material.test.inputs), False
+    )
+    targets = material.test.targets[torch.from_numpy(worst)]
+    np.savez_compressed(
+        path,
+        batch=_as_pixels(batch),
+        batch_labels=_labels(material, labels.cpu().numpy()),
+        worst=_as_pixels(shown[0]),
+        worst_captions=_captions(material, outputs[worst], targets.cpu().numpy()),
+    )
+
+
+def _as_pixels(images: Tensor) -> np.ndarray:
+    """Normalised pictures stretched to 0..255, each channel set over the whole batch."""
+    images = images.detach().float().cpu()
+    low, high = images.amin(), images.amax()
+    return ((images - low) / (high - low).clamp(min=1e-6) * 255).round().to(torch.uint8).numpy()
+
+
+def _labels(material: Material, encoded: np.ndarray) -> np.ndarray:
+    return np.array([_show(value) for value in material.encoder.decode(encoded)], dtype=np.str_)
+
+
+def _captions(material: Material, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    truth = _labels(material, targets)
+    if outputs.ndim == 1:
+        said = _labels(material, outputs)
+        return np.array([f"{t}, predicted {s}" for t, s in zip(truth, said, strict=True)], dtype=np.str_)
+    said = _labels(material, outputs.argmax(axis=1))
+    sure = outputs.max(axis=1)
+    return np.array(
+        [f"{t}, predicted {s} ({p:.0%})" for t, s, p in zip(truth, said, sure, strict=True)], dtype=np.str_
+    )
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _write_rows(path: Path, material: Material, outputs: np.ndarray, worst: np.ndarray) -> None:
+    assert material.test is not None
+    assert isinstance(material.source.inputs, TableInputs)
+    frame = material.source.inputs.frame
+    targets = material.test.targets.cpu().numpy()
+    predicted = outputs[worst].argmax(axis=1) if outputs.ndim == 2 else outputs[worst]
+    truth, said = material.encoder.decode(targets[worst]), material.encoder.decode(predicted)
+    lines = []
+    for number, place in enumerate(worst.tolist()):
+        row = int(material.test.rows[place])
+        values = {str(name): _plain(value) for name, value in frame.iloc[row].items()}
+        confidence = float(outputs[place].max()) if outputs.ndim == 2 else None
+        lines.append(
+            {
+                "row": row,
+                "target": _plain(truth[number]),
+                "prediction": _plain(said[number]),
+                "confidence": confidence,
+                "values": values,
+            }
+        )
+    path.write_text(json.dumps({"worst": lines}, ensure_ascii=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if isinstance(value, bool | int | str) or value is None else str(value)

@@ -1,0 +1,176 @@
+"""What a study works on: a source read, split, encoded and resident, and the task it asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.core.errors import InputError
+from tenfold.core.task import Batch, BatchProvider, Metric
+from tenfold.data import (
+    Batches,
+    DataPart,
+    Preprocessor,
+    Source,
+    Split,
+    TargetEncoder,
+    fit_preprocessor,
+    read,
+    split,
+)
+from tenfold.study.options import FitOptions
+from tenfold.tasks import Classification, Regression, balanced_class_weights, metric_of
+from tenfold.tasks.supervised import SupervisedTask
+from tenfold.train import CohortData
+
+_EVALUATION_SAMPLES = 16_384  # samples times members that are scored at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Data ready to train on, and what fitted them.
+
+    Attributes:
+        source: what was read.
+        split: its rows by part.
+        preprocessor: fitted on the training rows alone.
+        encoder: of the targets, fitted on the training rows alone.
+        train: the training part, on the device.
+        valid: the validation part.
+        test: the test part; None when there are no test rows.
+    """
+
+    source: Source
+    split: Split
+    preprocessor: Preprocessor
+    encoder: TargetEncoder
+    train: DataPart
+    valid: DataPart
+    test: DataPart | None
+
+    def fingerprint(self) -> str:
+        """A short hash of targets and split: a resumed run must work on the same data."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(repr(self.source.targets.tolist()).encode())
+        for rows in (self.split.train, self.split.valid, self.split.test):
+            digest.update(np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
+
+def read_source(argument: Any, options: FitOptions) -> Source:
+    """Reads a source as the options say."""
+    return read(
+        argument, target=options.target, task=options.task, image_size=options.image_size, header=options.header
+    )
+
+
+def prepare(source: Source, options: FitOptions, device: torch.device) -> Material:
+    """Splits a source, fits preprocessing and encoder on its training rows, and makes the parts resident.
+
+    Raises:
+        InputError: too few rows for the parts, or a target that cannot be learned.
+    """
+    rows = split(
+        source, seed=options.seed, valid_fraction=options.valid_fraction, test_fraction=options.test_fraction
+    )
+    if not len(rows.valid):
+        raise InputError(f"{source.name}: no validation rows, so trials cannot be compared. Raise --valid-fraction.")
+    return _material(source, rows, rows.train, device)
+
+
+def prepare_refit(material: Material, device: torch.device) -> Material:
+    """The same split with the validation rows among the training rows, and everything fitted anew on both."""
+    rows = np.sort(np.concatenate([material.split.train, material.split.valid]))
+    return _material(material.source, material.split, rows, device)
+
+
+def _material(source: Source, rows: Split, train_rows: np.ndarray, device: torch.device) -> Material:
+    preprocessor = fit_preprocessor(source.inputs, train_rows)
+    encoder = TargetEncoder.fit(source.targets, source.task, train_rows)
+
+    def part(part_rows: np.ndarray) -> DataPart:
+        return DataPart.of(source, part_rows, preprocessor, encoder).to(device)
+
+    return Material(
+        source=source,
+        split=rows,
+        preprocessor=preprocessor,
+        encoder=encoder,
+        train=part(train_rows),
+        valid=part(rows.valid),
+        test=part(rows.test) if len(rows.test) else None,
+    )
+
+
+def make_task(material: Material, options: FitOptions, metrics: Sequence[str] | None = None) -> SupervisedTask:
+    """The task that the data ask, with the metrics named, or all of them.
+
+    Raises:
+        InputError: an option that belongs to the other task, or a metric with no such name.
+    """
+    encoder = material.encoder
+    if material.source.task == "classification":
+        if options.loss is not None:
+            raise InputError(f"--loss {options.loss} is for a regression, the task is classification. Leave it out.")
+        assert encoder.classes is not None
+        weights = None
+        if options.balanced:
+            weights = balanced_class_weights(material.train.targets, len(encoder.classes)).to(
+                material.train.targets.device
+            )
+        return Classification(class_names=encoder.classes, class_weights=weights, metrics=metrics)
+    if options.balanced:
+        raise InputError("--balanced is for a classification, the task is regression. Leave it out.")
+    return Regression(loss=options.loss or "mse", mean=encoder.mean, scale=encoder.std)
+
+
+def training_task(material: Material, options: FitOptions) -> tuple[SupervisedTask, Metric]:
+    """The task with what is worth scoring at every epoch, and the metric that decides."""
+    everything = make_task(material, options)
+    metric = metric_of(everything, options.metric)
+    usual = ("accuracy", "log_loss") if material.source.task == "classification" else ("rmse", "mae", "r2")
+    names = list(dict.fromkeys((metric.name, *(name for name in usual if name in everything.info.metrics))))
+    return make_task(material, options, names), metric
+
+
+class DatasetProvider(BatchProvider):
+    """The batches of a part, in the run's own order for each epoch; every stack sees the very same ones."""
+
+    def __init__(self, material: Material, *, batch_size: int, seed: int) -> None:
+        self._batches = Batches(material.train, material.preprocessor, batch_size=batch_size, seed=seed, augment=True)
+        self.steps_per_epoch = self._batches.steps
+
+    def epoch(self, epoch: int, stack: Any = None) -> Iterator[Batch]:
+        """Batches of (*inputs, targets)."""
+        for inputs, targets in self._batches.epoch(epoch):
+            yield (*inputs, targets)
+
+
+class PartBatches:
+    """All samples of a part in row order, in batches that fit the number of members that look at them."""
+
+    def __init__(self, part: DataPart, preprocessor: Preprocessor) -> None:
+        self._batches = Batches(part, preprocessor, batch_size=32, seed=0)
+
+    def __call__(self, num_members: int) -> Iterator[Batch]:
+        """Batches of (*inputs, targets)."""
+        batch_size = min(max(_EVALUATION_SAMPLES // num_members, 32), 1024)
+        for inputs, targets in self._batches.ordered(batch_size):
+            yield (*inputs, targets)
+
+
+def cohort_data(material: Material, seed: int) -> CohortData:
+    """Training batches by batch size, made once each, and the validation batches."""
+    providers: dict[int, BatchProvider] = {}
+
+    def training(batch_size: int) -> BatchProvider:
+        if batch_size not in providers:
+            providers[batch_size] = DatasetProvider(material, batch_size=batch_size, seed=seed)
+        return providers[batch_size]
+
+    return CohortData(training=training, validation=PartBatches(material.valid, material.preprocessor))

@@ -1,0 +1,214 @@
+"""A trained model that takes raw inputs: its networks, what prepares their inputs, and what reads their outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from tenfold.core.errors import RunError
+from tenfold.core.specs import InputSpec
+from tenfold.data import (
+    DataPart,
+    Preprocessor,
+    RawInputs,
+    Skipped,
+    TargetEncoder,
+    preprocessor_from_json,
+    read_inputs,
+)
+from tenfold.networks import build_network
+from tenfold.study.options import Network, network_name
+
+SCHEMA = 1
+_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPart:
+    """One network of a model.
+
+    Attributes:
+        network: its name in the zoo, or its function's own name.
+        config: the arguments it was built with.
+        module: the network itself, a plain module in evaluation mode.
+        in_zoo: whether the name is enough to build it again.
+    """
+
+    network: str
+    config: dict[str, Any]
+    module: nn.Module
+    in_zoo: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Predicts on raw inputs, as trained; several networks average their probabilities (or values).
+
+    Attributes:
+        parts: the networks.
+        preprocessor: from raw inputs to tensors.
+        encoder: from outputs to labels or values.
+        notes: what it is: the run, the metric, the score.
+    """
+
+    parts: tuple[ModelPart, ...]
+    preprocessor: Preprocessor
+    encoder: TargetEncoder
+    notes: dict[str, Any]
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, a plain module (the first one, where there are several)."""
+        return self.parts[0].module
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The labels of a classification, None for a regression."""
+        return self.encoder.classes
+
+    def read(self, x: Any) -> RawInputs:
+        """Raw inputs in the form the preprocessor takes: a path, a DataFrame, arrays, a Dataset."""
+        return read_inputs(x, self.preprocessor)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """A label (or a value in the target's own units) for each sample, shape (N,).
+
+        Args:
+            x: a path, a DataFrame, an array, a Dataset or DataLoader; targets in it are not used.
+
+        Raises:
+            InputError: the inputs cannot be read or do not fit the model.
+        """
+        return self.decode(self.outputs(self.read(x)))
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """A probability for each sample and class, float64, shape (N, K); columns in the order of `classes`.
+
+        Raises:
+            TypeError: the model is a regression.
+        """
+        if self.classes is None:
+            raise TypeError("predict_proba: the model is a regression and has no classes. Call predict.")
+        return self.outputs(self.read(x))
+
+    def predict_table(self, x: Any) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
+        """Predictions as a table, and the files that could not be read.
+
+        Returns:
+            One row a sample: "row" (its path or number), "prediction", and for a classification one column a class
+            with its probability.
+        """
+        raw = self.read(x)
+        outputs = self.outputs(raw)
+        table = pd.DataFrame({"row": raw.labels, "prediction": self.decode(outputs)})
+        for place, name in enumerate(self.classes or ()):
+            table[f"probability_{name}"] = outputs[:, place]
+        return table, raw.skipped
+
+    def outputs(self, raw: RawInputs) -> np.ndarray:
+        """Probabilities, shape (N, K), or standardised values, shape (N,); float64."""
+        tensors = self.preprocessor.transform(raw.inputs)
+        part = DataPart(tensors, torch.zeros(len(raw.inputs)), np.arange(len(raw.inputs)))
+        return self.outputs_of(part).numpy()
+
+    def outputs_of(self, part: DataPart) -> Tensor:
+        """As `outputs`, of a part that is transformed already; float64 on the CPU."""
+        with torch.no_grad():
+            return torch.stack([self._outputs_of_one(network.module, part) for network in self.parts]).mean(dim=0)
+
+    def _outputs_of_one(self, module: nn.Module, part: DataPart) -> Tensor:
+        device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        rows = []
+        for start in range(0, len(part), _BATCH_SIZE):
+            batch = tuple(tensor[start : start + _BATCH_SIZE].to(device) for tensor in part.inputs)
+            output = module(*self.preprocessor.prepare_batch(batch, False)).double()
+            rows.append(output.softmax(dim=1) if self.classes is not None else output.reshape(len(output)))
+        return torch.cat(rows).cpu()
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """Labels or values of what `outputs` gave."""
+        return self.encoder.decode(outputs.argmax(axis=1) if self.classes is not None else outputs)
+
+    def save(self, folder: Path) -> None:
+        """Writes weights as safetensors and everything else as `model.json`; no code is stored."""
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = []
+        for number, part in enumerate(self.parts):
+            file = f"weights-{number}.safetensors"
+            save_model(part.module, str(folder / file))
+            entries.append({"network": part.network, "config": part.config, "in_zoo": part.in_zoo, "weights": file})
+        record = {
+            "schema": SCHEMA,
+            "networks": entries,
+            "input": self.preprocessor.spec.to_json(),
+            "preprocessing": self.preprocessor.to_json(),
+            "target": self.encoder.to_json(),
+            "notes": self.notes,
+        }
+        (folder / "model.json").write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def load(path: str | Path, *, network: Network | Sequence[Network] | None = None) -> Model:
+    """The final model of a run, ready to predict on raw inputs.
+
+    Args:
+        path: a run folder, or its `best/`.
+        network: the user's own `make_model` functions or classes, where the run used some; those of the zoo are
+            found by name, and no code of the folder is run.
+
+    Raises:
+        RunError: there is no finished model, or a network of the user's own was not given.
+
+    Example:
+        >>> load("no-such-run")
+        Traceback (most recent call last):
+            ...
+        tenfold.core.errors.RunError: no-such-run: there is no finished model (best/model.json is missing). ...
+    """
+    folder = Path(path)
+    folder = folder if (folder / "model.json").is_file() else folder / "best"
+    if not (folder / "model.json").is_file():
+        raise RunError(
+            f"{path}: there is no finished model (best/model.json is missing). "
+            "Finish the run with --resume, or name another folder."
+        )
+    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if record.get("schema") != SCHEMA:
+        raise RunError(f"{folder}: has schema {record.get('schema')!r}, this version reads {SCHEMA}. Train it anew.")
+    own = [network] if callable(network) else [item for item in (network or []) if callable(item)]
+    encoder = TargetEncoder.from_json(record["target"])
+    spec = InputSpec.from_json(record["input"])
+    parts = [
+        _load_part(entry, folder, spec, encoder.num_outputs, {network_name(item): item for item in own})
+        for entry in record["networks"]
+    ]
+    return Model(
+        parts=tuple(parts),
+        preprocessor=preprocessor_from_json(record["preprocessing"]),
+        encoder=encoder,
+        notes=record["notes"],
+    )
+
+
+def _load_part(
+    entry: dict[str, Any], folder: Path, spec: InputSpec, num_outputs: int, own: dict[str, Any]
+) -> ModelPart:
+    name, config = entry["network"], entry["config"]
+    if not entry["in_zoo"] and name not in own:
+        raise RunError(
+            f"{folder}: its network {name!r} is your own and not stored with the run. "
+            f"Pass it: tenfold.load(path, network={name})."
+        )
+    build: Callable[..., nn.Module] | None = None if entry["in_zoo"] else own[name]
+    module = build(**config) if build is not None else build_network(name, spec, num_outputs, **config)
+    load_model(module, str(folder / entry["weights"]))
+    return ModelPart(network=name, config=config, module=module.eval(), in_zoo=entry["in_zoo"])

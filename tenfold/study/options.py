@@ -1,0 +1,183 @@
+"""What a user asked for: every option of a question, checked once, stored with the run, compared at a resume."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import nn
+
+from tenfold.core.errors import InputError, RunError
+from tenfold.core.specs import InputSpec
+from tenfold.networks import NETWORKS, suitable
+from tenfold.tuning import Space
+
+Network = str | Callable[..., nn.Module]
+FINALS = ("best", "refit", "average")
+FORMS = ("auto", "stacked", "serial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The options of `fit`; None stands for "not given", and then the data decide.
+
+    Attributes:
+        target: the target column's name or number.
+        task: "classification" or "regression".
+        metric: what decides who stays and who wins.
+        network: names of the zoo, or functions `make_model(**config)`.
+        space: what to search, in place of or over the default space.
+        trials: configurations to try, >= 1.
+        epochs: epochs of a trial that is never stopped, >= 1.
+        time_s: seconds that the whole question may take, > 0.
+        final: "best" keeps the best trial's best weights, "refit" trains its configuration anew on training and
+            validation rows, "average" averages the predictions of the trials that reached the end.
+        seed: of all streams.
+        device: "auto", "cpu", "cuda", ...
+        form: "auto" measures whether members train faster as one program or one by one.
+        batch_size: samples a step, >= 1.
+        image_size: pixels to which picture files are resized.
+        header: whether a table's first row holds names.
+        valid_fraction: share of the rows to choose by, in (0, 1).
+        test_fraction: share of the rows to touch once, in [0, 1).
+        loss: of a regression: "mse", "l1" or "huber".
+        balanced: whether classes weigh inversely to their frequency in the loss.
+        reduction_factor: the share of trials that goes on from a rung is one in this many, >= 2.
+    """
+
+    target: str | int | None = None
+    task: str | None = None
+    metric: str | None = None
+    network: Sequence[Network] | None = None
+    space: Mapping[str, Any] | Callable[..., dict[str, Any]] | Space | None = None
+    trials: int | None = None
+    epochs: int | None = None
+    time_s: float | None = None
+    final: str = "best"
+    seed: int = 0
+    device: str = "auto"
+    form: str = "auto"
+    batch_size: int | None = None
+    image_size: int | None = None
+    header: bool | None = None
+    valid_fraction: float = 0.2
+    test_fraction: float = 0.2
+    loss: str | None = None
+    balanced: bool = False
+    reduction_factor: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "epochs", "batch_size", "image_size"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InputError(f"--{name.replace('_', '-')} must be a whole number >= 1, got {value!r}. Raise it.")
+        if self.time_s is not None and not self.time_s > 0:
+            raise InputError(f"--time must be longer than nothing, got {self.time_s!r} s. Write 90s, 10m or 2h.")
+        if not 0 < self.valid_fraction < 1 or not 0 <= self.test_fraction < 1 - self.valid_fraction:
+            raise InputError(
+                f"--valid-fraction must be in (0, 1), --test-fraction in [0, 1), and together below 1, got "
+                f"{self.valid_fraction} and {self.test_fraction}. Make them smaller."
+            )
+        _check_choice("final", self.final, FINALS)
+        _check_choice("form", self.form, FORMS)
+        if self.reduction_factor < 2:
+            raise InputError(f"--reduction-factor must be >= 2, got {self.reduction_factor!r}. 3 is usual.")
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as plain JSON types."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"--{name} must be one of {', '.join(choices)}, got {value!r}. Choose one.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Space):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return Space(value).to_json()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if callable(value):
+        return network_name(value)
+    return value
+
+
+def check_resumed(now: FitOptions, stored: Mapping[str, Any]) -> None:
+    """Refuses a resume that asks for something else than the run was begun with.
+
+    Raises:
+        RunError: an option given now differs; the sentence names it.
+    """
+    for name, value in now.given().items():
+        if stored.get(name) != value:
+            raise RunError(
+                f"--resume: the run was begun with {name}={stored.get(name)!r}, got {value!r}. "
+                "Leave the option out, or begin a new run."
+            )
+
+
+def parse_time(text: str | float | None) -> float | None:
+    """Seconds from "90", "90s", "10m", "1h30m" or a number.
+
+    Raises:
+        InputError: not a length of time.
+
+    Example:
+        >>> parse_time("1h30m"), parse_time("45s"), parse_time(2)
+        (5400.0, 45.0, 2.0)
+    """
+    if text is None or isinstance(text, int | float):
+        return None if text is None else float(text)
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise InputError(f"--time must be a length of time such as 90s, 10m or 1h30m, got {text!r}. Write it so.")
+    hours, minutes, seconds = (float(group or 0) for group in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def network_name(network: Network) -> str:
+    """What a network is called in records: its name in the zoo, or the function's or class's own."""
+    if isinstance(network, str):
+        return network
+    return getattr(network, "__name__", type(network).__name__)
+
+
+def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
+    """The networks to try, by name: those asked for, or those that suit the data.
+
+    Raises:
+        InputError: an unknown name, or a network that cannot take the data.
+    """
+    if options.network is None:
+        return {name: name for name in _default_networks(spec)}
+    chosen: dict[str, Network] = {}
+    for network in options.network:
+        name = network_name(network)
+        if isinstance(network, str):
+            _ = NETWORKS[name]
+            if name not in suitable(spec):
+                raise InputError(
+                    f"--network {name} cannot take this data ({spec.kind} of shape {spec.shape}). "
+                    f"Networks that can: {', '.join(suitable(spec))}."
+                )
+        chosen[name] = network
+    if not chosen:
+        raise InputError("--network must name at least one network, got none. Leave it out for the default.")
+    return chosen
+
+
+def _default_networks(spec: InputSpec) -> list[str]:
+    """A table gets an MLP; small pictures an MLP and a LeNet; photos a ResNet-18."""
+    if spec.kind == "table":
+        return ["mlp"]
+    candidates = ["mlp", "lenet"] if min(spec.shape[1:]) <= 40 else ["resnet18"]
+    return [name for name in candidates if name in suitable(spec)] or [suitable(spec)[0]]

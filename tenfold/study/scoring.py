@@ -1,0 +1,83 @@
+"""The test part, touched once: the final model's metrics with intervals, beside baselines on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.data import DataPart, TargetEncoder
+from tenfold.study.material import Material
+from tenfold.study.model import Model
+from tenfold.tasks import BaselinePart, metric_intervals, run_baselines
+from tenfold.tasks.supervised import SupervisedTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestScore:
+    """What the final model does on the test part.
+
+    Attributes:
+        scores: by metric name {"value", "n", "low", "high"}.
+        outputs: probabilities, shape (N, K), or standardised values, shape (N,).
+    """
+
+    __test__ = False
+
+    scores: dict[str, dict[str, float]]
+    outputs: np.ndarray
+
+
+def score_test(model: Model, material: Material, task: SupervisedTask, seed: int, folder: Path) -> TestScore | None:
+    """Scores a model on the test rows and writes `evaluation.npz`; None when there are no test rows."""
+    if material.test is None:
+        return None
+    part = DataPart.of(material.source, material.test.rows, model.preprocessor, model.encoder)
+    outputs = model.outputs_of(part)
+    scores = score_outputs(task, model.encoder, outputs, part.targets, seed)
+    save_evaluation(folder / "evaluation.npz", model.encoder, outputs.numpy(), part)
+    return TestScore(scores=scores, outputs=outputs.numpy())
+
+
+def score_outputs(
+    task: SupervisedTask, encoder: TargetEncoder, outputs: torch.Tensor, targets: torch.Tensor, seed: int
+) -> dict[str, Any]:
+    """Every metric with its interval, from probabilities or standardised values."""
+    predicted = outputs.clamp(min=torch.finfo(torch.float64).tiny).log() if encoder.classes else outputs
+    return dict(metric_intervals(task, predicted, targets.cpu(), seed=seed))
+
+
+def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, part: DataPart) -> None:
+    """Writes targets and predictions, for the report and for whoever wants to look closer."""
+    targets = part.targets.cpu().numpy()
+    arrays: dict[str, np.ndarray] = {"rows": part.rows}
+    if encoder.classes is not None:
+        arrays |= {"targets": targets, "predictions": outputs.argmax(axis=1), "probabilities": outputs}
+    else:
+        arrays |= {"targets": encoder.decode(targets), "predictions": encoder.decode(outputs)}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def score_baselines(material: Material, task: SupervisedTask, seed: int) -> list[dict[str, Any]]:
+    """Records of the baselines, on the very parts the networks were trained and scored on."""
+    spec = material.preprocessor.spec
+    results = run_baselines(
+        task,
+        _part(material, material.train),
+        _part(material, material.valid),
+        None if material.test is None else _part(material, material.test),
+        kind=spec.kind,
+        cardinalities=spec.cardinalities,
+        seed=seed,
+    )
+    return [{"name": r.name, "valid": r.valid, "test": r.test, "note": r.note} for r in results]
+
+
+def _part(material: Material, part: DataPart) -> BaselinePart:
+    """A part as the networks see it in evaluation, as arrays."""
+    prepared = material.preprocessor.prepare_batch(part.inputs, False)
+    arrays = [tensor.cpu().numpy() for tensor in prepared]
+    return BaselinePart(x=arrays[0], y=part.targets.cpu().numpy(), codes=arrays[1] if len(arrays) > 1 else None)
