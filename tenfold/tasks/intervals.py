@@ -2,7 +2,7 @@
 
 The interval tells what another test part of the same size might have given. It does not tell what another training
 would have: that is what seeds and folds are for. A thousand resamples of 10,000 samples of ten classes take about
-2 s on two CPU cores, nearly all of it for `roc_auc`.
+3 s on one CPU core, nearly all of it for `roc_auc`.
 
 R resamples, N samples, K classes
 """
@@ -20,7 +20,7 @@ from tenfold.core.seeds import generator
 from tenfold.tasks.supervised import SupervisedTask
 
 Interval = dict[str, float | int]
-CHUNK_NUMBERS = 1 << 21
+CHUNK_NUMBERS = 1 << 20
 
 
 def metric_intervals(
