@@ -1,0 +1,55 @@
+"""The promises of the stack, over every kind of network and every optimiser with every schedule."""
+
+import pytest
+import torch
+from stacking_nets import CASES, Case
+from stacking_recipes import PAIRS, recipe
+
+from tenfold.testing import check_alone_or_together, check_leaving_is_free, check_plain_out, check_strangers
+
+over_cases = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+BY_NAME = {case.name: case for case in CASES}
+
+
+@over_cases
+def test_members_train_alone_as_they_train_together_in_float64(case: Case):
+    optimizer = recipe("adamw", "warm-up", clip_norm=0.5)
+    check_alone_or_together(**case.job, optimizer=optimizer, predict=case.predict)
+
+
+@over_cases
+def test_in_float32_losses_and_predictions_stay_within_ten_nudges_of_the_input(case: Case):
+    check_alone_or_together(**case.job, optimizer=recipe("momentum"), dtype=torch.float32, predict=case.predict)
+
+
+@over_cases
+@pytest.mark.parametrize("optimizer", ["adamw", "nesterov"])
+def test_a_poisoned_member_changes_no_bit_of_the_others(case: Case, optimizer: str):
+    check_strangers(**case.job, optimizer=recipe(optimizer, "cosine", clip_norm=1.0))
+
+
+@over_cases
+def test_a_poisoned_member_changes_no_bit_of_the_others_in_the_serial_form(case: Case):
+    check_strangers(**case.job, optimizer=recipe("adamw", clip_norm=1.0), form="serial", num_steps=2)
+
+
+@over_cases
+def test_those_who_stay_go_on_as_if_nobody_had_left(case: Case):
+    check_leaving_is_free(**case.job, optimizer=recipe("adamw, all options", "warm-up", clip_norm=0.5))
+
+
+@over_cases
+def test_what_comes_out_is_the_users_own_model(case: Case):
+    check_plain_out(**case.job, predict=case.predict)
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def test_every_optimiser_with_every_schedule_trains_alone_as_together(optimizer: str, schedule: str):
+    case = BY_NAME["mlp with batch norm and dropout"]
+    check_alone_or_together(**case.job, optimizer=recipe(optimizer, schedule))
+
+
+@pytest.mark.parametrize(("optimizer", "schedule"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def test_every_optimiser_and_schedule_follows_those_who_stay(optimizer: str, schedule: str):
+    case = BY_NAME["tied weights"]
+    check_leaving_is_free(**case.job, optimizer=recipe(optimizer, schedule), num_steps=3)
