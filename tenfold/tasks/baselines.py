@@ -223,7 +223,7 @@ def _fit_trees(task: SupervisedTask, train: BaselinePart, cardinalities: tuple[i
     model = kind(
         max_iter=rounds,
         # Without a penalty, rare classes blow up: on the five classes of California's ocean proximity the log loss on
-        # the test part is 6.0 without it and 0.077 with it.
+        # the validation part is 3.1 to 9.0 without it and 0.05 to 0.06 with it (three splits); adult does not care.
         l2_regularization=1.0,
         early_stopping=False,  # its split of the rows fails on a class with one sample
         categorical_features=[False] * train.num_numbers + [size <= MOST_CODES for size in cardinalities],
