@@ -6,9 +6,9 @@ JSON object alone, as its last line. Exit code 0: done; 2: the command or the da
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +40,31 @@ out = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the answer.")]
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turns errors that a user can mend into one sentence and exit code 2, and Ctrl-C into exit code 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            err.print("interrupted; the run can be resumed: same command, --out <its folder> --resume", markup=False)
+            raise typer.Exit(130) from error
+        except (TenfoldError, ValueError, OSError) as error:
+            if os.environ.get("TENFOLD_DEBUG"):
+                raise
+            err.print(f"tenfold: {_sentence(error)}", markup=False)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, TenfoldError):
+        return f"{error.filename or 'the disk'}: {error.strerror}."
+    return " ".join(str(error).split())
 
 
 class _Screen(Listener):
@@ -106,6 +131,7 @@ def _progress_text(progress: TrainingProgress) -> str:
 
 
 @app.command()
+@_guarded
 def fit(
     source: Annotated[str, typer.Argument(help="A folder, a file, or a name from `tenfold sources`.")],
     target: Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")] = None,
@@ -171,6 +197,7 @@ def _answer(run: Run, as_json: bool) -> None:
 
 
 @app.command()
+@_guarded
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
@@ -196,6 +223,7 @@ def predict(
 
 
 @app.command()
+@_guarded
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     source: Annotated[str, typer.Argument(help="Data with targets that the model has not seen.")],
@@ -215,6 +243,7 @@ def evaluate(
 
 
 @app.command()
+@_guarded
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
@@ -227,9 +256,10 @@ def report(
 
 
 @app.command()
+@_guarded
 def networks(as_json: Json = False) -> None:
     """List the networks, with parameters for 3x32x32 pictures (or 16 columns) and 10 classes."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in NETWORKS:
         entry = NETWORKS[name]
         image = "image" in entry.kinds
@@ -253,6 +283,7 @@ def networks(as_json: Json = False) -> None:
 
 
 @app.command(name="sources")
+@_guarded
 def list_sources(as_json: Json = False) -> None:
     """List the data sets that come along, so that a first run needs no download."""
     rows = [{"name": name, "description": SOURCES[name].description} for name in SOURCES]
@@ -261,6 +292,11 @@ def list_sources(as_json: Json = False) -> None:
         return
     for row in rows:
         out.print(f"{row['name']:<16} {row['description']}", markup=False)
+
+
+def main() -> None:
+    """The command `tenfold`."""
+    app()
 
 
 def _name_or_number(text: str | None) -> str | int | None:
@@ -286,38 +322,6 @@ def _main(
     ] = False,
 ) -> None:
     """Trains many sibling networks as one program. Begin with: tenfold fit digits."""
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits with its code; errors a user can mend become one sentence."""
-    sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    import click
-
-    try:
-        code = command()
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
-        err.print("interrupted. Go on with the same command, --out <the run's folder> and --resume.", markup=False)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (TenfoldError, ValueError, OSError) as error:
-        if os.environ.get("TENFOLD_DEBUG"):
-            raise
-        err.print(f"tenfold: {_sentence(error)}", markup=False)
-        return 2
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, TenfoldError):
-        return f"{error.filename or 'the disk'}: {error.strerror}."
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +54,9 @@ class Checkpointer:
             return None
         try:
             return torch.load(path, map_location=device, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a torn file fails in many ways: IndexError, EOFError, UnpicklingError ...
             reason = str(error).strip().split("\n")[0].split(". ")[0]
             raise RunError(
                 f"checkpoint: {path} cannot be read ({reason}). Restore it, or delete it to train anew."

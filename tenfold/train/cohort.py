@@ -116,6 +116,7 @@ class Cohort:
         members = sum(len(lane) for lane in self.lanes)
         progress = Progress(epoch=self.epoch, epochs=epochs, members=members, best=self.best_score())
         shares = dict.fromkeys(self.lanes, 1.0)
+        planned = self.epochs_trained + self._member_epochs_left()
         for provider, lanes in self._streams():
             progress.step, progress.steps = 0, provider.steps_per_epoch
             for batch in provider.epoch(self.epoch, lanes[0].stack):
