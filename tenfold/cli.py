@@ -154,6 +154,7 @@ def fit(
     valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
     test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
     form: Annotated[str, typer.Option(help="auto, stacked (one program) or serial (one by one).")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")] = None,
@@ -169,7 +170,8 @@ def fit(
             source,
             target=_name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
             time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
-            balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, seed=seed,
+            balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form,
+            threads=threads, seed=seed,
             device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
         )  # fmt: skip
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +20,27 @@ import torch
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
 from tenfold.core.records import RecordLog
-from tenfold.core.task import Batch, Metric
 from tenfold.report import write_report
-from tenfold.study.budget import (
-    default_batch_size,
-    default_epochs,
-    default_trials,
-    fit_to_time,
-    halving_rungs,
-)
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
-from tenfold.study.material import Material, cohort_data, make_task, prepare, read_source, training_task
+from tenfold.study.material import make_task, prepare, read_source
 from tenfold.study.mirrors import Mirrors
 from tenfold.study.model import Model
-from tenfold.study.options import FitOptions, Network, check_resumed, choose_networks, parse_time
+from tenfold.study.options import FitOptions, Network, check_resumed, parse_time
+from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, source_commit
 from tenfold.study.scoring import score_baselines, score_test
-from tenfold.study.trials import make_space, member_specs
-from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import (
     Checkpointer,
     Clock,
     Cohort,
     Hooks,
-    MemberSpec,
-    PlannedStack,
     Progress,
     build_lane,
-    plan_stacks,
+    num_threads,
 )
-from tenfold.tuning import Draw, Rung, Space, draw
+from tenfold.tuning import Space
 
 
 class Listener:
@@ -87,21 +76,6 @@ class _Fit:
     def seconds_left(self) -> float:
         """Of the time that the user gave; endless without one."""
         return float("inf") if self.options.time_s is None else self.options.time_s - self.clock()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Question:
-    """Everything that is decided before training begins."""
-
-    material: Material
-    task: SupervisedTask
-    metric: Metric
-    networks: Mapping[str, Network]
-    space: Space
-    draws: list[Draw]
-    specs: list[MemberSpec]
-    plan: list[PlannedStack]
-    rungs: tuple[Rung, ...]
 
 
 def fit(
@@ -204,7 +178,7 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
 
 def _ask(
     job: _Fit, data: Any, folder: RunFolder | None, out: str | Path | None, overwrite: bool
-) -> tuple[_Question, RunFolder]:
+) -> tuple[Question, RunFolder]:
     """Decides everything that training needs; the folder is made last, so that bad input leaves nothing behind."""
     with job.stage("read"):
         source = read_source(data, job.options)
@@ -219,71 +193,21 @@ def _ask(
     if folder is not None and folder.info["fingerprint"] != material.fingerprint():
         raise RunError(f"--resume: the data are not those the run in {folder.path} was begun with. Begin a new run.")
     with job.stage("plan"):
-        question = _plan(job, material, folder)
+        question = plan_question(
+            material,
+            job.options,
+            job.device,
+            stored=None if folder is None else folder.info,
+            seconds_left=job.seconds_left,
+            note=job.listener.note,
+        )
     if folder is None:
         folder = RunFolder.create(out, source.name, overwrite=overwrite)
         folder.update(**_describe(job, data, question, folder))
     return question, folder
 
 
-def _plan(job: _Fit, material: Material, folder: RunFolder | None) -> _Question:
-    options = job.options
-    task, metric = training_task(material, options)
-    spec, rows = material.preprocessor.spec, len(material.train)
-    networks = choose_networks(options, spec)
-    batch_size = options.batch_size or min(default_batch_size(rows), rows)
-    space = make_space(options, networks, batch_size)
-    stored = folder.info if folder is not None else None
-    num_trials = stored["trials"] if stored else options.trials or default_trials(spec)
-    draws = draw(space, num_trials, seed=options.seed)
-    num_outputs = material.encoder.num_outputs
-    specs = member_specs(draws, networks, spec, num_outputs, task.info.values, options.seed)
-    data = cohort_data(material, options.seed)
-    assert data.training is not None
-    provider = data.training
-
-    def example(batch_size: int) -> Batch:
-        return next(iter(provider(batch_size).epoch(0, None)))
-
-    if stored:
-        plan = [PlannedStack.from_json(line) for line in stored["plan_stacks"]]
-        rungs = tuple(Rung(**rung) for rung in stored["rungs"])
-    else:
-        plan = plan_stacks(specs, task, example, device=job.device, form=options.form)  # type: ignore[arg-type]
-        default = default_epochs(rows, batch_size, spec)
-        epochs = options.epochs or default
-        if options.time_s is not None:
-            keep, epochs = fit_to_time(
-                plan,
-                specs,
-                lambda size: provider(size).steps_per_epoch,
-                seconds=job.seconds_left(),
-                epochs=options.epochs,
-                most_epochs=4 * default,
-                reduction_factor=options.reduction_factor,
-            )
-            keep = len(specs) if options.trials else keep
-            draws, specs = draws[:keep], specs[:keep]
-            plan = [line for line in (_only_first(line, keep) for line in plan) if line is not None]
-        rungs = halving_rungs(len(specs), epochs, options.reduction_factor)
-        job.listener.note(
-            f"search: {len(specs)} trials of {' and '.join(networks)}, at most {rungs[-1].resource} epochs "
-            "(--trials, --epochs, --time, --network)"
-        )
-        for line in plan:
-            job.listener.note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
-    return _Question(
-        material=material, task=task, metric=metric, networks=networks, space=space, draws=draws, specs=specs,
-        plan=plan, rungs=rungs,
-    )  # fmt: skip
-
-
-def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
-    places = tuple(place for place in line.places if place < count)
-    return replace(line, places=places) if places else None
-
-
-def _describe(job: _Fit, data: Any, question: _Question, folder: RunFolder) -> dict[str, Any]:
+def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> dict[str, Any]:
     """The first `run.json`."""
     material, source = question.material, question.material.source
     argument = str(data) if isinstance(data, str | Path) else None
@@ -331,6 +255,7 @@ def _describe(job: _Fit, data: Any, question: _Question, folder: RunFolder) -> d
             }
             for number, line in enumerate(question.plan)
         ],
+        "threads": question.threads,
         "plan_stacks": [line.to_json() for line in question.plan],
     }
 
@@ -338,7 +263,7 @@ def _describe(job: _Fit, data: Any, question: _Question, folder: RunFolder) -> d
 # -- training and after ------------------------------------------------------------------------------------------
 
 
-def _answer(job: _Fit, question: _Question, folder: RunFolder) -> Run:
+def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
     """Trains, makes the final model, scores it, and completes the folder."""
     checkpointer = Checkpointer(folder.checkpoint)
     state = checkpointer.load(job.device)
@@ -352,7 +277,7 @@ def _answer(job: _Fit, question: _Question, folder: RunFolder) -> Run:
             _log_trials(log, question)
         else:
             cohort.load_state_dict(state)
-        with job.stage("train"):
+        with job.stage("train"), num_threads(question.threads):
             cohort.run()
         with job.stage("final"):
             model = _make_final(job, question, cohort)
@@ -386,15 +311,13 @@ def _answer(job: _Fit, question: _Question, folder: RunFolder) -> Run:
 
 
 def _build_cohort(
-    job: _Fit, question: _Question, log: RecordLog, checkpointer: Checkpointer, mirrors: Mirrors
+    job: _Fit, question: Question, log: RecordLog, checkpointer: Checkpointer, mirrors: Mirrors
 ) -> Cohort:
-    data = cohort_data(question.material, job.options.seed)
-    assert data.training is not None
     epochs = question.rungs[-1].resource
     lanes = []
     for line in question.plan:
         specs = [question.specs[place] for place in line.places]
-        steps = data.training(specs[0].config.recipe.batch_size).steps_per_epoch
+        steps = question.steps_per_epoch(specs[0].config.recipe.batch_size)
         lanes.append(
             build_lane(
                 specs,
@@ -412,7 +335,7 @@ def _build_cohort(
     )
     return Cohort(
         lanes=lanes,
-        data=data,
+        data=question.data,
         metric=question.metric,
         rungs=question.rungs,
         log=log,
@@ -421,28 +344,27 @@ def _build_cohort(
     )
 
 
-def _log_trials(log: RecordLog, question: _Question) -> None:
+def _log_trials(log: RecordLog, question: Question) -> None:
     stack_of_place = {place: number for number, line in enumerate(question.plan) for place in line.places}
     for place, drawn in enumerate(question.draws):
         network, stack = drawn.config["network"], stack_of_place[place]
         log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
 
 
-def _make_final(job: _Fit, question: _Question, cohort: Cohort) -> Model:
-    own = frozenset(name for name, network in question.networks.items() if not isinstance(network, str))
+def _make_final(job: _Fit, question: Question, cohort: Cohort) -> Model:
     return final_model(
         cohort,
         question.specs,
         question.material,
         job.options,
         job.device,
-        own,
+        question.own_networks,
         lambda epoch, epochs: job.listener.progress(Progress(epoch=epoch, epochs=epochs, members=1)),
     )
 
 
 def _score(
-    job: _Fit, question: _Question, cohort: Cohort, model: Model, folder: RunFolder, log: RecordLog
+    job: _Fit, question: Question, cohort: Cohort, model: Model, folder: RunFolder, log: RecordLog
 ) -> dict[str, Any]:
     """Scores baselines and the final model on the test part, once, and gives the answer in numbers."""
     options, material = job.options, question.material

@@ -37,6 +37,7 @@ class FitOptions:
         seed: of all streams.
         device: "auto", "cpu", "cuda", ...
         form: "auto" measures whether members train faster as one program or one by one.
+        threads: CPU threads for training, >= 1; measured by default.
         batch_size: samples a step, >= 1.
         image_size: pixels to which picture files are resized.
         header: whether a table's first row holds names.
@@ -59,6 +60,7 @@ class FitOptions:
     seed: int = 0
     device: str = "auto"
     form: str = "auto"
+    threads: int | None = None
     batch_size: int | None = None
     image_size: int | None = None
     header: bool | None = None
@@ -69,7 +71,7 @@ class FitOptions:
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("trials", "epochs", "batch_size", "image_size"):
+        for name in ("trials", "epochs", "batch_size", "image_size", "threads"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InputError(f"--{name.replace('_', '-')} must be a whole number >= 1, got {value!r}. Raise it.")

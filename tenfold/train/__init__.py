@@ -10,6 +10,7 @@ from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
 from tenfold.train.lane import Lane
 from tenfold.train.planner import FormChoice, MemberSpec, PlannedStack, build_lane, plan_stacks
 from tenfold.train.recipe import RECIPE_KEYS, Recipe, SplitConfig, split_config
+from tenfold.train.threads import num_threads, quickest_plan
 
 __all__ = [
     "RECIPE_KEYS",
@@ -26,6 +27,8 @@ __all__ = [
     "Recipe",
     "SplitConfig",
     "build_lane",
+    "num_threads",
     "plan_stacks",
+    "quickest_plan",
     "split_config",
 ]

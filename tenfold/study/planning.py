@@ -1,0 +1,164 @@
+"""Everything that is decided before training begins: trials, stacks, forms, threads, epochs and rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from tenfold.core.task import Batch, Metric
+from tenfold.study.budget import default_batch_size, default_epochs, default_trials, fit_to_time, halving_rungs
+from tenfold.study.material import Material, cohort_data, training_task
+from tenfold.study.options import FitOptions, Network, choose_networks
+from tenfold.study.trials import make_space, member_specs
+from tenfold.tasks.supervised import SupervisedTask
+from tenfold.train import CohortData, MemberSpec, PlannedStack, quickest_plan
+from tenfold.tuning import Draw, Rung, Space, draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question with every decision taken, ready to train.
+
+    Attributes:
+        material: the data.
+        data: their batches.
+        task: what is learned, with the metrics of every epoch.
+        metric: what decides.
+        networks: by name.
+        space: what was drawn from.
+        draws: the trials.
+        specs: the members, one a trial.
+        plan: which members train together, in which form.
+        threads: CPU threads to train with.
+        rungs: when trials leave.
+    """
+
+    material: Material
+    data: CohortData
+    task: SupervisedTask
+    metric: Metric
+    networks: Mapping[str, Network]
+    space: Space
+    draws: list[Draw]
+    specs: list[MemberSpec]
+    plan: list[PlannedStack]
+    threads: int
+    rungs: tuple[Rung, ...]
+
+    @property
+    def own_networks(self) -> frozenset[str]:
+        """Names of the networks that are the user's own."""
+        return frozenset(name for name, network in self.networks.items() if not isinstance(network, str))
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Batches of this size in one epoch."""
+        assert self.data.training is not None
+        return self.data.training(batch_size).steps_per_epoch
+
+
+def plan_question(
+    material: Material,
+    options: FitOptions,
+    device: torch.device,
+    *,
+    stored: Mapping[str, Any] | None = None,
+    seconds_left: Callable[[], float],
+    note: Callable[[str], None],
+) -> Question:
+    """Takes every decision, or reads those that a resumed run took.
+
+    Args:
+        material: the data.
+        options: what was asked for.
+        device: where training will be.
+        stored: `run.json` of the run to go on with.
+        seconds_left: of the time that the user gave.
+        note: told what was decided.
+    """
+    task, metric = training_task(material, options)
+    spec, rows = material.preprocessor.spec, len(material.train)
+    networks = choose_networks(options, spec)
+    batch_size = options.batch_size or min(default_batch_size(rows), rows)
+    space = make_space(options, networks, batch_size)
+    num_trials = stored["trials"] if stored else options.trials or default_trials(spec)
+    draws = draw(space, num_trials, seed=options.seed)
+    specs = member_specs(draws, networks, spec, material.encoder.num_outputs, task.info.values, options.seed)
+    question = Question(
+        material=material,
+        data=cohort_data(material, options.seed),
+        task=task,
+        metric=metric,
+        networks=networks,
+        space=space,
+        draws=draws,
+        specs=specs,
+        plan=[],
+        threads=1,
+        rungs=(),
+    )
+    if stored:
+        plan = [PlannedStack.from_json(line) for line in stored["plan_stacks"]]
+        rungs = tuple(Rung(**rung) for rung in stored["rungs"])
+        return replace(question, plan=plan, threads=stored["threads"], rungs=rungs)
+    question = _decide(question, options, device, batch_size, seconds_left)
+    _say(question, note)
+    return question
+
+
+def _decide(
+    question: Question, options: FitOptions, device: torch.device, batch_size: int, seconds_left: Callable[[], float]
+) -> Question:
+    """Measures, and fits trials and epochs to the time where there is one."""
+
+    def example(batch_size: int) -> Batch:
+        assert question.data.training is not None
+        return next(iter(question.data.training(batch_size).epoch(0, None)))
+
+    plan, threads = quickest_plan(
+        question.specs,
+        question.task,
+        example,
+        device=device,
+        form=options.form,  # type: ignore[arg-type]
+        threads=options.threads,
+    )
+    spec, rows = question.material.preprocessor.spec, len(question.material.train)
+    default = default_epochs(rows, batch_size, spec)
+    epochs, keep = options.epochs or default, len(question.specs)
+    if options.time_s is not None:
+        affordable, epochs = fit_to_time(
+            plan,
+            question.specs,
+            question.steps_per_epoch,
+            seconds=seconds_left(),
+            epochs=options.epochs,
+            most_epochs=4 * default,
+            reduction_factor=options.reduction_factor,
+        )
+        keep = keep if options.trials else affordable
+    return replace(
+        question,
+        draws=question.draws[:keep],
+        specs=question.specs[:keep],
+        plan=[line for line in (_only_first(line, keep) for line in plan) if line is not None],
+        threads=threads,
+        rungs=halving_rungs(keep, epochs, options.reduction_factor),
+    )
+
+
+def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
+    places = tuple(place for place in line.places if place < count)
+    return replace(line, places=places) if places else None
+
+
+def _say(question: Question, note: Callable[[str], None]) -> None:
+    note(
+        f"search: {len(question.specs)} trials of {' and '.join(question.networks)}, at most "
+        f"{question.rungs[-1].resource} epochs, {question.threads} threads "
+        "(--trials, --epochs, --time, --network, --threads)"
+    )
+    for line in question.plan:
+        note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
