@@ -37,6 +37,7 @@ from tenfold.stacking.memory import give_memory_back, keep_freed_memory
 from tenfold.stacking.structure import first_difference, structure_of
 
 Form = Literal["auto", "stacked", "serial"]
+_CALLS = {"grad": 0, "no_grad": 1, "grad_eval": 1 << 40, "no_grad_eval": (1 << 40) + 1}  # where their numbers begin
 
 
 class SerialFallbackWarning(UserWarning):
@@ -76,7 +77,7 @@ class Stack:
             parameter._tenfold_stack = weakref.ref(self)  # type: ignore[attr-defined]
         keys = [derive_seed(seed, "noise") for seed in seeds]
         self._keys_M = torch.tensor(keys, dtype=torch.int64, device=self.device)
-        self._calls = {"grad": 0, "no_grad": 0}
+        self._calls = dict.fromkeys(_CALLS, 0)
         self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._auto = form == "auto"
         self._tried: set[Any] = set()
@@ -173,9 +174,11 @@ class Stack:
         return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
 
     def _next_call(self) -> int:
+        """A number that no other call has; how often a stack is evaluated does not change what training draws."""
         kind = "grad" if torch.is_grad_enabled() else "no_grad"
+        kind = kind if self._call.model.training else f"{kind}_eval"
         self._calls[kind] += 1
-        return 2 * self._calls[kind] + (kind == "no_grad")
+        return 2 * self._calls[kind] + _CALLS[kind]
 
     def _run(self, run: Callable[..., Any], function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
         attributes = self._call.attributes
