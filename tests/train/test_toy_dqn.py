@@ -176,6 +176,19 @@ def test_alone_it_lives_the_same_life(together, trial, tmp_path):
     assert_alone_agrees(together, finish(cohort_of([trial], tmp_path, [RUNGS[-1]], form="serial")))
 
 
+def test_how_the_validation_data_is_cut_changes_no_life(tmp_path):
+    """A study cuts it by the number of members, which falls at rungs: acting must not draw other numbers then."""
+
+    def cut_by(cohort):
+        (starts,) = corridor_data().validation(1)[0]
+        cohort.data.validation = lambda members: [(part,) for part in starts.chunk(members)]
+        return cohort
+
+    among = finish(cut_by(cohort_of(range(3), tmp_path / "among")))
+    alone = finish(cut_by(cohort_of([2], tmp_path / "alone", [RUNGS[-1]], form="serial")))
+    assert_alone_agrees(among, alone)
+
+
 def test_the_slow_copy_follows_the_network(tmp_path):
     cohort = cohort_of(range(3), tmp_path)
     lane = cohort.lanes[0]
