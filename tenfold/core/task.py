@@ -108,14 +108,14 @@ class BatchProvider(ABC):
                 Parts marked with `tenfold.per_member` hold one value a member.
         """
 
-    def keep(self, indices: Tensor) -> None:
+    def keep(self, indices: Tensor) -> None:  # noqa: B027 - nothing to do is the usual case
         """Members left; providers that hold something for each member keep these places, in this order."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides the epoch's number; nothing for a data set."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Takes over a state that `state_dict` gave."""
 
 

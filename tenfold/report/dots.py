@@ -22,29 +22,6 @@ class Dot:
     high: float = float("nan")
 
 
-def wilson(value: float, n: int | None, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share; NaN twice when the share or n is unknown.
-
-    Args:
-        value: the share, in [0, 1].
-        n: number of samples.
-        z: quantile of the normal distribution, by default for 95 %.
-
-    Example:
-        >>> low, high = wilson(0.9, 100)
-        >>> round(low, 3), round(high, 3)
-        (0.826, 0.945)
-
-    References:
-        Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927.
-    """
-    if not n or not 0 <= value <= 1:
-        return float("nan"), float("nan")
-    middle = (value + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def dot_axis(dots: Sequence[Dot], metric: str) -> Axis:
     """The axis of all rows of one figure, in percent of the track's width; shares stay within [0, 1]."""
     ends = np.array([[dot.value, dot.low, dot.high] for dot in dots], dtype=np.float64).reshape(-1)

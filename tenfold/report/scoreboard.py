@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.core.intervals import wilson
 from tenfold.report.axes import Axis
-from tenfold.report.dots import Dot, dot_axis, ruler, track, wilson
+from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, empty, note, section
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import Baseline, RunRecords

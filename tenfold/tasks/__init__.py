@@ -8,7 +8,7 @@ tells how sure they are on a test part, and `run_baselines` what simple models r
 from tenfold.tasks.baselines import BaselinePart, BaselineResult, run_baselines
 from tenfold.tasks.classification import Classification, balanced_class_weights, cross_entropy
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS, confusion_matrix
-from tenfold.tasks.intervals import metric_intervals, wilson
+from tenfold.tasks.intervals import metric_intervals
 from tenfold.tasks.registry import TASKS, metric_of, task_from
 from tenfold.tasks.regression import REGRESSION_LOSSES, Regression
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
@@ -31,5 +31,4 @@ __all__ = [
     "metric_of",
     "run_baselines",
     "task_from",
-    "wilson",
 ]

@@ -10,12 +10,12 @@ R resamples, N samples, K classes
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tenfold.core.intervals import wilson
 from tenfold.core.seeds import generator
 from tenfold.tasks.supervised import SupervisedTask
 
@@ -69,31 +69,6 @@ def metric_intervals(
         low, high = wilson(value, n, level) if name == "accuracy" else _percentiles(value, resampled[name], level)
         intervals[name] = {"value": value, "n": n, "low": low, "high": high}
     return intervals
-
-
-def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share; it stays within [0, 1] and is right for shares near the ends.
-
-    Args:
-        share: in [0, 1], or NaN, which gives NaN twice.
-        n: number of samples, at least 1.
-        level: coverage, in (0, 1).
-
-    Example:
-        >>> [round(end, 4) for end in wilson(81 / 263, 263)]
-        [0.2553, 0.3662]
-
-    References:
-        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
-        Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998,
-            method 3 (the example is from its table I).
-    """
-    if math.isnan(share):
-        return math.nan, math.nan
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (0.0 if share == 0 else middle - half), (1.0 if share == 1 else middle + half)
 
 
 def _resample(

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tenfold.report.dots import Dot, dot_axis, track, wilson
+from tenfold.core.intervals import wilson
+from tenfold.report.dots import Dot, dot_axis, track
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (350, 360), (1, 3)])

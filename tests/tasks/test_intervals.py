@@ -6,8 +6,9 @@ import torch
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
+from tenfold.core.intervals import wilson
 from tenfold.core.seeds import generator
-from tenfold.tasks import Classification, Regression, metric_intervals, wilson
+from tenfold.tasks import Classification, Regression, metric_intervals
 
 
 @pytest.mark.parametrize(
