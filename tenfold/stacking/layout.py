@@ -45,6 +45,17 @@ def take_members(tensor: Tensor, indices: Tensor) -> Tensor:
     return taken.copy_(tensor.index_select(0, indices))
 
 
+def replace_data(parameter: Tensor, data: Tensor) -> None:
+    """Gives a parameter data of another size, so that autograd forgets the old size as well.
+
+    While a graph of an earlier step is alive (a loss that the caller still holds), autograd reuses the parameter's
+    accumulation node, which has noted the size; PyTorch drops that node only when the dtype changes, and so it does.
+    """
+    passing = torch.float32 if data.dtype != torch.float32 else torch.float64
+    parameter.data = torch.empty(0, dtype=passing, device=data.device)
+    parameter.data = data
+
+
 def per_member_shape(value_M: Tensor, like: Tensor) -> Tensor:
     """A value a member, shape (M,), reshaped to (M, 1, ..., 1) so that it broadcasts against a stacked tensor."""
     return value_M.view(-1, *(1,) * (like.dim() - 1))

@@ -32,7 +32,7 @@ from tenfold.stacking.forms import (
     run_stacked,
     user_line,
 )
-from tenfold.stacking.layout import stack_members, take_members
+from tenfold.stacking.layout import replace_data, stack_members, take_members
 from tenfold.stacking.memory import give_memory_back, keep_freed_memory
 from tenfold.stacking.structure import first_difference, structure_of
 
@@ -236,6 +236,7 @@ class Stack:
                 raise StackError(BATCH_CHANGED) from refusal
             output = self._run(run_serial, function, batch, step)
             self._fall_back(kind, refusal)
+            refusal = None  # its traceback holds this frame, and so the graph of the failed try
         self._tried.add(kind)
         return output
 
@@ -291,7 +292,7 @@ class Stack:
         chosen = self._checked_indices(indices)
         for parameter in self._parameters.values():
             gradient, parameter.grad = parameter.grad, None
-            parameter.data = take_members(parameter.data, chosen)
+            replace_data(parameter, take_members(parameter.data, chosen))
             if gradient is not None:
                 parameter.grad = take_members(gradient, chosen)
         for name, buffer in self._buffers.items():

@@ -44,10 +44,11 @@ class Bench:
     optimizer: StackedOptimizer
     schedule: Schedule | None
     clip_norm: float | None
+    held: Tensor | None = None
 
     def step(self, loss: Loss, *batch: Any) -> Tensor:
         """One training step; returns the losses, shape (M,)."""
-        loss_M = self.stack.each(loss, *batch)
+        self.held = loss_M = self.stack.each(loss, *batch)  # users hold the last loss while they call keep
         self.optimizer.zero_grad()
         self.stack.backward(loss_M)
         if self.clip_norm is not None:
