@@ -117,19 +117,22 @@ class Cohort:
         progress = Progress(epoch=self.epoch, epochs=epochs, members=members, best=self.best_score())
         shares = dict.fromkeys(self.lanes, 1.0)
         planned = self.epochs_trained + self._member_epochs_left()
+        done = self.epochs_trained
         for provider, lanes in self._streams():
             progress.step, progress.steps = 0, provider.steps_per_epoch
+            here = sum(len(lane) for lane in lanes)
             for batch in provider.epoch(self.epoch, lanes[0].stack):
                 for lane in lanes:
                     lane.train_step(batch)
                 progress.step += 1
-                part = members * progress.step / max(provider.steps_per_epoch, 1)
-                progress.share = min((self.epochs_trained + part) / max(planned, 1), 1.0)
+                part = here * progress.step / max(provider.steps_per_epoch, 1)
+                progress.share = min((done + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
                     self.stopped_early = True
                     shares.update(dict.fromkeys(lanes, progress.step / max(provider.steps_per_epoch, 1)))
                     break
+            done += here
         self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
         return shares
 

@@ -331,6 +331,15 @@ def test_progress_and_rungs_are_told(tmp_path):
     assert len(rungs) == 3
 
 
+def test_the_share_that_is_done_never_falls_and_ends_at_one(tmp_path):
+    shares = []
+    configs = [{"batch_size": 16}, {"batch_size": 32}, {"batch_size": 16, "hidden": 4}]
+    finish(cohort_of(tmp_path, configs, [(1, 2), (3, 2)], hooks=Hooks(on_step=lambda p: shares.append(p.share))))
+    assert shares == sorted(shares)
+    assert shares[0] == pytest.approx(2 / 4 / (3 * 1 + 2 * 2))
+    assert shares[-1] == pytest.approx(1.0)
+
+
 # -- resume --------------------------------------------------------------------------------------------------
 
 
