@@ -42,6 +42,7 @@ class StackedOptimizer:
         self.stack = self._owner(groups)
         self.param_groups: list[Group] = [self._group(group, defaults) for group in groups]
         self.state: dict[Tensor, State] = {}
+        self._working: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
         self.stack.follow(self)
 
@@ -141,8 +142,16 @@ class StackedOptimizer:
         """Moves one stacked parameter; subclasses write it in the member axis' terms."""
         raise NotImplementedError
 
+    def _scratch(self, like: Tensor) -> Tensor:
+        """Working memory of a parameter's size; one piece serves all parameters, so that it stays in the cache."""
+        key = (like.dtype, like.device)
+        if key not in self._working or self._working[key].numel() < like.numel():
+            self._working[key] = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        return self._working[key][: like.numel()].view(like.shape)
+
     def keep(self, indices: Tensor) -> None:
         """Keeps the options and the state of the members at these places; the stack calls it."""
+        self._working = {}
         for group in self.param_groups:
             for name, value in group.items():
                 if name != "params":
