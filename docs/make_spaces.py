@@ -1,0 +1,147 @@
+"""Writes `spaces.md`, the default search space with the reason for each range, from the code that holds both.
+
+Run it as `make docs` after a change; `tests/test_docs.py` fails while the page is behind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tenfold.core.specs import InputSpec
+from tenfold.networks import NETWORKS
+from tenfold.study.budget import default_batch_size, default_epochs, default_trials, halving_rungs
+from tenfold.study.trials import default_space
+from tenfold.tuning import Space, optimizer_space
+
+PAGE = Path(__file__).with_name("spaces.md")
+
+HEAD = """\
+# The default search space
+
+<!-- Made by docs/make_spaces.py (`make docs`) from the code; a change here would be written over. -->
+
+What `tenfold fit` searches when it is told nothing. A single value is a parameter that is not searched; it is written
+down all the same, so that its reason can be doubted. Ranges are for small and middle-sized networks trained from
+scratch for tens of epochs. The report of a run shows the space that it searched.
+
+Structural choices (a width, a depth, an activation) are few, because members of one structure train as one program;
+rates and decays are free, because every member has its own.
+
+## Training
+
+Every network is trained with these.
+
+"""
+
+SGD = """
+AdamW is the one optimiser that is searched by default. With both, `space=optimizer_space(("adamw", "sgd"))` in Python
+(from `tenfold.tuning`), each has its own ranges:
+
+"""
+
+NETWORK_HEAD = """
+## Networks
+
+Parameters that a network has besides; `tenfold fit --network` chooses among them. By default a table gets `mlp`,
+pictures up to 40 pixels `mlp` and `lenet`, larger pictures `resnet18`.
+"""
+
+BUDGET_HEAD = """
+## How much
+
+| rows to train on | batch size | epochs at most | of photographs |
+|---:|---:|---:|---:|
+"""
+
+BUDGET = """
+Epochs make about 4,000 steps, between 5 and 100 (20 for photographs, pictures of more than 40 pixels a side). There
+are {trials} trials, {photo_trials} of photographs. With `--time` both follow from the measured speed instead.
+
+Halving lets one trial in three go on from each rung, and nobody leaves in the first tenth. {trials} trials of 100
+epochs: {rungs}.
+"""
+
+OWN = """
+## Your own
+
+A dict is laid over the default space, name by name; a plain value fixes a parameter. Names that are neither
+training's nor the task's go to the network.
+
+```python
+import tenfold
+
+space = {
+    "lr": tenfold.Float(1e-4, 1e-1, log=True),
+    "hidden": tenfold.Categorical([64, 512]),
+    "label_smoothing": tenfold.Float(0.0, 0.2),
+    "clip_norm": 1.0,
+}
+run = tenfold.fit("wine", space=space, trials=6, epochs=5)
+```
+
+Training's names are `optimizer`, `lr`, `weight_decay`, `momentum`, `schedule` (constant, cosine, onecycle),
+`warmup_fraction`, `batch_size`, `clip_norm`; the task's `label_smoothing` (classification). A function of an Optuna
+trial that returns a dict works as well.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    networks = "".join(_network(name) for name in NETWORKS)
+    searched = _table(optimizer_space() | _batch_size())
+    both = [row for row in optimizer_space(("adamw", "sgd")).to_json() if row["when"]]
+    return HEAD + searched + SGD + _rows(both) + NETWORK_HEAD + networks + BUDGET_HEAD + _budget()
+
+
+def _batch_size() -> Space:
+    """The batch size's row; its value depends on the data and is told in its own table."""
+    rows = default_space({"mlp": "mlp"}, batch_size=1).to_json()
+    row = next(row for row in rows if row["name"] == "batch_size")
+    return Space.from_json([{**row, "choices": ["by the number of rows, see below"]}])
+
+
+def _network(name: str) -> str:
+    entry = NETWORKS[name]
+    head = (
+        f"\n### {name}\n\n{entry.reference}. Takes: {', '.join(sorted(entry.kinds))}. In a stack: {entry.stacks}.\n"
+    )
+    return head + ("\n" + _table(Space(entry.space)) if entry.space else "\nNothing to search.\n")
+
+
+def _table(space: Space) -> str:
+    return _rows(space.to_json())
+
+
+def _rows(rows: list[dict[str, Any]]) -> str:
+    lines = ["| parameter | values | reason |", "|---|---|---|"]
+    for row in rows:
+        when = "".join(f" ({' or '.join(map(str, values))})" for values in (row["when"] or {}).values())
+        lines.append(f"| `{row['name']}`{when} | {_values(row)} | {row['reason']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(row: dict[str, Any]) -> str:
+    if row["choices"] is not None:
+        return ", ".join(map(str, row["choices"]))
+    step = f", step {row['step']}" if row["step"] not in (None, 1) else ""
+    return f"{row['low']:g} to {row['high']:g}{', log' if row['log'] else ''}{step}"
+
+
+def _budget() -> str:
+    small, photo = InputSpec(kind="table", shape=(8,)), InputSpec(kind="image", shape=(3, 224, 224))
+    lines = []
+    for rows in (200, 1_000, 10_000, 50_000, 500_000):
+        size = default_batch_size(rows)
+        epochs = [default_epochs(rows, size, spec) for spec in (small, photo)]
+        lines.append(f"| {rows:,} | {size} | {epochs[0]} | {epochs[1]} |\n")
+    trials = default_trials(small)
+    *leaving, last = halving_rungs(trials, 100, 3)
+    rungs = "".join(f"{rung.keep} go on from epoch {rung.resource}, " for rung in leaving)
+    rungs += f"{last.keep} arrive at epoch {last.resource}"
+    return "".join(lines) + BUDGET.format(trials=trials, photo_trials=default_trials(photo), rungs=rungs) + OWN
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
