@@ -29,15 +29,19 @@ def is_share(metric: str) -> bool:
 
 
 def format_score(value: float, metric: str) -> str:
-    """A metric's value: shares in percent with one decimal, others with four digits.
+    """A metric's value: shares in percent with one decimal, others with four digits, large ones in full.
 
     Example:
         >>> format_score(0.9722, "accuracy"), format_score(12.3456, "rmse"), format_score(math.nan, "rmse")
         ('97.2 %', '12.35', '–')
+        >>> format_score(51_021.4, "rmse")
+        '51,021'
     """
     if not math.isfinite(value):
         return MISSING
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
+    if is_share(metric):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def format_interval(score: Score, metric: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from tenfold.core.errors import RunError
 from tenfold.core.records import RecordLog
 from tenfold.core.task import Batch, BatchProvider, Metric
@@ -59,11 +61,13 @@ class Hooks:
         on_step: called after each batch.
         on_rung: called when members have left, and at the end.
         out_of_time: asked after each batch; True ends training after a last scoring.
+        seconds: the run's clock, which the checkpoint carries on.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
     on_rung: Callable[[], None] = lambda: None
     out_of_time: Callable[[], bool] = lambda: False
+    seconds: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(kw_only=True)
@@ -161,16 +165,21 @@ class Cohort:
             yield self.data.training(batch_size), lanes
 
     def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[int, list[float]]:
-        """Scores every member on the validation data, writes the facts, and returns the scores by trial."""
+        """Scores every member on the validation data, writes the facts, and returns what rungs compare, by trial.
+
+        That is a member's best score so far, since its best weights are what it would be kept for; NaN when its
+        present score is NaN, for such a member has nothing before it.
+        """
         by_trial: dict[int, list[float]] = {}
         for lane in self.lanes:
             lr, loss_M = lane.lr(), lane.end_epoch().tolist()
             values = lane.evaluate(self.data.validation(len(lane)))
             score_M = values[self.metric.name].double()
             lane.note_scores(score_M, self.epoch)
+            standing_M = torch.where(score_M.isnan(), score_M, lane.best_score_M).tolist()
             table = {name: value_M.tolist() for name, value_M in values.items()}
             for place, member in enumerate(lane.ids):
-                by_trial.setdefault(member.trial, []).append(score_M[place].item())
+                by_trial.setdefault(member.trial, []).append(standing_M[place])
                 self.log.append(
                     "epoch",
                     **member.to_json(),
@@ -228,6 +237,7 @@ class Cohort:
             "epoch": self.epoch,
             "epochs_trained": self.epochs_trained,
             "stopped_early": self.stopped_early,
+            "seconds": self.hooks.seconds(),
             "log_bytes": self.log.sync(),
             "lanes": [
                 {"ids": [[i.trial, i.fold, i.seed] for i in lane.ids], "state": lane.state_dict()}

@@ -98,11 +98,19 @@ def test_an_epoch_s_record_has_these_facts(undisturbed):
         assert set(record["valid"]) == {"accuracy", "log_loss"}
 
 
-def test_a_rung_compares_the_validation_scores_of_its_epoch(undisturbed):
+def test_a_rung_compares_the_best_validation_scores_so_far(undisturbed):
     for rung in records(undisturbed, "rung"):
-        of_epoch = {r["trial"]: r["valid"]["log_loss"] for r in records(undisturbed) if r["epoch"] == rung["epoch"]}
-        assert {int(trial): score for trial, score in rung["scores"].items()} == of_epoch
-        best = sorted(of_epoch, key=of_epoch.get)[: len(rung["kept"])]
+        here = {r["trial"] for r in records(undisturbed) if r["epoch"] == rung["epoch"]}
+        so_far = {
+            trial: min(
+                r["valid"]["log_loss"]
+                for r in records(undisturbed)
+                if r["trial"] == trial and r["epoch"] <= rung["epoch"]
+            )
+            for trial in here
+        }
+        assert {int(trial): score for trial, score in rung["scores"].items()} == so_far
+        best = sorted(so_far, key=so_far.get)[: len(rung["kept"])]
         assert rung["kept"] == sorted(best)
 
 
