@@ -55,7 +55,10 @@ class AdamW(StackedOptimizer):
         else:
             _direction(direction, gradient, state, group)
         parameter.mul_(spread(1.0 - group["lr"] * group["weight_decay"], parameter))
-        parameter.addcmul_(direction, spread(torch.as_tensor(group["lr"]), parameter))
+        if isinstance(group["lr"], Tensor):
+            parameter.addcmul_(direction, spread(group["lr"], parameter))
+        else:  # a number goes as it is: a float32 tensor of it would be off by 1e-8
+            parameter.add_(direction, alpha=group["lr"])
 
 
 def _can_fuse(parameter: Tensor, group: Group) -> bool:

@@ -135,7 +135,8 @@ class StackedOptimizer:
                 if parameter.grad is not None:
                     state = self.state.setdefault(parameter, {"steps": 0})
                     state["steps"] += 1
-                    gradient = contiguous_view(parameter.grad, like=parameter)
+                    # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
+                    gradient = contiguous_view(parameter.grad, like=parameter).contiguous()
                     self._update(contiguous_view(parameter), gradient, state, group)
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
