@@ -29,6 +29,8 @@ class InputSpec:
     cardinalities: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind not in ("image", "table"):
+            raise ValueError(f"InputSpec: kind must be 'image' or 'table', got {self.kind!r}.")
         expected = 3 if self.kind == "image" else 1
         if len(self.shape) != expected:
             raise ValueError(
