@@ -18,8 +18,9 @@ def test_members_train_alone_as_they_train_together_in_float64(case: Case):
 
 
 @over_cases
-def test_in_float32_losses_and_predictions_stay_within_ten_nudges_of_the_input(case: Case):
-    check_alone_or_together(**case.job, optimizer=recipe("momentum"), dtype=torch.float32, predict=case.predict)
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_in_float32_losses_and_predictions_stay_within_ten_nudges_of_the_input(case: Case, optimizer: str):
+    check_alone_or_together(**case.job, optimizer=recipe(optimizer), dtype=torch.float32, predict=case.predict)
 
 
 @over_cases

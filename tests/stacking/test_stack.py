@@ -338,3 +338,15 @@ def test_a_buffer_that_grows_is_carried_in_its_new_shape():
     assert dict(stack.named_buffers())["seen"].shape == (2, 8, 3)
     stack.keep([1])
     assert stack.unstack()[0].seen.shape == (8, 3)
+
+
+@pytest.mark.parametrize("form", ["stacked", "serial"])
+def test_members_may_leave_while_the_last_loss_is_still_held(form):
+    stack = linears(form=form)
+    held = stack.each(total, torch.ones(4, 3))
+    stack.backward(held, inputs=stack.parameters())
+    stack.keep([2, 0])
+    stack.backward(stack.each(total, torch.ones(4, 3)))
+    assert held.shape == (3,)
+    assert all(parameter.grad.shape == parameter.shape for parameter in stack.parameters())
+    assert {parameter.dtype for parameter in stack.parameters()} == {torch.float32}

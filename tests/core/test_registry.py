@@ -1,0 +1,51 @@
+import pytest
+
+from tenfold.core.errors import InputError, RunError, StackError, TenfoldError, did_you_mean
+from tenfold.core.errors import OutOfMemoryError as TenfoldOutOfMemory
+from tenfold.core.registry import Registry
+
+
+def make():
+    registry = Registry[int]("network")
+    for number, name in enumerate(["resnet18", "lenet", "mlp"]):
+        registry.add(name, number)
+    return registry
+
+
+def test_entries_are_found_by_name_and_listed_in_order():
+    registry = make()
+    assert registry["lenet"] == 1
+    assert list(registry) == ["resnet18", "lenet", "mlp"]
+    assert len(registry) == 3
+    assert "mlp" in registry
+    assert "vgg" not in registry
+
+
+def test_a_name_is_given_once():
+    with pytest.raises(ValueError, match=r"network 'mlp' is registered already. Choose another name"):
+        make().add("mlp", 9)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("resnet-18", r"unknown network 'resnet-18'. Did you mean 'resnet18'\?"),
+        ("LeNet", r"Did you mean 'lenet'\?"),
+        ("zebra", r"unknown network 'zebra'. Choose from 'lenet', 'mlp', 'resnet18'"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_near_miss_or_the_choices(wrong, words):
+    with pytest.raises(InputError, match=words):
+        make()[wrong]
+
+
+def test_long_lists_of_choices_are_cut_and_empty_ones_left_out():
+    assert did_you_mean("zzz", [f"a{i:02}" for i in range(25)]).endswith("'a19' and 5 more.")
+    assert did_you_mean("zzz", []) == ""
+
+
+def test_errors_are_caught_as_what_they_are():
+    assert all(issubclass(error, TenfoldError) for error in (InputError, StackError, RunError, TenfoldOutOfMemory))
+    assert issubclass(InputError, ValueError)
+    assert issubclass(StackError, ValueError)
+    assert issubclass(TenfoldOutOfMemory, MemoryError)
