@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenfold.core.errors import RunError
+
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class MemberId:
@@ -44,13 +46,21 @@ class RecordLog:
         path: the file; made when it is missing.
         keep_bytes: cut the file back to this length first: what came after the last checkpoint is done again, and
             so it is written again.
+
+    Raises:
+        RunError: the file is shorter than that: records were lost.
     """
 
     def __init__(self, path: Path, *, keep_bytes: int | None = None) -> None:
         self.path = path
+        whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+        if keep_bytes is not None and keep_bytes > whole:
+            raise RunError(
+                f"{path}: must hold the {keep_bytes} bytes of the checkpoint, got {whole}: records were lost. "
+                "Restore it, or delete the folder checkpoint/ beside it to train anew."
+            )
         self._file = open(path, "ab")  # noqa: SIM115 - open for the run's whole life, closed by close()
-        if keep_bytes is not None:
-            self._file.truncate(min(keep_bytes, self._file.tell()))
+        self._file.truncate(whole if keep_bytes is None else keep_bytes)
         self._file.seek(0, os.SEEK_END)
 
     def append(self, kind: str, **facts: Any) -> None:
