@@ -50,7 +50,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt as error:
-            err.print("interrupted; the run can be resumed: same command, --out <its folder> --resume", markup=False)
+            err.print(f"interrupted{'; ' * bool(str(error))}{error}", markup=False)
             raise typer.Exit(130) from error
         except (TenfoldError, ValueError, OSError) as error:
             if os.environ.get("TENFOLD_DEBUG"):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from tenfold.core.records import read_records
-from tenfold.core.task import Metric
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import FitOptions
-from tenfold.train import Cohort, Lane, MemberSpec, build_lane
+from tenfold.train import Checkpointer, Cohort, Lane, MemberSpec, build_lane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ def final_model(
     device: torch.device,
     own_networks: frozenset[str],
     on_epoch: Callable[[int, int], None],
+    checkpointer: Checkpointer,
 ) -> Model:
     """Makes the final model as `--final` says.
 
@@ -71,6 +72,7 @@ def final_model(
         device: where a refit trains.
         own_networks: names of networks that are not the zoo's.
         on_epoch: told the epoch and the number of epochs of a refit.
+        checkpointer: keeps a refit's state, so that a run killed in it goes on there.
     """
     members = ranked(cohort)
     best = members[0]
@@ -78,7 +80,8 @@ def final_model(
     notes |= {"metric": cohort.metric.name, "valid": best.score}
     if options.final == "refit":
         refit = prepare_refit(material, device)
-        module = _train_anew(specs[best.trial], refit, options, cohort.epoch, cohort.metric, device, on_epoch)
+        lane = _lane_anew(specs[best.trial], refit, options, cohort, device)
+        module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
     chosen = members if options.final == "average" else members[:1]
@@ -94,30 +97,46 @@ def _part(spec: MemberSpec, module: torch.nn.Module, own_networks: frozenset[str
     )
 
 
+def _lane_anew(
+    spec: MemberSpec, material: Material, options: FitOptions, cohort: Cohort, device: torch.device
+) -> Lane:
+    """The configuration at its own start, to be trained for as many epochs as the cohort."""
+    metrics = [cohort.metric.name] if material.encoder.classes else None
+    steps = DatasetProvider(material, batch_size=spec.config.recipe.batch_size, seed=options.seed).steps_per_epoch
+    return build_lane(
+        [spec],
+        make_task(material, options, metrics),
+        form="serial",
+        device=device,
+        total_steps=cohort.epoch * steps,
+        direction=cohort.metric.direction,
+    )
+
+
 def _train_anew(
-    spec: MemberSpec,
+    lane: Lane,
     material: Material,
     options: FitOptions,
     epochs: int,
-    metric: Metric,
-    device: torch.device,
     on_epoch: Callable[[int, int], None],
+    checkpointer: Checkpointer,
 ) -> torch.nn.Module:
-    """The configuration trained from its own start for the same number of epochs on all but the test rows."""
-    provider = DatasetProvider(material, batch_size=spec.config.recipe.batch_size, seed=options.seed)
-    lane = build_lane(
-        [spec],
-        make_task(material, options, [metric.name] if material.encoder.classes else None),
-        form="serial",
-        device=device,
-        total_steps=epochs * provider.steps_per_epoch,
-        direction=metric.direction,
-    )
-    for epoch in range(epochs):
+    """Trains on all but the test rows, from the checkpoint where there is one."""
+    provider = DatasetProvider(material, batch_size=lane.recipe.batch_size, seed=options.seed)
+    state = checkpointer.load(lane.stack.device)
+    if state is not None:
+        lane.load_state_dict(state["lane"])
+    for epoch in range(state["epoch"] if state is not None else 0, epochs):
         for batch in provider.epoch(epoch):
             lane.train_step(batch)
         on_epoch(epoch + 1, epochs)
+        if checkpointer.due():
+            checkpointer.save(partial(_refit_state, lane, epoch + 1))
     return lane.stack.unstack()[0].eval()
+
+
+def _refit_state(lane: Lane, epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "lane": lane.state_dict()}
 
 
 def best_valid(records_path: Any, trial: int, epoch: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tenfold.study.model import Model
 from tenfold.study.options import FitOptions, Network, check_resumed, parse_time
 from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
-from tenfold.study.run_folder import RunFolder, source_commit
+from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
 from tenfold.study.scoring import score_baselines, score_test
 from tenfold.train import (
     Checkpointer,
@@ -146,20 +146,30 @@ def fit(
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other. Choose one.")
     listener = listener or Listener()
-    folder: RunFolder | None = None
-    if resume:
-        folder = RunFolder.open(out)
-        check_resumed(options, folder.info["arguments"])
-        options = _stored_options(folder, options)
-        if folder.info["status"] == "done":
-            listener.note(f"{folder.path} is complete; nothing is left to do.")
+    if not resume:
+        refuse_place(out, overwrite=overwrite)
+    folder = RunFolder.open(out) if resume else None
+    try:
+        if folder is not None:
+            check_resumed(options, folder.info["arguments"])
+            options = _stored_options(folder, options)
+            if folder.info["status"] == "done":
+                return _complete(folder, options, listener)
+        job = _Fit(options=options, listener=listener, device=choose_device(options.device))
+        question = _ask(job, data, folder)
+        folder = folder or _begin(job, data, question, out, overwrite)
+        return _answer(job, question, folder)
+    finally:
+        if folder is not None:
             folder.close()
-            return Run(folder.path, options.network or ())
-    elif out is not None and Path(out).exists() and not overwrite:
-        raise RunError(f"--out: {out} exists. Add --resume to go on with it or --overwrite to begin anew.")
-    job = _Fit(options=options, listener=listener, device=choose_device(options.device))
-    question, folder = _ask(job, data, folder, out, overwrite)
-    return _answer(job, question, folder)
+
+
+def _complete(folder: RunFolder, options: FitOptions, listener: Listener) -> Run:
+    """A run that has its answer; only the report may be missing, if it was killed right before."""
+    if not (folder.path / "report.html").is_file():
+        write_report(folder.path)
+    listener.note(f"{folder.path} is complete; nothing is left to do.")
+    return Run(folder.path, options.network or ())
 
 
 def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
@@ -176,10 +186,8 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
 # -- before training ---------------------------------------------------------------------------------------------
 
 
-def _ask(
-    job: _Fit, data: Any, folder: RunFolder | None, out: str | Path | None, overwrite: bool
-) -> tuple[Question, RunFolder]:
-    """Decides everything that training needs; the folder is made last, so that bad input leaves nothing behind."""
+def _ask(job: _Fit, data: Any, folder: RunFolder | None) -> Question:
+    """Decides everything that training needs; there is no folder yet, so that bad input leaves nothing behind."""
     with job.stage("read"):
         source = read_source(data, job.options)
         for note in source.notes:
@@ -193,7 +201,7 @@ def _ask(
     if folder is not None and folder.info["fingerprint"] != material.fingerprint():
         raise RunError(f"--resume: the data are not those the run in {folder.path} was begun with. Begin a new run.")
     with job.stage("plan"):
-        question = plan_question(
+        return plan_question(
             material,
             job.options,
             job.device,
@@ -201,10 +209,17 @@ def _ask(
             seconds_left=job.seconds_left,
             note=job.listener.note,
         )
-    if folder is None:
-        folder = RunFolder.create(out, source.name, overwrite=overwrite)
+
+
+def _begin(job: _Fit, data: Any, question: Question, out: str | Path | None, overwrite: bool) -> RunFolder:
+    """Makes the folder; it has its first `run.json`, or is not there."""
+    folder = RunFolder.create(out, question.material.source.name, overwrite=overwrite)
+    try:
         folder.update(**_describe(job, data, question, folder))
-    return question, folder
+    except BaseException:
+        folder.remove()
+        raise
+    return folder
 
 
 def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> dict[str, Any]:
@@ -265,13 +280,15 @@ def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> di
 
 def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
     """Trains, makes the final model, scores it, and completes the folder."""
-    checkpointer = Checkpointer(folder.checkpoint)
-    state = checkpointer.load(job.device)
-    job.clock = Clock((state or {}).get("seconds", 0.0) + (0.0 if state else job.clock()))
-    log = RecordLog(folder.records, keep_bytes=state["log_bytes"] if state else 0)
-    folder.update(status="running")
-    mirrors = Mirrors(folder.path, question.metric, question.draws)
-    try:
+    with _noting_the_end(folder), ExitStack() as stack:
+        checkpointer = Checkpointer(folder.checkpoint)
+        state = checkpointer.load(job.device)
+        job.clock = Clock(state["seconds"] if state else job.clock())
+        log = RecordLog(folder.records, keep_bytes=state["log_bytes"] if state else 0)
+        stack.callback(log.close)
+        folder.update(status="running")
+        mirrors = Mirrors(folder.path, question.metric, question.draws)
+        stack.callback(mirrors.close)
         cohort = _build_cohort(job, question, log, checkpointer, mirrors)
         if state is None:
             _log_trials(log, question)
@@ -279,8 +296,8 @@ def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
             cohort.load_state_dict(state)
         with job.stage("train"), num_threads(question.threads):
             cohort.run()
-        with job.stage("final"):
-            model = _make_final(job, question, cohort)
+        with job.stage("final"), num_threads(question.threads):
+            model = _make_final(job, question, cohort, Checkpointer(folder.checkpoint / "refit"))
         with job.stage("score"):
             result = _score(job, question, cohort, model, folder, log)
         log.sync()
@@ -295,19 +312,23 @@ def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
                 warnings=mirrors.warnings,
             )
             write_report(folder.path)
-    except KeyboardInterrupt:
-        folder.update(status="interrupted")
-        raise
-    except BaseException as error:
-        folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        mirrors.close()
-        log.close()
-        folder.close()
     for sentence in mirrors.warnings:
         job.listener.note(sentence)
     return Run(folder.path, tuple(question.networks.values()))
+
+
+@contextmanager
+def _noting_the_end(folder: RunFolder) -> Iterator[None]:
+    """Writes down that a run ended before it was done, and why; where the disk is full it cannot."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        folder.update(status="interrupted")
+        raise KeyboardInterrupt(f"the same command with --out {folder.path} --resume goes on") from None
+    except BaseException as error:
+        with suppress(OSError):
+            folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
 
 
 def _build_cohort(
@@ -331,6 +352,7 @@ def _build_cohort(
     hooks = Hooks(
         on_step=job.listener.progress,
         on_rung=mirrors.sync,
+        seconds=job.clock,
         out_of_time=lambda: job.clock() > 0.85 * (job.options.time_s or float("inf")),
     )
     return Cohort(
@@ -351,7 +373,7 @@ def _log_trials(log: RecordLog, question: Question) -> None:
         log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
 
 
-def _make_final(job: _Fit, question: Question, cohort: Cohort) -> Model:
+def _make_final(job: _Fit, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
     return final_model(
         cohort,
         question.specs,
@@ -360,6 +382,7 @@ def _make_final(job: _Fit, question: Question, cohort: Cohort) -> Model:
         job.device,
         question.own_networks,
         lambda epoch, epochs: job.listener.progress(Progress(epoch=epoch, epochs=epochs, members=1)),
+        checkpointer,
     )
 
 

@@ -54,8 +54,11 @@ class Material:
     test: DataPart | None
 
     def fingerprint(self) -> str:
-        """A short hash of targets and split: a resumed run must work on the same data."""
+        """A short hash of inputs, targets and split: a resumed run must work on the same data."""
         digest = hashlib.blake2b(digest_size=8)
+        for part in (self.train, self.valid, self.test):
+            for tensor in part.inputs if part is not None else ():
+                digest.update(tensor.contiguous().cpu().numpy().data)
         digest.update(repr(self.source.targets.tolist()).encode())
         for rows in (self.split.train, self.split.valid, self.split.test):
             digest.update(np.ascontiguousarray(rows).tobytes())

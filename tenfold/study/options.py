@@ -119,11 +119,14 @@ def check_resumed(now: FitOptions, stored: Mapping[str, Any]) -> None:
     Raises:
         RunError: an option given now differs; the sentence names it.
     """
+    defaults = {field.name: field.default for field in fields(FitOptions)}
     for name, value in now.given().items():
-        if stored.get(name) != value:
+        begun_with = stored.get(name, defaults[name])
+        if begun_with != value:
+            flag = "--" + name.removesuffix("_s").replace("_", "-")
             raise RunError(
-                f"--resume: the run was begun with {name}={stored.get(name)!r}, got {value!r}. "
-                "Leave the option out, or begin a new run."
+                f"--resume: {flag} must be {begun_with!r}, as the run was begun, got {value!r}. "
+                "Leave it out, or begin a new run."
             )
 
 

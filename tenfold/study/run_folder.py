@@ -13,6 +13,7 @@ from typing import Any
 from tenfold.core.errors import InputError, RunError
 
 SCHEMA = 1
+_REMAINS = {".lock", "run.json.writing"}  # of a run that was killed before it had a run.json
 
 
 class RunFolder:
@@ -76,6 +77,11 @@ class RunFolder:
         """The folder of the final model."""
         return self.path / "best"
 
+    def remove(self) -> None:
+        """Takes the folder away again, when the run could not begin."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def close(self) -> None:
         """Lets other processes write."""
         if self._lock is not None:
@@ -101,12 +107,32 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _make(path: Path, overwrite: bool) -> Path:
-    if path.exists():
+def refuse_place(out: str | Path | None, *, overwrite: bool) -> None:
+    """Refuses a place where no run can be made, before any work is done for it.
+
+    Raises:
+        RunError: it exists and overwrite was not asked for, or it holds something that is no run.
+        InputError: it may not be written to.
+    """
+    path = Path("runs" if out is None else out)
+    if out is not None and path.exists():
         if not overwrite:
             raise RunError(f"--out: {path} exists. Add --resume to go on with it or --overwrite to begin anew.")
-        if not path.is_dir() or (any(path.iterdir()) and not (path / "run.json").is_file()):
+        if not path.is_dir() or (set(_names(path)) - _REMAINS and not (path / "run.json").is_file()):
             raise RunError(f"--overwrite: {path} holds something that is not a run. Choose another --out.")
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        reason = "may not be written to" if above.is_dir() else "is a file"
+        raise InputError(f"--out: {path} cannot be made ({above} {reason}). Choose another place.")
+
+
+def _names(path: Path) -> list[str]:
+    return [entry.name for entry in path.iterdir()]
+
+
+def _make(path: Path, overwrite: bool) -> Path:
+    refuse_place(path, overwrite=overwrite)
+    if path.exists():
         os.close(lock) if (lock := _lock(path)) is not None else None
         shutil.rmtree(path)
     path.mkdir(parents=True)
