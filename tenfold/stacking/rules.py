@@ -99,6 +99,26 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return output.reshape(*input.shape[:-1], weight.shape[0])
 
 
+def _cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The usual case, class indices for rows of logits, in three kernels; vmap writes it out in a dozen."""
+    usual = weight is None and size_average is None and reduce is None and reduction == "mean"
+    if not usual or label_smoothing != 0.0 or input.dim() != 2 or target.dim() != 1 or target.is_floating_point():
+        return F.cross_entropy(input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
+    counted = target != ignore_index
+    index = torch.where(counted, target, 0).unsqueeze(1)
+    likelihood = torch.log_softmax(input, dim=1).gather(1, index).squeeze(1)
+    return -torch.where(counted, likelihood, 0.0).sum() / counted.sum()
+
+
 RANDOM: dict[Any, Rule] = {
     F.dropout: _dropout,
     F.dropout1d: _feature_dropout(3),
@@ -111,7 +131,7 @@ RANDOM: dict[Any, Rule] = {
     torch.bernoulli: _bernoulli,
 }
 
-STACKED: dict[Any, Rule] = {F.linear: _linear}
+STACKED: dict[Any, Rule] = {F.linear: _linear, F.cross_entropy: _cross_entropy}
 
 
 class Rules(TorchFunctionMode):

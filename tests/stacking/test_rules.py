@@ -1,0 +1,68 @@
+"""The rules give what the functions they replace give, for every member."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import tenfold
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(7, 5, generator=GENERATOR, dtype=torch.float64)
+Y = torch.tensor([0, 1, 2, 3, 1, 1, 0])
+WITH_IGNORED = torch.tensor([0, 1, -100, 3, 1, -100, 0])
+CLASS_WEIGHTS = torch.tensor([0.1, 1.0, 2.0, 0.5], dtype=torch.float64)
+
+
+def members() -> list[nn.Module]:
+    torch.manual_seed(1)
+    return [nn.Linear(5, 4).double() for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        (Y, {}),
+        (WITH_IGNORED, {}),
+        (Y, {"ignore_index": 1}),
+        (Y, {"label_smoothing": 0.1}),
+        (Y, {"reduction": "sum"}),
+        (Y, {"weight": CLASS_WEIGHTS}),
+        (torch.softmax(X[:, :4], dim=1), {}),
+    ],
+)
+def test_cross_entropy_and_its_gradient_are_torchs_for_every_member(target, options):
+    stack = tenfold.stack(members(), form="stacked")
+    loss_M = stack.each(lambda model, x, y: F.cross_entropy(model(x), y, **options), X, target)
+    stack.backward(loss_M)
+    for i, model in enumerate(members()):
+        alone = F.cross_entropy(model(X), target, **options)
+        alone.backward()
+        torch.testing.assert_close(loss_M[i], alone, rtol=1e-12, atol=1e-12)
+        for name, parameter in stack.named_parameters():
+            torch.testing.assert_close(parameter.grad[i], model.get_parameter(name).grad, rtol=1e-12, atol=1e-12)
+
+
+def test_cross_entropy_of_nothing_but_ignored_targets_is_nan_as_torchs():
+    stack = tenfold.stack(members(), form="stacked")
+    ignored = torch.full((7,), -100)
+    loss_M = stack.each(lambda model, x, y: F.cross_entropy(model(x), y), X, ignored)
+    assert loss_M.isnan().all()
+    assert F.cross_entropy(members()[0](X), ignored).isnan()
+
+
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (2, 3, 5), (0, 5)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_is_torchs_for_inputs_of_any_shape(shape, bias):
+    models = [nn.Linear(5, 4, bias=bias).double() for _ in range(3)]
+    x = torch.randn(shape, generator=GENERATOR, dtype=torch.float64)
+    outputs = tenfold.stack(models, form="stacked").each(lambda model, x: model(x), x)
+    for output, model in zip(outputs, models, strict=True):
+        torch.testing.assert_close(output, model(x), rtol=1e-12, atol=1e-12)
+
+
+def test_a_linear_output_can_be_viewed_as_users_do():
+    stack = tenfold.stack([nn.Linear(5, 4) for _ in range(3)], form="stacked")
+    assert stack.each(lambda model, x: model(x).view(7, 2, 2), X.float()).shape == (3, 7, 2, 2)
