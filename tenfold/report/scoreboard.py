@@ -13,7 +13,7 @@ from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, empty, note, section
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import Baseline, RunRecords
-from tenfold.report.wording import format_config, format_score, is_share, metric_words, plural
+from tenfold.report.wording import format_config, format_score, is_share, metric_words, plural, searched
 
 SHOWN = 12
 
@@ -61,6 +61,7 @@ def _explain(records: RunRecords, scores: Sequence[TrialScore], has_far_dot: boo
 
 
 def _trial_row(score: TrialScore, records: RunRecords) -> _Row:
+    shown = searched([trial.config for trial in records.trials.values()])
     chosen = score.trial.number == records.chosen
     left = score.left_rung is not None
     low, high = score.valid - score.spread, score.valid + score.spread
@@ -71,7 +72,7 @@ def _trial_row(score: TrialScore, records: RunRecords) -> _Row:
         kind="chosen" if chosen else "left" if left else "trial",
         dot=Dot(value=score.valid, low=low, high=high),
         epochs=plural(score.epochs, "epoch") + (f", left at rung {score.left_rung}" if left else ""),
-        config=format_config(score.trial.config),
+        config=format_config({name: value for name, value in score.trial.config.items() if name in shown}),
         trial=score.trial.number,
     )
 

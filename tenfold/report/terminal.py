@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from tenfold.report.wording import format_config, format_score, is_share, metric_words, printable
+from tenfold.report.wording import format_config, format_score, is_share, metric_words, printable, searched
 
 
 def render_leaderboard(frame: pd.DataFrame, *, top: int = 5) -> Table:
@@ -33,21 +33,14 @@ def render_leaderboard(frame: pd.DataFrame, *, top: int = 5) -> Table:
     tested = bool(frame["test"].notna().any())
     table = _table(f"valid {metric_words(metric)}", tested)
     trials = frame[frame["kind"] == "trial"]
-    searched = _searched(trials)
+    columns = [name for name in trials.columns if name.startswith("config_")]
+    shown_config = searched([{name: row[name] for name in columns} for row in trials.to_dict("records")])
     shown = frame[(frame["kind"] == "baseline") | frame["chosen"] | frame["rank"].isin(trials["rank"].head(top))]
     for row in shown.to_dict("records"):
-        table.add_row(*_cells(row, metric, searched, tested), style=_style(row))
+        table.add_row(*_cells(row, metric, shown_config, tested), style=_style(row))
     hidden = len(frame) - len(shown)
     table.caption = _caption(hidden, bool(frame["chosen"].any()))
     return table
-
-
-def _searched(trials: pd.DataFrame) -> list[str]:
-    """The configuration's columns that differ between trials; all of them where there is one trial."""
-    columns = [name for name in trials.columns if name.startswith("config_")]
-    if len(trials) < 2:
-        return columns
-    return [name for name in columns if trials[name].map(repr).nunique() > 1]
 
 
 def _table(score_title: str, tested: bool) -> Table:
@@ -62,13 +55,13 @@ def _table(score_title: str, tested: bool) -> Table:
     return table
 
 
-def _cells(row: dict[str, Any], metric: str, searched: list[str], tested: bool) -> list[Text]:
+def _cells(row: dict[str, Any], metric: str, shown_config: set[str], tested: bool) -> list[Text]:
     """One text for each column; `Text`, so that brackets in names are not taken for markup."""
     score = format_score(float(row["valid"]), metric)
     if pd.notna(row["spread"]):
         score += f" ± {format_score(float(row['spread']), metric).removesuffix(' %' if is_share(metric) else '')}"
     config = {
-        name.removeprefix("config_"): value for name, value in row.items() if name in searched and _is_set(value)
+        name.removeprefix("config_"): value for name, value in row.items() if name in shown_config and _is_set(value)
     }
     texts = [
         f"{row['rank']}{'*' if row['chosen'] else ''}",

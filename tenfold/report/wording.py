@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tenfold.report.records import Score
@@ -87,6 +87,19 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(format_value(entry) for entry in value)
     return str(value)
+
+
+def searched(configs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The names whose values differ between configurations; all names where there is one configuration.
+
+    Example:
+        >>> searched([{"lr": 0.1, "depth": 2}, {"lr": 0.2, "depth": 2}])
+        {'lr'}
+    """
+    names = {name for config in configs for name in config}
+    if len(configs) < 2:
+        return names
+    return {name for name in names if len({repr(config.get(name)) for config in configs}) > 1}
 
 
 def format_config(config: Mapping[str, Any]) -> str:
