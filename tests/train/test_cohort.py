@@ -19,6 +19,7 @@ from train_kit import (
 )
 
 from tenfold.core.errors import RunError
+from tenfold.core.records import RecordLog, read_records
 from tenfold.train import Clock, Hooks
 
 STEPS = 4
@@ -142,6 +143,19 @@ def test_the_first_epoch_s_numbers_are_those_of_plain_pytorch(tmp_path):
 def test_no_fact_depends_on_the_clock(undisturbed, tmp_path):
     again = finish(cohort_of(tmp_path))
     assert again.log.path.read_bytes() == undisturbed.log.path.read_bytes()
+
+
+def test_a_torn_line_is_dropped_when_the_log_is_opened_again(tmp_path):
+    path = tmp_path / "records.jsonl"
+    log = RecordLog(path)
+    log.append("rung", rung=0)
+    log.close()
+    with open(path, "ab") as file:
+        file.write(b'{"kind": "epo')
+    log = RecordLog(path)
+    log.append("rung", rung=1)
+    log.close()
+    assert [record["rung"] for record in read_records(path)] == [0, 1]
 
 
 # -- batches -------------------------------------------------------------------------------------------------
@@ -296,12 +310,12 @@ def test_out_of_time_stops_in_the_middle_of_an_epoch_and_still_scores(tmp_path, 
     assert cohort.checkpointer.load()["stopped_early"] is True
 
 
-def test_out_of_time_ends_with_as_many_trials_as_the_last_rung_keeps(tmp_path):
-    cohort = finish(cohort_of(tmp_path, hooks=Hooks(out_of_time=after(5))))
-    (early, rung) = records(cohort, "rung")[0], records(cohort, "rung")[-1]
-    assert early["epoch"] == 2
-    assert len(rung["kept"]) in (2, 4)
-    assert cohort.epoch == 2
+@pytest.mark.parametrize(("calls", "epoch", "rung", "kept"), [(1, 1, 2, 2), (5, 2, 0, 4), (9, 3, 2, 2)])
+def test_out_of_time_between_rungs_is_the_last_rung(tmp_path, calls, epoch, rung, kept):
+    cohort = finish(cohort_of(tmp_path, hooks=Hooks(out_of_time=after(calls))))
+    last = records(cohort, "rung")[-1]
+    assert (last["epoch"], last["rung"], len(last["kept"])) == (epoch, rung, kept)
+    assert cohort.epoch == epoch
 
 
 def test_each_lane_counts_the_share_that_it_trained(tmp_path):
@@ -389,6 +403,16 @@ def test_resumed_it_ends_as_if_it_had_never_stopped(tmp_path, undisturbed, epoch
         for place in range(len(lane)):
             one, two = lane.best_model(place).state_dict(), other.best_model(place).state_dict()
             assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(("hooks", "epoch"), [(None, 6), (Hooks(out_of_time=after(9)), 3)])
+def test_the_end_is_always_saved(tmp_path, hooks, epoch):
+    cohort = cohort_of(tmp_path, CONFIGS[:1], [(6, 1)], hooks=hooks)
+    cohort.checkpointer.every_s = 1e6
+    finish(cohort)
+    state = cohort.checkpointer.load()
+    assert state["epoch"] == epoch
+    assert state["log_bytes"] == cohort.log.path.stat().st_size
 
 
 def test_killed_twice_it_still_ends_the_same(tmp_path, undisturbed):

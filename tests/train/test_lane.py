@@ -131,8 +131,9 @@ def test_the_best_weights_are_those_of_the_best_epoch(direction, scores):
             assert torch.equal(tensor, seen[epoch - 1][place][name])
 
 
-def test_a_tie_keeps_the_earlier_epoch():
-    lane = lane_of([{"lr": 1e-2}])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_tie_keeps_the_earlier_epoch(direction):
+    lane = lane_of([{"lr": 1e-2}], direction=direction)
     for epoch in (1, 2):
         lane.note_scores(torch.tensor([0.5], dtype=torch.float64), epoch)
     assert lane.best_epoch_M.tolist() == [1]
