@@ -260,7 +260,8 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float | Tensor) -> T
     norms = torch.stack([_norm_of_each(gradient) for gradient in gradients])
     norm_M = torch.linalg.vector_norm(norms, dim=0)
     bound = torch.as_tensor(max_norm, dtype=norm_M.dtype, device=norm_M.device)
-    if bound.shape not in ((), norm_M.shape) or not bool((bound > 0).all()):
+    positive = bool((bound > 0).all()) if isinstance(max_norm, Tensor) else bool(np.all(np.asarray(max_norm) > 0))
+    if bound.shape not in ((), norm_M.shape) or not positive:
         raise ValueError(
             f"clip_grad_norm_: max_norm must be > 0, a number or one a member, shape {tuple(norm_M.shape)}, "
             f"got {max_norm!r}."
