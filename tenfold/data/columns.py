@@ -87,40 +87,49 @@ def find_column(target: str | int | None, names: Sequence[str], where: str) -> i
     raise InputError(f"{where}: no column {str(target)!r}.{did_you_mean(str(target), names)}")
 
 
-def clean_cells(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Every column as float64 (NaN where missing or infinite) or as stripped text (NaN where missing).
+def clean_cells(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Every column as float64 or as stripped text, NaN where a value is missing.
 
     Booleans become 0 and 1, categoricals become text, text that is all numbers becomes numbers.
 
+    Args:
+        frame: the columns; its index holds the source's row numbers.
+        where: the source's name for messages.
+
+    Raises:
+        InputError: a number is infinite: a division by zero, most often, and no measurement.
+
     Example:
-        >>> frame, _ = clean_cells(pd.DataFrame({"a": [" 1", "2"], "b": [True, False], "c": ["x ", None]}))
+        >>> frame = clean_cells(pd.DataFrame({"a": [" 1", "2"], "b": [True, False], "c": ["x ", None]}), "t")
         >>> frame.values.tolist()
         [[1.0, 1.0, 'x'], [2.0, 0.0, nan]]
     """
-    notes: list[str] = []
     columns = {}
     for position, name in enumerate(frame.columns):
-        column, infinite = clean_column(frame.iloc[:, position])
-        columns[name] = column
-        if infinite:
-            notes.append(f"column {name!r}: {infinite} infinite values are taken as missing")
-    return pd.DataFrame(columns, index=frame.index), notes
+        columns[name], infinite = clean_column(frame.iloc[:, position])
+        if len(infinite):
+            raise InputError(
+                f"{where}: column {name!r} is infinite in {len(infinite)} of {len(frame)} rows, first in row "
+                f"{frame.index[infinite[0]]} (counted from 0). Mend these values, or leave them empty."
+            )
+    return pd.DataFrame(columns, index=frame.index)
 
 
-def clean_column(column: pd.Series) -> tuple[pd.Series, int]:
-    """One column for `clean_cells`, and how many of its values were infinite."""
+def clean_column(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """One column for `clean_cells`, NaN where it is infinite, and the positions of these values."""
+    none = np.array([], dtype=np.int64)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
-        return column.astype(object).map(str, na_action="ignore"), 0
+        return column.astype(object).map(str, na_action="ignore"), none
     if not pd.api.types.is_numeric_dtype(column.dtype):
         column = _numbers_or_text(column)
     if column.dtype == object:
-        return column, 0
+        return column, none
     values = column.to_numpy(np.float64, na_value=np.nan).copy()
     infinite = np.isinf(values)
     values[infinite] = np.nan
-    return pd.Series(values, index=column.index), int(infinite.sum())
+    return pd.Series(values, index=column.index), np.flatnonzero(infinite)
 
 
 def as_text(column: pd.Series) -> pd.Series:

@@ -77,8 +77,8 @@ def read_image_folder(
 def _skipped_note(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
-    first = skipped[0]
-    return [f"files: {len(skipped)} skipped, such as {first.path} ({first.reason})"]
+    shown = ", ".join(f"{item.path} ({item.reason})" for item in skipped[:3])
+    return [f"files: {len(skipped)} skipped, {'such as ' * (len(skipped) > 3)}{shown}"]
 
 
 def _refuse_none(folder: Path, good: Sequence[Listed], skipped: Sequence[Skipped]) -> None:

@@ -236,8 +236,8 @@ def table_source(
     position = find_column(target, names, where)
     said = "last column; --target" if target is None else "--target"
     found = clean_target(frame.iloc[:, position], name=names[position], task=task, where=where)
-    inputs, cell_notes = clean_cells(frame.drop(columns=names[position]).iloc[found.kept].reset_index(drop=True))
-    inputs, left_notes = leave_out(inputs, where)
+    cleaned = clean_cells(frame.drop(columns=names[position]).iloc[found.kept], where)
+    inputs, left_notes = leave_out(cleaned.reset_index(drop=True), where)
     return Source(
         name=name,
         kind="table",
@@ -246,8 +246,7 @@ def table_source(
         task=found.task,
         target_name=names[position],
         parts=None if parts is None else parts[found.kept],
-        notes=(*notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *cell_notes,
-               *left_notes),
+        notes=(*notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *left_notes),
     )  # fmt: skip
 
 
@@ -269,9 +268,8 @@ def features_source(features: Any, targets: Any, *, task: str | None, name: str,
     frame = features if isinstance(features, pd.DataFrame) else pd.DataFrame(features)
     names, renamed = unique_names(list(frame.columns))
     found = clean_target(targets, name="target", task=task, where=name)
-    frame = frame.set_axis(names, axis=1).iloc[found.kept].reset_index(drop=True)
-    inputs, cell_notes = clean_cells(frame)
-    inputs, left_notes = leave_out(inputs, name)
+    cleaned = clean_cells(frame.set_axis(names, axis=1).reset_index(drop=True).iloc[found.kept], name)
+    inputs, left_notes = leave_out(cleaned.reset_index(drop=True), name)
     return Source(
         name=name,
         kind="table",
@@ -279,5 +277,5 @@ def features_source(features: Any, targets: Any, *, task: str | None, name: str,
         targets=found.values,
         task=found.task,
         parts=None if parts is None else parts[found.kept],
-        notes=(*renamed, *found.notes, *cell_notes, *left_notes),
+        notes=(*renamed, *found.notes, *left_notes),
     )

@@ -41,25 +41,29 @@ def test_column_names_become_unique_text(names, expected):
     assert unique_names(names)[0] == expected
 
 
-def test_cells_become_numbers_or_text_and_infinities_are_missing():
+def test_cells_become_numbers_or_text():
     frame = pd.DataFrame(
         {
             "whole": [1, 2, 3],
             "text": [" a", "b ", "?"],
             "number": ["1", " 2.5 ", "NA"],
             "truth": [True, False, None],
-            "infinite": [1.0, np.inf, -np.inf],
             "category": pd.Categorical(["u", "v", None]),
             "huge": [str(10**30), "1", "2"],
         }
     )
-    cleaned, notes = clean_cells(frame)
-    assert [cleaned[name].dtype.kind for name in cleaned] == ["f", "O", "f", "f", "f", "O", "f"]
+    cleaned = clean_cells(frame, "t.csv")
+    assert [cleaned[name].dtype.kind for name in cleaned] == ["f", "O", "f", "f", "O", "f"]
     assert cleaned["text"].tolist()[:2] == ["a", "b"]
     assert cleaned["truth"].tolist()[:2] == [1.0, 0.0]
     assert cleaned["huge"][0] == 1e30
-    assert cleaned["infinite"].isna().tolist() == [False, True, True]
-    assert notes == ["column 'infinite': 2 infinite values are taken as missing"]
+
+
+@pytest.mark.parametrize("values", [[1.0, np.inf, -np.inf], ["1", "inf", "-inf"], ["1", "1e999", "-1e999"]])
+def test_infinite_numbers_are_refused_with_the_row_of_the_source(values):
+    frame = pd.DataFrame({"ratio": values}, index=[0, 4, 7])
+    with pytest.raises(InputError, match=r"t.csv: column 'ratio' is infinite in 2 of 3 rows, first in row 4 "):
+        clean_cells(frame, "t.csv")
 
 
 def test_numbers_as_text_lose_their_empty_fraction():
@@ -91,7 +95,7 @@ def test_numbers_as_text_lose_their_empty_fraction():
 )
 def test_columns_of_no_use_are_left_out_and_said(name, values, reason):
     frame = pd.DataFrame({name: values, "other": np.linspace(0, 1, 20)})
-    kept, notes = leave_out(clean_cells(frame)[0], "t.csv")
+    kept, notes = leave_out(clean_cells(frame, "t.csv"), "t.csv")
     assert (name in kept.columns) == (reason is None)
     assert (reason is None and not notes) or (reason in notes[0] and repr(name) in notes[0])
 

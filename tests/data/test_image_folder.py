@@ -53,7 +53,7 @@ def test_files_that_are_no_pictures_are_named_and_skipped(class_folders, write):
         ("b/torn.png", "cannot be decoded"),
     ]
     assert len(source) == len(source.inputs) == 6
-    assert any(note.startswith("files: 3 skipped, such as a/notes.txt") for note in source.notes)
+    assert any(note.startswith("files: 3 skipped, a/notes.txt") for note in source.notes)
 
 
 def test_a_class_without_a_readable_picture_is_left_out(class_folders, write):
