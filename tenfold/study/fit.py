@@ -192,10 +192,6 @@ def _ask(job: _Fit, data: Any, folder: RunFolder | None) -> Question:
         source = read_source(data, job.options)
         for note in source.notes:
             job.listener.note(note)
-        if source.skipped:
-            listed = ", ".join(f"{item.path} ({item.reason})" for item in source.skipped[:3])
-            more = f" and {len(source.skipped) - 3} more" if len(source.skipped) > 3 else ""
-            job.listener.note(f"skipped {len(source.skipped)} unreadable files: {listed}{more}")
         material = prepare(source, job.options, job.device)
         job.listener.note(f"parts: {material.split.how} (--valid-fraction, --test-fraction)")
     if folder is not None and folder.info["fingerprint"] != material.fingerprint():
@@ -319,7 +315,11 @@ def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
 
 @contextmanager
 def _noting_the_end(folder: RunFolder) -> Iterator[None]:
-    """Writes down that a run ended before it was done, and why; where the disk is full it cannot."""
+    """Writes down that a run ended before it was done, and why; where the disk is full it cannot.
+
+    Raises:
+        RunError: a file could not be written or read.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -328,6 +328,11 @@ def _noting_the_end(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         with suppress(OSError):
             folder.update(status="failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError):
+            raise RunError(
+                f"{error.filename or folder.path}: {error.strerror or error}. Mend that; the same command with "
+                f"--out {folder.path} --resume goes on."
+            ) from error
         raise
 
 

@@ -42,7 +42,12 @@ class Mirrors:
                 epochs.setdefault(record["trial"], []).append(record)
         left = {trial for record in records if record["kind"] == "rung" for trial in record["left"]}
         self._sync_optuna(epochs, left, finished)
-        self._sync_events(epochs)
+        try:
+            self._sync_events(epochs)
+        except (OSError, RuntimeError) as error:  # no room, no rights, no thread
+            self._warn(
+                f"{self.folder / 'tensorboard'}: was not updated ({error}). The run goes on and loses nothing."
+            )
 
     def _sync_optuna(self, epochs: Mapping[int, list[dict[str, Any]]], left: set[int], finished: bool) -> None:
         trials = [
@@ -50,7 +55,9 @@ class Mirrors:
             for number, lines in epochs.items()
             if finished or number in left
         ]
-        sentence = self._optuna.sync(trials)
+        self._warn(self._optuna.sync(trials))
+
+    def _warn(self, sentence: str | None) -> None:
         if sentence is not None and sentence not in self.warnings:
             self.warnings.append(sentence)
 

@@ -157,7 +157,8 @@ def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
 def _say(question: Question, note: Callable[[str], None]) -> None:
     note(
         f"search: {len(question.specs)} trials of {' and '.join(question.networks)}, at most "
-        f"{question.rungs[-1].resource} epochs, {question.threads} threads "
+        f"{question.rungs[-1].resource} epochs, {question.threads} "
+        f"thread{'s' if question.threads != 1 else ''} "
         "(--trials, --epochs, --time, --network, --threads)"
     )
     for line in question.plan:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -33,14 +33,22 @@ class Checkpointer:
         return time.monotonic() - self._last >= self.every_s
 
     def save(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Saves the state whatever the time."""
+        """Saves the state whatever the time.
+
+        Raises:
+            OSError: there is no room, or the folder may not be written to; the state before is kept.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / (FILE_NAME + ".writing")
-        with open(beside, "wb") as file:
-            torch.save(state(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, self.folder / FILE_NAME)
+        try:
+            with open(beside, "wb") as file:
+                _write(state(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, self.folder / FILE_NAME)
+        except OSError:
+            beside.unlink(missing_ok=True)  # makes room for the records
+            raise
         self._last = time.monotonic()
 
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
@@ -61,3 +69,13 @@ class Checkpointer:
             raise RunError(
                 f"checkpoint: {path} cannot be read ({reason}). Restore it, or delete it to train anew."
             ) from error
+
+
+def _write(state: dict[str, Any], file: IO[bytes]) -> None:
+    """The writer of torch stumbles over a full disk with an error of its own, behind which is the system's."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
