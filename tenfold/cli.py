@@ -9,11 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -52,8 +54,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             err.print(f"interrupted{'; ' * bool(str(error))}{error}", markup=False)
             raise typer.Exit(130) from error
-        except (TenfoldError, ValueError, OSError) as error:
-            if os.environ.get("TENFOLD_DEBUG"):
+        except Exception as error:
+            if os.environ.get("TENFOLD_DEBUG") or not _can_be_mended(error):
                 raise
             err.print(f"tenfold: {_sentence(error)}", markup=False)
             raise typer.Exit(2) from error
@@ -61,10 +63,29 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _can_be_mended(error: Exception) -> bool:
+    """Whether an error tells a user about data, command or machine, and not a programmer about a mistake."""
+    return isinstance(error, TenfoldError | ValueError | OSError) or _lacks_memory(error)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    if isinstance(error, TenfoldError):
+        return False
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _sentence(error: Exception) -> str:
+    if _lacks_memory(error):
+        return f"out of memory ({_first_line(error)}). Choose a smaller --batch-size, --image-size or network."
     if isinstance(error, OSError) and error.strerror and not isinstance(error, TenfoldError):
         return f"{error.filename or 'the disk'}: {error.strerror}."
     return " ".join(str(error).split())
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says before it goes into its own details, such as torch's place in its source."""
+    text = str(error).strip().split("\n")[0].split("] . ")[-1]
+    return text.rstrip(".") or type(error).__name__
 
 
 class _Screen(Listener):
@@ -133,7 +154,9 @@ def _progress_text(progress: TrainingProgress) -> str:
 @app.command()
 @_guarded
 def fit(
-    source: Annotated[str, typer.Argument(help="A folder, a file, or a name from `tenfold sources`.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
+    ],
     target: Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression. Default: what fits.")] = None,
     metric: Annotated[str | None, typer.Option(help="What decides: accuracy, macro_f1, log_loss, rmse, ...")] = None,
@@ -176,14 +199,21 @@ def fit(
         )  # fmt: skip
     finally:
         screen.close()
-    _answer(run, as_json)
+    _answer(run, as_json, quiet)
 
 
-def _answer(run: Run, as_json: bool) -> None:
+def _answer(run: Run, as_json: bool, quiet: bool) -> None:
     """The leaderboard, the sentence that answers, and where to look further."""
-    console = err if as_json else out
-    records = load_run(run.path)
-    console.print(render_leaderboard(leaderboard(records)))
+    if as_json:
+        if not quiet:
+            _show(run, err)
+        print(json.dumps(run.result, ensure_ascii=False))
+    else:
+        _show(run, out)
+
+
+def _show(run: Run, console: Console) -> None:
+    console.print(render_leaderboard(leaderboard(load_run(run.path))))
     result = run.result
     test = result["test"]
     if test is not None:
@@ -192,16 +222,16 @@ def _answer(run: Run, as_json: bool) -> None:
             f"{test['value']:.4g} [{test['low']:.4g}, {test['high']:.4g}], n = {test['n']}, "
             f"{result['seconds']:.0f} s",
             style="bold",
+            markup=False,
+            soft_wrap=True,
         )
-    console.print(f"report: {run.path / 'report.html'}", markup=False)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+    console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)
 
 
 @app.command()
 @_guarded
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
     out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
@@ -221,14 +251,14 @@ def predict(
     if as_json:
         print(json.dumps(message, ensure_ascii=False))
     else:
-        out.print(f"{len(table)} predictions: {out_file}", markup=False)
+        out.print(f"{len(table)} predictions: {out_file}", markup=False, soft_wrap=True)
 
 
 @app.command()
 @_guarded
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    source: Annotated[str, typer.Argument(help="Data with targets that the model has not seen.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Data with targets that the model has not seen.")],
     target: Annotated[str | None, typer.Option(help="Target column, if it is called otherwise.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -241,20 +271,25 @@ def evaluate(
         print(json.dumps({"schema": 1, "run": str(run), "scores": scores}, ensure_ascii=False))
         return
     for name, score in scores.items():
-        out.print(f"{name:>18}  {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]  n = {score['n']}")
+        out.print(
+            f"{name:>18}  {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]  n = {score['n']}",
+            markup=False,
+        )
 
 
 @app.command()
 @_guarded
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: Json = False, quiet: Quiet = False
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a run's report anew; it is one HTML file that opens without a network."""
     path = write_report(run)
     if as_json:
         print(json.dumps({"schema": 1, "run": str(run), "report": str(path)}, ensure_ascii=False))
     else:
-        out.print(f"report: {path}", markup=False)
+        out.print(f"report: {path}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -281,7 +316,10 @@ def networks(as_json: Json = False) -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        out.print(f"{row['name']:<12}{row['parameters']:>12,}  {', '.join(row['inputs']):<13} {row['reference']}")
+        out.print(
+            f"{row['name']:<12}{row['parameters']:>12,}  {', '.join(row['inputs']):<13} {row['reference']}",
+            soft_wrap=True,
+        )
 
 
 @app.command(name="sources")
@@ -293,12 +331,21 @@ def list_sources(as_json: Json = False) -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        out.print(f"{row['name']:<16} {row['description']}", markup=False)
+        out.print(f"{row['name']:<16} {row['description']}", markup=False, soft_wrap=True)
 
 
 def main() -> None:
     """The command `tenfold`."""
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        if sentence := " ".join(error.format_message().split()).rstrip("."):  # empty where help was shown instead
+            path = getattr(getattr(error, "ctx", None), "command_path", "tenfold")
+            err.print(f"tenfold: {sentence}. See {path} --help.", markup=False)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _name_or_number(text: str | None) -> str | int | None:
