@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -166,7 +167,7 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
             found by name, and no code of the folder is run.
 
     Raises:
-        RunError: there is no finished model, or a network of the user's own was not given.
+        RunError: there is no finished model, it is damaged, or a network of the user's own was not given.
 
     Example:
         >>> load("no-such-run")
@@ -181,7 +182,7 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
             f"{path}: there is no finished model (best/model.json is missing). "
             "Finish the run with --resume, or name another folder."
         )
-    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    record = _read_record(folder / "model.json")
     if record.get("schema") != SCHEMA:
         raise RunError(f"{folder}: has schema {record.get('schema')!r}, this version reads {SCHEMA}. Train it anew.")
     own = [network] if callable(network) else [item for item in (network or []) if callable(item)]
@@ -199,6 +200,13 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
     )
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}). Restore it, or train anew.") from error
+
+
 def _load_part(
     entry: dict[str, Any], folder: Path, spec: InputSpec, num_outputs: int, own: dict[str, Any]
 ) -> ModelPart:
@@ -210,5 +218,10 @@ def _load_part(
         )
     build: Callable[..., nn.Module] | None = None if entry["in_zoo"] else own[name]
     module = build(**config) if build is not None else build_network(name, spec, num_outputs, **config)
-    load_model(module, str(folder / entry["weights"]))
+    path = folder / entry["weights"]
+    try:
+        load_model(module, str(path))
+    except (OSError, RuntimeError, SafetensorError) as error:  # missing, of another network, or torn
+        reason = " ".join(str(error).split())
+        raise RunError(f"{path}: does not fit the network {name!r} ({reason}). Restore it, or train anew.") from error
     return ModelPart(network=name, config=config, module=module.eval(), in_zoo=entry["in_zoo"])

@@ -91,14 +91,16 @@ class Run:
 
         Args:
             data: as in `fit`; all its rows are scored.
-            target: the target column, where it is called otherwise than in training.
+            target: the target column, where it is called otherwise than in training. It is looked for by its name,
+                wherever it stands.
 
         Raises:
             InputError: the data cannot be read, or a label is none of the model's classes.
         """
         model = self.model
-        source = read(data, target=self.info["arguments"].get("target") if target is None else target,
-                      task=self.info["task"])  # fmt: skip
+        if target is None and _has_columns(data):
+            target = getattr(model.preprocessor, "target_name", None)
+        source = read(data, target=target, task=self.info["task"])
         raw = model.read(data)
         if len(raw.inputs) != len(source.targets):
             raise InputError(
@@ -126,3 +128,10 @@ class Run:
         frame = self.leaderboard()
         columns = [name for name in ("rank", "name", "valid", "test", "epochs", "chosen") if name in frame]
         return f"<p><b>{self!r}</b></p>" + frame[columns].head(10).to_html(index=False)
+
+
+def _has_columns(data: Any) -> bool:
+    """Whether data may be a table with its target among the columns."""
+    if isinstance(data, str | Path):
+        return Path(data).suffix.lower() != ".npz"
+    return isinstance(data, pd.DataFrame)
