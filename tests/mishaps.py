@@ -181,3 +181,25 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setgid(UNPRIVILEGED)
     os.setuid(UNPRIVILEGED)
+
+
+def ask_for_too_much_memory(library: str) -> None:
+    """More is asked for than any machine has, so that the library's own error comes."""
+    import numpy as np
+    import torch
+
+    import tenfold.study.planning as planning
+
+    def ask(*args: Any, **kwargs: Any) -> None:
+        np.empty(1 << 60, np.uint8) if library == "numpy" else torch.empty(1 << 60, dtype=torch.uint8)
+
+    _at(planning, "training_task", 1, ask, before=True)
+
+
+def no_threads_for_events() -> None:
+    from torch.utils.tensorboard import writer
+
+    def refuse(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer.SummaryWriter.__init__ = refuse  # type: ignore[method-assign]
