@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import StackError
@@ -23,6 +23,7 @@ from tenfold.core.seeds import derive_seed
 from tenfold.stacking.attributes import PlainAttributes
 from tenfold.stacking.rules import RANDOM, STACKED, Rules
 from tenfold.stacking.streams import streams_of
+from tenfold.stacking.swapping import TensorPlaces
 
 Tensors = Mapping[str, Tensor]
 
@@ -63,34 +64,23 @@ def per_member(value: Any) -> Any:
     return PerMember(value)
 
 
-class MemberCall(nn.Module):
-    """Runs `function(model, *batch)` with the model's tensors swapped in by `functional_call`.
+class MemberCall:
+    """Runs `function(model, *batch)` with a member's tensors in the model.
 
-    It is a module that holds the model, so that the public `functional_call` swaps tensors below it and the
-    function gets the real model, with all its methods and parts.
+    The function gets the real model, with all its methods and parts.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
         self.model = model
         self.attributes = PlainAttributes(model)
+        self._places = TensorPlaces(model)
 
-    def forward(self, function: Callable[..., Any], batch: tuple[Any, ...], buffers: Tensors) -> Any:
-        """Returns the function's value, and the buffers that it replaced instead of changing in place."""
-        output = function(self.model, *batch)
-        if not buffers:
-            return output, {}
-        replaced = {
-            name: buffer
-            for name, buffer in self.model.named_buffers()
-            if name in buffers and buffer is not buffers[name]
-        }
-        return output, replaced
-
-    def run(self, function: Callable[..., Any], batch: tuple[Any, ...], parameters: Tensors, buffers: Tensors) -> Any:
-        """One member's call."""
-        tensors = {f"model.{name}": tensor for name, tensor in (*parameters.items(), *buffers.items())}
-        return functional_call(self, tensors, (function, batch, buffers))
+    def run(
+        self, function: Callable[..., Any], batch: tuple[Any, ...], parameters: Tensors, buffers: Tensors
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """One member's call: the function's value, and the buffers that it replaced instead of changing in place."""
+        with self._places.holding(parameters, buffers):
+            return function(self.model, *batch), self._places.replaced(buffers)
 
 
 def _split_batch(batch: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
@@ -115,15 +105,29 @@ def run_stacked(
     keys_M: Tensor,
     step: int,
 ) -> tuple[Any, Tensors]:
-    """All members as one program, by `torch.vmap` and the rules."""
-    own, assemble = _split_batch(batch)
+    """All members as one program, by `torch.vmap` and the rules.
 
-    def member(parameters: Tensors, buffers: Tensors, key: Tensor, own: list[Any]) -> Any:
+    vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.
+    """
+    own, assemble = _split_batch(batch)
+    leaves, tree = pytree.tree_flatten(own)
+    replaced_names: list[str] = []
+
+    def member(key: Tensor, *tensors: Tensor) -> Any:
+        own_parameters = dict(zip(parameters, tensors, strict=False))
+        own_buffers = dict(zip(buffers, tensors[len(parameters) :], strict=False))
+        rest = list(tensors[len(parameters) + len(buffers) :])
+        assembled = assemble(pytree.tree_unflatten(rest, tree)) if leaves else batch
         with streams_of(key, step):
-            return call.run(function, assemble(own), parameters, buffers)
+            output, replaced = call.run(function, assembled, own_parameters, own_buffers)
+        replaced_names.extend(replaced)
+        return (output, *replaced.values()) if replaced else output
 
     with Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED):
-        return vmap(member)(dict(parameters), dict(buffers), keys_M, own)
+        result = vmap(member)(keys_M, *parameters.values(), *buffers.values(), *leaves)
+    if not replaced_names:
+        return result, {}
+    return result[0], dict(zip(replaced_names, result[1:], strict=True))
 
 
 def run_serial(
