@@ -89,13 +89,13 @@ def write_bad_sources(here: Path) -> None:
 @pytest.fixture
 def at(place: Path, commands: CommandServer) -> Iterator[Callable[..., Finished]]:
     """Runs a command in the place; the place must be unchanged afterwards, but for what the test takes away."""
-    before = {path for path in place.rglob("*")}
+    before = set(place.rglob("*"))
 
     def run(*arguments: Any, **settings: Any) -> Finished:
         return commands.run(*arguments, cwd=place, **settings)
 
     yield run
-    left = {path for path in place.rglob("*")} - before
+    left = set(place.rglob("*")) - before
     assert not left, f"left behind: {sorted(map(str, left))}"
 
 
