@@ -1,8 +1,7 @@
 """How stacked tensors lie in memory, and how members are taken out of them.
 
-A stacked matrix (M, out, in) is stored as M transposed matrices, unless it has few outputs: the products of a linear
-layer then give gradients that lie as the parameter does, and autograd keeps them instead of copying 4 bytes a weight
-a step.
+A stacked matrix (M, out, in) is stored as M transposed matrices: the products of a linear layer then give gradients
+that lie as the parameter does, and autograd keeps them instead of copying 4 bytes a weight a step.
 """
 
 from __future__ import annotations
@@ -12,18 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NARROW = 32  # outputs up to which the product of a linear layer is formed transposed
-
-
-def is_narrow(weight: Tensor) -> bool:
-    """Whether a matrix (out, in) has so few outputs that its products are quicker with the outputs in front."""
-    return weight.shape[-2] <= NARROW
-
 
 def stack_members(tensors: Sequence[Tensor]) -> Tensor:
-    """Stacks one tensor of each member along a new leading member axis; wide matrices are stored transposed."""
+    """Stacks one tensor of each member along a new leading member axis; matrices are stored transposed."""
     stacked = torch.stack([tensor.detach() for tensor in tensors])
-    if stacked.dim() == 3 and not is_narrow(stacked):
+    if stacked.dim() == 3:
         return stacked.transpose(1, 2).contiguous().transpose(1, 2)
     return stacked
 
