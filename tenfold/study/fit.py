@@ -294,7 +294,7 @@ def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
             cohort.run()
         with job.stage("final"), num_threads(question.threads):
             model = _make_final(job, question, cohort, Checkpointer(folder.checkpoint / "refit"))
-        with job.stage("score"):
+        with job.stage("score"), num_threads(question.threads):
             result = _score(job, question, cohort, model, folder, log)
         log.sync()
         with job.stage("report"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -73,8 +74,12 @@ class FitOptions:
     def __post_init__(self) -> None:
         for name in ("trials", "epochs", "batch_size", "image_size", "threads"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            if value is not None and (not _is_whole(value) or value < 1):
                 raise InputError(f"--{name.replace('_', '-')} must be a whole number >= 1, got {value!r}. Raise it.")
+            object.__setattr__(self, name, None if value is None else int(value))
+        if not _is_whole(self.seed):
+            raise InputError(f"--seed must be a whole number, got {self.seed!r}. Choose one.")
+        object.__setattr__(self, "seed", int(self.seed))
         if self.time_s is not None and not self.time_s > 0:
             raise InputError(f"--time must be longer than nothing, got {self.time_s!r} s. Write 90s, 10m or 2h.")
         if not 0 < self.valid_fraction < 1 or not 0 <= self.test_fraction < 1 - self.valid_fraction:
@@ -94,6 +99,11 @@ class FitOptions:
             for field in fields(self)
             if getattr(self, field.name) != field.default
         }
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a whole number, NumPy's among them."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -166,7 +176,14 @@ def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
         return {name: name for name in _default_networks(spec)}
     chosen: dict[str, Network] = {}
     for network in options.network:
+        if not isinstance(network, str) and not callable(network):
+            raise InputError(
+                f"--network must be a name or a function that builds a network, got {network!r}. "
+                "Pass the class, or a function that returns a new model."
+            )
         name = network_name(network)
+        if name in chosen and chosen[name] is not network and chosen[name] != network:
+            raise InputError(f"--network: two networks are called {name!r}. Give each function a name of its own.")
         if isinstance(network, str):
             _ = NETWORKS[name]
             if name not in suitable(spec):
