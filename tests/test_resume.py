@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -140,12 +141,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_real_process_that_is_killed_from_outside_resumes(undisturbed: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tenfold.cli", *map(str, QUESTION)]
-    process = subprocess.Popen(command, cwd=tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the undisturbed run had
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment)
     while process.poll() is None and not (tmp_path / "run" / "records.jsonl").exists():
         time.sleep(0.001)
     process.kill()
     assert process.wait() == KILLED
-    assert subprocess.run([*command, "--resume"], cwd=tmp_path, check=False).returncode == 0
+    again = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment, check=False)
+    assert again.returncode == 0
     assert facts(tmp_path / "run") == facts(undisturbed)
 
 
