@@ -55,12 +55,17 @@ def peak_memory_bytes() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def describe_device(device: torch.device | str) -> str:
-    """The device in words, such as "cpu, 2 threads" or "cuda, NVIDIA H200"."""
+def describe_device(device: torch.device | str, threads: int) -> str:
+    """The device in words, such as "cpu, 2 threads" or "cuda, NVIDIA H200".
+
+    Example:
+        >>> describe_device("cpu", 1)
+        'cpu, 1 thread'
+    """
     device = torch.device(device)
     if device.type == "cuda":
         return f"cuda, {torch.cuda.get_device_name(device)}"
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    return f"{device.type}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def choose_device(name: str) -> torch.device:

@@ -113,7 +113,7 @@ def as_images(values: np.ndarray, where: str, *, scale: float | None = None) -> 
     Args:
         values: shape (N, H, W), (N, C, H, W) or (N, H, W, C).
         where: the source's name for messages.
-        scale: that of the training pictures, when these are to be predicted on: 255 or 1.
+        scale: that of the training pictures, when these are to be predicted on: 255, 1, or the bundled digits' 16.
 
     Raises:
         InputError: the shape is no set of pictures, or there are NaN or infinite values (how many, and where).
@@ -145,10 +145,13 @@ def _channels_last(shape: tuple[int, ...]) -> bool:
 
 
 def _plain_values(values: np.ndarray, where: str, scale: float | None) -> ArrayInputs:
-    if values.dtype == np.uint8:
-        return ArrayInputs(np.ascontiguousarray(values), 255.0)
     _refuse_not_finite(values, where)
     low, high = values.min(initial=0), values.max(initial=0)
+    if scale not in (None, 1.0, 255.0):  # pictures of another range, such as the bundled digits' 0 to 16
+        floats = np.ascontiguousarray(values, dtype=np.float32)
+        return ArrayInputs(floats / np.float32(scale) if high > 1 else floats, scale)
+    if values.dtype == np.uint8:
+        return ArrayInputs(np.ascontiguousarray(values), 255.0)
     if scale is None:
         scale = 255.0 if low >= 0 and 1 < high <= 255 else 1.0
         if scale == 255.0 and bool(np.all(values == np.floor(values))):

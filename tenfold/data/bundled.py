@@ -43,15 +43,18 @@ def sources() -> tuple[Bundled, ...]:
     return tuple(SOURCES[name] for name in SOURCES)
 
 
+_DARKEST = 16.0
+
+
 def _digits(target: str | int | None, task: str | None) -> Source:
     bunch = datasets.load_digits()
     # Values are counts of 0 to 16 dark pixels in each 4x4 block.
-    images = (bunch.images / 16.0).astype(np.float32)[:, None]
+    images = (bunch.images / _DARKEST).astype(np.float32)[:, None]
     found = clean_target(bunch.target, name="target", task=task, where="digits", whole_are_classes=True)
     return Source(
         name="digits",
         kind="image",
-        inputs=ArrayInputs(images),
+        inputs=ArrayInputs(images, _DARKEST),
         targets=found.values,
         task=found.task,
         notes=found.notes,

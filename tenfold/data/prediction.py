@@ -124,6 +124,8 @@ def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:
     if isinstance(preprocessor, DatasetPreprocessor):
         return _from_dataset([(row, 0) for row in values], preprocessor)
     shape = preprocessor.spec.shape
+    if values.ndim == 2 and values.shape != shape[1:] and values.shape[1] == preprocessor.spec.num_features:
+        values = values.reshape(-1, *shape)  # one picture a row, as scikit-learn keeps them
     if values.ndim == 2 or (values.ndim == 3 and shape[0] > 1):
         values = values[None]
     scale = preprocessor.scale if isinstance(preprocessor, ImagePreprocessor) else None

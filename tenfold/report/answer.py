@@ -175,7 +175,7 @@ def _tiles(records: RunRecords) -> Html:
     tiles = [
         ("trials", str(len(records.trials))),
         ("members", str(result.get("members") or len(records.curves))),
-        ("epochs trained", str(result.get("epochs_trained") or trained)),
+        ("epochs trained", f"{result.get('epochs_trained') or trained:g}"),
         ("time", format_seconds(float(seconds)) if seconds is not None else None),
         ("device", records.run.get("device")),
     ]

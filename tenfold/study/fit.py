@@ -253,7 +253,7 @@ def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> di
         "rungs": [{"resource": rung.resource, "keep": rung.keep} for rung in question.rungs],
         "versions": versions(),
         "commit": source_commit(),
-        "device": describe_device(job.device),
+        "device": describe_device(job.device, question.threads),
         "plan": [
             {
                 "stack": number,

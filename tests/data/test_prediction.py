@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, TensorDataset
 
 from tenfold.core.errors import InputError
@@ -177,3 +178,20 @@ def test_a_path_for_a_model_of_a_data_set_is_refused(write):
     preprocessor = trained(read(TensorDataset(torch.rand(6, 2), torch.tensor([0, 1] * 3))))
     with pytest.raises(InputError, match="trained on a data set of the user's own"):
         read_inputs(write("a.csv", "1,2\n"), preprocessor)
+
+
+@pytest.mark.parametrize("form", ["images", "rows", "uint8", "scaled", "one picture"])
+def test_digits_are_taken_as_scikit_learn_keeps_them(form):
+    bunch = load_digits()
+    source = read("digits")
+    preprocessor = fit_preprocessor(source.inputs, np.arange(1000))
+    given = {
+        "images": bunch.images,
+        "rows": bunch.data,
+        "uint8": bunch.images.astype(np.uint8),
+        "scaled": bunch.images / 16,
+        "one picture": bunch.images[0],
+    }[form]
+    read_back = preprocessor.transform(read_inputs(given, preprocessor).inputs)[0]
+    expected = preprocessor.transform(source.inputs)[0][: len(read_back)]
+    np.testing.assert_allclose(read_back.numpy(), expected.numpy(), atol=1e-6)
