@@ -2,13 +2,20 @@
 
 The core, for anyone with a model and a loop of their own: `stack`, `per_member`, `optim`. The questions: `fit`;
 `load` gives a run's model back. The parts a search space is made of: `Float`, `Int`, `Categorical`.
+
+The core is imported at once, the questions when they are first asked for: that is 1.2 s against 4 s.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tenfold import optim
 from tenfold.core.errors import InputError, RunError, StackError, TenfoldError
 from tenfold.stacking import Stack, group_by_structure, member_streams, per_member, stack
-from tenfold.study import Model, Run, fit, load
-from tenfold.tuning import Categorical, Float, Int, Space
+
+if TYPE_CHECKING:
+    from tenfold.study import Model, Run, fit, load
+    from tenfold.tuning import Categorical, Float, Int, Space
 
 __version__ = "0.1.0"
 
@@ -33,3 +40,21 @@ __all__ = [
     "per_member",
     "stack",
 ]
+
+_ROOMS = {
+    **dict.fromkeys(("Model", "Run", "fit", "load"), "tenfold.study"),
+    **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tenfold.tuning"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a room when one of its public names is first used."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'tenfold' has no attribute {name!r}")
+    value = getattr(import_module(_ROOMS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
