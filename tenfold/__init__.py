@@ -14,7 +14,9 @@ from tenfold.core.errors import InputError, RunError, StackError, TenfoldError
 from tenfold.stacking import Stack, group_by_structure, member_streams, per_member, stack
 
 if TYPE_CHECKING:
-    from tenfold.study import Model, Run, fit, load
+    from tenfold.study.fit import fit as fit
+    from tenfold.study.model import Model, load
+    from tenfold.study.run import Run
     from tenfold.tuning import Categorical, Float, Int, Space
 
 __version__ = "0.1.0"

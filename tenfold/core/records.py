@@ -65,7 +65,7 @@ class RecordLog:
 
     def append(self, kind: str, **facts: Any) -> None:
         """Writes one record; numbers that JSON does not know (NaN, infinities) are written as null."""
-        line = json.dumps({"kind": kind, **_finite(facts)}, ensure_ascii=False, allow_nan=False)
+        line = json.dumps({"kind": kind, **finite(facts)}, ensure_ascii=False, allow_nan=False)
         self._file.write(line.encode() + b"\n")
 
     def sync(self) -> int:
@@ -91,11 +91,17 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value as JSON knows it: NaN and infinities as None, tuples as lists, keys as text; to any depth.
+
+    Example:
+        >>> finite({"low": float("nan"), "n": (1, 2.5)})
+        {'low': None, 'n': [1, 2.5]}
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -84,7 +84,8 @@ def final_model(
         module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
-    chosen = members if options.final == "average" else members[:1]
+    scored = [member for member in members if abs(member.score) < float("inf")]
+    chosen = scored if options.final == "average" else members[:1]
     parts = tuple(_part(specs[m.trial], m.lane.best_model(m.place), own_networks) for m in chosen)
     notes |= {"trials": [member.trial for member in chosen]}
     return Model(parts=parts, preprocessor=material.preprocessor, encoder=material.encoder, notes=notes)

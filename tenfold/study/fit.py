@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import torch
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
-from tenfold.core.records import RecordLog
+from tenfold.core.records import RecordLog, finite
+from tenfold.networks import NETWORKS
 from tenfold.report import write_report
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
@@ -173,13 +175,25 @@ def _complete(folder: RunFolder, options: FitOptions, listener: Listener) -> Run
 
 
 def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
-    """The options that the run was begun with; functions cannot be stored and come from the call."""
-    stored = {name: value for name, value in folder.info["arguments"].items() if name not in ("space", "network")}
-    if folder.info["arguments"].get("network") is not None:
-        stored["network"] = now.network or folder.info["arguments"]["network"]
-    if folder.info["arguments"].get("space") is not None:
-        rows = folder.info["arguments"]["space"]
-        stored["space"] = now.space if now.space is not None else Space.from_json(rows)
+    """The options that the run was begun with; functions cannot be stored and come from the call.
+
+    Raises:
+        RunError: the run was begun with a function that the call does not pass.
+    """
+    stored = dict(folder.info["arguments"])
+    if isinstance(stored.get("space"), str) and now.space is None:
+        raise RunError(
+            f"--resume: the space {stored['space']!r} is a function and not stored with the run. Pass it again."
+        )
+    if "space" in stored:
+        stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
+    if stored.get("network") is not None:
+        for name in () if now.network else stored["network"]:
+            if name not in NETWORKS:
+                raise RunError(
+                    f"--resume: the network {name!r} is your own and not stored with the run. Pass it again."
+                )
+        stored["network"] = now.network or stored["network"]
     return FitOptions(**stored)
 
 
@@ -251,7 +265,7 @@ def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> di
         "space": question.space.to_json(),
         "trials": len(question.draws),
         "rungs": [{"resource": rung.resource, "keep": rung.keep} for rung in question.rungs],
-        "versions": versions(),
+        "versions": {"tenfold": _own_version(), **versions()},
         "commit": source_commit(),
         "device": describe_device(job.device, question.threads),
         "plan": [
@@ -269,6 +283,13 @@ def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> di
         "threads": question.threads,
         "plan_stacks": [line.to_json() for line in question.plan],
     }
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("tenfold")
+    except metadata.PackageNotFoundError:  # run from its source
+        return "not installed"
 
 
 # -- training and after ------------------------------------------------------------------------------------------
@@ -415,7 +436,7 @@ def _score(
         "metric": metric,
         "direction": question.metric.direction,
         "valid": {"mean": winner.score, "std": None, "n": 1, "over": "folds x seeds"},
-        "test": None if scores is None else scores[metric],
+        "test": None if scores is None else finite(scores[metric]),
         "trials": len(question.draws),
         "members": len(question.specs),
         "epochs_trained": round(cohort.epochs_trained, 3),

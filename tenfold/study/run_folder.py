@@ -99,8 +99,8 @@ def read_info(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise RunError(f"{path}: there is no run (run.json is missing). `tenfold fit` makes one.")
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        info = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{file}: cannot be read ({error}). Restore it, or begin a new run.") from error
     if info.get("schema") != SCHEMA:
         raise RunError(f"{file}: has schema {info.get('schema')!r}, this version reads {SCHEMA}. Begin a new run.")
