@@ -181,12 +181,6 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
         RunError: the run was begun with a function that the call does not pass.
     """
     stored = dict(folder.info["arguments"])
-    if isinstance(stored.get("space"), str) and now.space is None:
-        raise RunError(
-            f"--resume: the space {stored['space']!r} is a function and not stored with the run. Pass it again."
-        )
-    if "space" in stored:
-        stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
     if stored.get("network") is not None:
         for name in () if now.network else stored["network"]:
             if name not in NETWORKS:
@@ -194,6 +188,12 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
                     f"--resume: the network {name!r} is your own and not stored with the run. Pass it again."
                 )
         stored["network"] = now.network or stored["network"]
+    if isinstance(stored.get("space"), str) and now.space is None:
+        raise RunError(
+            f"--resume: the space {stored['space']!r} is a function and not stored with the run. Pass it again."
+        )
+    if "space" in stored:
+        stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
     return FitOptions(**stored)
 
 
