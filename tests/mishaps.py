@@ -147,15 +147,19 @@ def wait_in_training_for(file: str) -> None:
 
 
 def slow_steps(seconds: float) -> None:
-    from tenfold.train import Lane
+    """Training is slower than the planner measured."""
+    from tenfold.train import Cohort, Lane
 
-    original = Lane.train_step
+    def slow_down(*_: Any) -> None:
+        original = Lane.train_step
 
-    def slowly(self: Any, batch: Any) -> None:
-        time.sleep(seconds)
-        original(self, batch)
+        def slowly(self: Any, batch: Any) -> None:
+            time.sleep(seconds)
+            original(self, batch)
 
-    Lane.train_step = slowly  # type: ignore[method-assign]
+        Lane.train_step = slowly  # type: ignore[method-assign]
+
+    _at(Cohort, "run", 1, slow_down, before=True)
 
 
 def no_room_for_files_above(num_bytes: int) -> None:

@@ -189,16 +189,20 @@ def test_a_run_without_test_rows_has_no_test_score(at: Callable[..., Finished], 
         shutil.rmtree(place / "untested", ignore_errors=True)
 
 
-def test_the_time_bounds_what_is_planned(at: Callable[..., Finished], place: Path) -> None:
+def test_training_that_is_slower_than_planned_ends_in_time_with_an_answer(
+    at: Callable[..., Finished], place: Path
+) -> None:
     try:
-        finished = at("fit", "table.csv", "--time", "3s", "--threads", 1, "--json", "--out", "timed",
-                      mishaps=[("slow_steps", 0.02)])  # fmt: skip
+        finished = at("fit", "table.csv", "--trials", 2, "--epochs", 60, "--time", "2s", "--threads", 1, "--json",
+                      "--out", "timed", mishaps=[("slow_steps", 0.05)])  # fmt: skip
         assert finished.code == 0, finished.err
-        info = json.loads((place / "timed" / "run.json").read_text("utf-8"))
-        assert info["arguments"]["time_s"] == 3.0
-        assert info["status"] == "done"
-        default_steps = 24 * 100 * 1  # trials, epochs and steps of an epoch without --time
-        assert finished.answer["epochs_trained"] < default_steps / 4
+        answer = finished.answer
+        assert answer["test"] is not None
+        records = [json.loads(line) for line in (place / "timed" / "records.jsonl").read_text("utf-8").splitlines()]
+        reached = max(record["epoch"] for record in records if record["kind"] == "epoch")
+        assert 1 <= reached < 60
+        assert records[-1]["kind"] == "final"
+        assert json.loads((place / "timed" / "run.json").read_text("utf-8"))["status"] == "done"
     finally:
         shutil.rmtree(place / "timed", ignore_errors=True)
 

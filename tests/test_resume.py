@@ -30,12 +30,9 @@ MIDDLES: dict[str, tuple[tuple[Any, ...], ...]] = {
     "in the middle of an epoch": (("checkpoint_every_epoch",), ("die_at_step", 40)),
     "within a line of the records": (("checkpoint_every_epoch",), ("die_at_record", 15)),
     "right after the first rung": (("checkpoint_every_epoch",), ("die_after_rung", 1)),
-    "right after the second rung": (("checkpoint_every_epoch",), ("die_after_rung", 2)),
-    "while writing the first checkpoint": (("checkpoint_every_epoch",), ("die_in_checkpoint", 1)),
     "while writing the third checkpoint": (("checkpoint_every_epoch",), ("die_in_checkpoint", 3)),
     "right after a checkpoint": (("checkpoint_every_epoch",), ("die_after_checkpoint", 4)),
     "after training, before the last checkpoint": (("die_after_rung", 3),),
-    "when the final model is made": (("die_in_stage", "final"),),
     "when the test part is scored": (("die_before", "tenfold.study.fit", "score_test"),),
     "between scoring and the final record": (("die_after", "tenfold.study.fit", "score_test"),),
     "while the model is written": (("die_after", "tenfold.study.model", "save_model"),),
@@ -336,9 +333,9 @@ def test_ctrl_c_before_there_is_a_run_promises_none(
 
 
 def test_the_seconds_before_an_interruption_count(tenfold: Callable[..., Finished], tmp_path: Path) -> None:
-    mishaps = (("checkpoint_every_epoch",), ("slow_steps", 0.05), ("die_in_stage", "final"))
+    mishaps = (("checkpoint_every_epoch",), ("slow_steps", 0.02), ("die_in_stage", "final"))
     assert tenfold(*QUESTION, mishaps=mishaps).code == KILLED
     assert tenfold(*QUESTION, "--resume").code == 0
     result = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["result"]
     steps = 3 * result["epochs_trained"]  # members of one stack share steps, so there were fewer
-    assert result["seconds"] > 0.05 * steps / 3
+    assert result["seconds"] > 0.02 * steps / 3
