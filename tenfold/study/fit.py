@@ -343,10 +343,10 @@ def _noting_the_end(folder: RunFolder) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        folder.update(status="interrupted")
-        raise KeyboardInterrupt(f"the same command with --out {folder.path} --resume goes on") from None
     except BaseException as error:
+        if _was_interrupted(error):
+            folder.update(status="interrupted")
+            raise KeyboardInterrupt(f"the same command with --out {folder.path} --resume goes on") from None
         with suppress(OSError):
             folder.update(status="failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, OSError):
@@ -355,6 +355,13 @@ def _noting_the_end(folder: RunFolder) -> Iterator[None]:
                 f"--out {folder.path} --resume goes on."
             ) from error
         raise
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error; NumPy's buffers turn one that comes in between into a ValueError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _build_cohort(
