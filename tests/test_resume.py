@@ -315,6 +315,14 @@ def test_ctrl_c_leaves_a_run_that_resumes(
     assert facts(tmp_path / "run") == facts(undisturbed)
 
 
+def test_ctrl_c_that_comes_out_as_another_error_is_still_an_interruption(
+    undisturbed: Path, tenfold: Callable[..., Finished], tmp_path: Path
+) -> None:
+    assert tenfold(*QUESTION, mishaps=[("press_ctrl_c_inside_numpy",)]).code == 130
+    assert tenfold(*QUESTION, "--resume").code == 0
+    assert facts(tmp_path / "run") == facts(undisturbed)
+
+
 def test_ctrl_c_names_the_folder_that_was_numbered(tenfold: Callable[..., Finished], tmp_path: Path) -> None:
     question = ("fit", "iris", "--trials", 2, "--epochs", 3)
     finished = tenfold(*question, mishaps=[("press_ctrl_c_at_step", 7)])
