@@ -37,7 +37,7 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
         name: the source's name.
 
     Raises:
-        InputError: no samples, samples that are no (input, target) pairs, or useless targets.
+        InputError: no samples, samples that are no (input, target) pairs or not finite, or useless targets.
     """
     if len(datasets) > len(PARTS):
         raise InputError(f"{name}: at most 3 data sets (train, valid, test) can be given, got {len(datasets)}.")
@@ -98,9 +98,17 @@ def _read_once(dataset: Any, name: str) -> tuple[np.ndarray, Sequence[torch.Tens
 
 def _stacked(columns: list[list[torch.Tensor]], name: str) -> list[torch.Tensor]:
     try:
-        return [torch.stack(column) for column in columns]
+        stacked = [torch.stack(column) for column in columns]
     except RuntimeError as error:
         raise InputError(f"{name}: all samples must have one shape ({error}). Resize or pad them.") from error
+    for tensor in stacked:
+        bad = (~tensor.isfinite()).reshape(len(tensor), -1).any(dim=1).nonzero()
+        if len(bad):
+            raise InputError(
+                f"{name}: {len(bad)} of {len(tensor)} samples hold NaN or infinite values, first sample "
+                f"{int(bad[0, 0])} (counted from 0). Mend or remove them."
+            )
+    return stacked
 
 
 def _changes(dataset: Any, name: str) -> bool:

@@ -1,3 +1,4 @@
+import math
 import random
 
 import numpy as np
@@ -148,6 +149,10 @@ def test_json_keeps_the_spec():
         ),
         (Samples([(torch.rand(3), torch.rand(2))] * 4), r"a target must be one label or number, got shape \(2,\)"),
         (Samples([(torch.rand(2 + i), i % 2) for i in range(4)]), "all samples must have one shape"),
+        (
+            Samples([(torch.tensor([1.0, 2.0 if i < 2 else math.nan]), i % 2) for i in range(4)]),
+            r"2 of 4 samples hold NaN or infinite values, first sample 2 \(counted from 0\)",
+        ),
     ],
 )
 def test_samples_of_no_use_are_refused(argument, message):
