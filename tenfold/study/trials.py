@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.records import MemberId
 from tenfold.core.specs import InputSpec
 from tenfold.networks import build_network, merge_network_spaces
@@ -58,9 +59,17 @@ def make_member(
     task_values: Mapping[str, float],
     seed: int,
 ) -> MemberSpec:
-    """The member that trains one configuration."""
+    """The member that trains one configuration.
+
+    Raises:
+        InputError: the configuration names a network that was not asked for.
+    """
     parts = split_config(config, task_values)
     name = config["network"]
+    if name not in networks:
+        raise InputError(
+            f"space: network must be one that --network names, got {name!r}.{did_you_mean(name, networks)}"
+        )
     network = networks[name]
     build: Any
     if isinstance(network, str):

@@ -328,6 +328,12 @@ def test_a_network_that_does_not_suit_the_data_is_refused(classes, fit, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_space_may_not_name_a_network_that_was_not_asked_for(classes, fit, tmp_path):
+    with pytest.raises(InputError, match=r"space: network must be one that --network names, got 'linear'"):
+        fit(classes, network="mlp", space={"network": "linear"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_choices_that_cannot_be_written_down_are_refused(classes, fit, tmp_path):
     def own(activation=nn.ReLU):
         return nn.Sequential(nn.Linear(3, 4), activation(), nn.Linear(4, 2))
