@@ -116,9 +116,14 @@ def _changes(dataset: Any, name: str) -> bool:
     probes = np.linspace(0, len(dataset) - 1, min(_PROBES, len(dataset))).astype(int).tolist()
     for row in probes:
         first, second = fetch(dataset, row, 1, name)[0], fetch(dataset, row, 2, name)[0]
-        if any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+        if not all(map(_same, first, second)):
             return True
     return False
+
+
+def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two readings are equal; a NaN is equal to a NaN."""
+    return first.shape == second.shape and torch.allclose(first, second, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def fetch(dataset: Any, row: int, seed: int, name: str = "data") -> tuple[Tensors, Any]:

@@ -58,7 +58,7 @@ def member_epochs(rungs: Sequence[Rung], num_trials: int) -> int:
 
     Example:
         >>> member_epochs(successive_halving_rungs(9, 1, 9), 9)
-        27
+        21
     """
     total, present, reached = 0, num_trials, 0
     for rung in rungs:
