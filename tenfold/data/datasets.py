@@ -123,7 +123,9 @@ def _changes(dataset: Any, name: str) -> bool:
 
 def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two readings are equal; a NaN is equal to a NaN."""
-    return first.shape == second.shape and torch.allclose(first, second, rtol=0.0, atol=0.0, equal_nan=True)
+    if torch.equal(first, second) or first.shape != second.shape or not first.is_floating_point():
+        return torch.equal(first, second)
+    return torch.allclose(first, second, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def fetch(dataset: Any, row: int, seed: int, name: str = "data") -> tuple[Tensors, Any]:
