@@ -15,8 +15,7 @@ import torch
 
 from tenfold.core.errors import InputError
 from tenfold.core.specs import InputSpec
-from tenfold.data import augmentation
-from tenfold.data.augmentation import Augmentation
+from tenfold.data.augmentation import Augmentation, augment
 from tenfold.data.inputs import ArrayInputs, ImageFileInputs, PictureFormat
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
 
@@ -107,10 +106,7 @@ class ImagePreprocessor(Preprocessor):
             raise ValueError(
                 "prepare_batch: keys must be given, one for each sample, when training with augmentation."
             )
-        draws = augmentation.draw(self.augment, keys, *images.shape[2:])
-        floats = images.float().div_(255) if images.dtype == torch.uint8 else images
-        changed = augmentation.apply(draws, floats, height, width)
-        return (changed.sub_(self._mean.to(images.device)).div_(self._std.to(images.device)),)
+        return (self._normalised(augment(images, self.augment, keys, height, width)),)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         mean, std = self._mean.to(images.device), self._std.to(images.device)

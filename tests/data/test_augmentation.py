@@ -1,50 +1,54 @@
-import numpy as np
 import pytest
 import torch
-from torchvision.transforms.v2 import functional as tv
+from torchvision.transforms import v2
 
-from tenfold.data.augmentation import Augmentation, adjust_colours, crop_and_resize, draw
+from tenfold.data.augmentation import Augmentation, augment
 
-IMAGES = torch.rand(3, 3, 20, 24, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("box", [(0, 0, 20, 24), (4, 6, 8, 10), (10, 12, 10, 12)])
-def test_crops_agree_with_torchvision_inside_the_picture(box, flip):
-    ours = crop_and_resize(IMAGES, np.array([box] * 3, np.float32), np.array([flip] * 3), 12, 14)
-    theirs = tv.resized_crop(IMAGES, *box, [12, 14], antialias=False)
-    theirs = tv.horizontal_flip(theirs) if flip else theirs
-    # At the rim torchvision repeats the crop's edge, one sampling sees the neighbours.
-    torch.testing.assert_close(ours[..., 2:-2, 2:-2], theirs[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-5)
+PHOTOS = torch.randint(0, 256, (4, 3, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+KEYS = [3, 1, 4, 2**62]
+NOTHING = Augmentation(min_area=1.0, max_ratio=1.0, flip=0.0, jitter=0.0)
 
 
-@pytest.mark.parametrize(
-    ("position", "reference"), [(0, tv.adjust_brightness), (1, tv.adjust_contrast), (2, tv.adjust_saturation)]
-)
-@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_colours_agree_with_torchvision(position, reference, factor, channels):
-    images = IMAGES[:, :channels]
-    factors = np.ones((3, 3), np.float32)
-    factors[1, position] = factor
-    expected = images.clone()
-    expected[1] = reference(images[1], factor)
-    torch.testing.assert_close(adjust_colours(images, factors), expected, rtol=1e-4, atol=1e-4)
+def test_each_picture_is_what_torchvision_makes_of_it_under_its_own_seed():
+    changed = augment(PHOTOS, Augmentation(), KEYS, 12, 14)
+    for image, key, got in zip(PHOTOS, KEYS, changed, strict=True):
+        torch.manual_seed(key)
+        expected = v2.RandomResizedCrop((12, 14), scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3))(image)
+        expected = v2.RandomHorizontalFlip(0.5)(expected)
+        expected = v2.ColorJitter(0.2, 0.2, 0.2)(expected)
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
-def test_crops_lie_within_the_picture_and_keep_their_share():
-    draws = draw(Augmentation(), range(500), 40, 60)
-    top, left, high, wide = draws.boxes.T
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (top + high <= 40).all()
-    assert (left + wide <= 60).all()
-    assert (high * wide).min() >= 0.33 * 40 * 60
-    assert 0.4 < draws.flips.mean() < 0.6
-    assert np.abs(draws.factors - 1).max() <= 0.2
-    assert (np.ptp(draws.boxes, axis=0) > 0).all()
+@pytest.mark.parametrize("images", [PHOTOS, PHOTOS[:, :1], PHOTOS.float() / 255])
+def test_size_dtype_and_range_stay(images):
+    changed = augment(images, Augmentation(), KEYS, 16, 16)
+    assert changed.shape == (4, images.shape[1], 16, 16)
+    assert changed.dtype == images.dtype
+    assert changed.min() >= 0
+    assert changed.max() <= images.max().clamp(min=1) * 1.5
 
 
-def test_a_picture_too_narrow_for_any_crop_is_taken_whole():
-    boxes = draw(Augmentation(min_area=0.9), range(20), 100, 10).boxes
-    assert (boxes == np.array([0, 0, 100, 10])).all()
+def test_a_picture_looks_the_same_whoever_shares_its_batch():
+    together = augment(PHOTOS, Augmentation(), KEYS, 12, 12)
+    alone = augment(PHOTOS[2:3], Augmentation(), KEYS[2:3], 12, 12)
+    assert torch.equal(together[2:3], alone)
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    augment(PHOTOS, Augmentation(), KEYS, 12, 12)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_half_of_the_pictures_are_mirrored():
+    only_flip = Augmentation(min_area=1.0, max_ratio=1.0, flip=0.5, jitter=0.0)
+    square = PHOTOS[:1, :, :, :20]
+    mirrored = sum(torch.equal(augment(square, only_flip, [key], 20, 20), square.flip(3)) for key in range(200))
+    assert 70 < mirrored < 130
+
+
+def test_nothing_to_change_changes_nothing():
+    square = PHOTOS[:, :, :, :20]
+    assert torch.equal(augment(square, NOTHING, KEYS, 20, 20), square)
