@@ -176,6 +176,7 @@ def fit(
     balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
     valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
     test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
+    reduction_factor: Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")] = 3,
     form: Annotated[str, typer.Option(help="auto, stacked (one program) or serial (one by one).")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
@@ -194,7 +195,7 @@ def fit(
             target=_name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
             time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
             balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form,
-            threads=threads, seed=seed,
+            reduction_factor=reduction_factor, threads=threads, seed=seed,
             device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
         )  # fmt: skip
     finally:
@@ -235,6 +236,7 @@ def predict(
     inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
     out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -242,7 +244,7 @@ def predict(
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
     model = tenfold.load(run)
-    table, skipped = model.predict_table(inputs)
+    table, skipped = model.predict_table(inputs, header=header)
     table.to_csv(out_file, index=False)
     if not quiet:
         for item in skipped:

@@ -376,7 +376,7 @@ def test_a_table_is_predicted_with_and_without_its_target(
 ) -> None:
     whole = pd.read_csv(place / "table.csv")
     with_target = predictions("runs/table-1", "table.csv")
-    assert list(with_target.columns) == ["row", "prediction", "probability_no", "probability_yes"]
+    assert list(with_target.columns) == ["prediction", "probability_no", "probability_yes"]
     assert len(with_target) == len(whole)
     probabilities = with_target[["probability_no", "probability_yes"]].to_numpy()
     assert np.allclose(probabilities.sum(axis=1), 1.0)
@@ -394,7 +394,7 @@ def test_a_table_is_predicted_with_and_without_its_target(
 def test_a_regression_is_predicted_in_raw_units(predictions: Callable[..., pd.DataFrame], place: Path) -> None:
     table = predictions("runs/numbers-1", "numbers.csv")
     truth = pd.read_csv(place / "numbers.csv")["answer"]
-    assert list(table.columns) == ["row", "prediction"]
+    assert list(table.columns) == ["prediction"]
     assert abs(table["prediction"].mean() - truth.mean()) < truth.std()
 
 
@@ -417,8 +417,8 @@ def test_pictures_are_predicted_from_folders_and_files(
 ) -> None:
     table = predictions("runs/pictures-1", inputs)
     assert len(table) == num_rows
-    assert table["row"][0] == first
-    assert list(table.columns) == ["row", "prediction", "probability_dark", "probability_light"]
+    assert table["file"][0] == first
+    assert list(table.columns) == ["prediction", "probability_dark", "probability_light", "file"]
 
 
 def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], place: Path) -> None:

@@ -11,6 +11,8 @@ from tenfold.tuning import Rung, successive_halving_rungs
 _TARGET_STEPS = 4000  # optimiser steps that a small network wants before more of them stop paying
 _MOST_EPOCHS = 100
 _TRAINING_SHARE = 0.7  # of the time that is left; the rest is for scoring, the final model, baselines and the report
+_DEADLINE = 0.85  # of the whole time: then training ends wherever it is
+_REFIT_SHARE = 0.6  # of both, when the chosen configuration is to be trained once more
 
 
 def default_batch_size(num_rows: int) -> int:
@@ -67,6 +69,18 @@ def member_epochs(rungs: Sequence[Rung], num_trials: int) -> int:
     return total
 
 
+def training_deadline_s(time_s: float | None, *, refit: bool) -> float:
+    """Seconds after which training ends, so that the rest of the work is done in time; endless without a time.
+
+    Example:
+        >>> training_deadline_s(100.0, refit=False)
+        85.0
+    """
+    if time_s is None:
+        return float("inf")
+    return time_s * _DEADLINE * (_REFIT_SHARE if refit else 1.0)
+
+
 def fit_to_time(
     planned: Sequence[PlannedStack],
     specs: Sequence[MemberSpec],
@@ -76,6 +90,7 @@ def fit_to_time(
     epochs: int | None,
     most_epochs: int,
     reduction_factor: int,
+    refit: bool = False,
 ) -> tuple[int, int]:
     """The number of trials and of epochs that fit into a time, by the planner's measurements.
 
@@ -89,6 +104,7 @@ def fit_to_time(
         epochs: what the user insists on, or None.
         most_epochs: what is never exceeded.
         reduction_factor: of the halving.
+        refit: whether the chosen configuration is to be trained once more afterwards.
 
     Returns:
         Trials and epochs, both at least 1.
@@ -100,7 +116,7 @@ def fit_to_time(
     trials = len(specs)
     while True:
         mean_epoch_s = sum(epoch_seconds[:trials]) / trials
-        affordable = seconds * _TRAINING_SHARE / max(mean_epoch_s, 1e-9)
+        affordable = seconds * _TRAINING_SHARE * (_REFIT_SHARE if refit else 1.0) / max(mean_epoch_s, 1e-9)
         fitting = _most_epochs_within(affordable, trials, epochs or most_epochs, reduction_factor)
         if fitting >= min(5, epochs or 5) or trials <= 3:
             return trials, epochs or max(fitting, 1)

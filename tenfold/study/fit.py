@@ -23,6 +23,7 @@ from tenfold.core.machine import choose_device, describe_device, peak_memory_byt
 from tenfold.core.records import RecordLog, finite
 from tenfold.networks import NETWORKS
 from tenfold.report import write_report
+from tenfold.study.budget import training_deadline_s
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
 from tenfold.study.material import make_task, prepare, read_source
@@ -382,11 +383,12 @@ def _build_cohort(
                 direction=question.metric.direction,
             )
         )
+    deadline_s = training_deadline_s(job.options.time_s, refit=job.options.final == "refit")
     hooks = Hooks(
         on_step=job.listener.progress,
         on_rung=mirrors.sync,
         seconds=job.clock,
-        out_of_time=lambda: job.clock() > 0.85 * (job.options.time_s or float("inf")),
+        out_of_time=lambda: job.clock() > deadline_s,
     )
     return Cohort(
         lanes=lanes,

@@ -19,6 +19,7 @@ from tenfold.core.errors import RunError
 from tenfold.core.specs import InputSpec
 from tenfold.data import (
     DataPart,
+    ImageFileInputs,
     Preprocessor,
     RawInputs,
     Skipped,
@@ -101,19 +102,24 @@ class Model:
             raise TypeError("predict_proba: the model is a regression and has no classes. Call predict.")
         return self.outputs(self.read(x))
 
-    def predict_table(self, x: Any) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
+    def predict_table(self, x: Any, *, header: bool | None = None) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
         """Predictions as a table, and the files that could not be read.
 
+        Args:
+            x: as for `predict`.
+            header: whether a table's first row holds names; by default what it looks like.
+
         Returns:
-            One row a sample: "row" (its path or number), "prediction", and for a classification one column a class
-            with its probability.
+            One row a sample: "prediction", for a classification one column a class with its probability, and for
+            picture files "file", since some may have been skipped.
         """
-        raw = self.read(x)
+        raw = read_inputs(x, self.preprocessor, header=header)
         outputs = self.outputs(raw)
-        table = pd.DataFrame({"row": raw.labels, "prediction": self.decode(outputs)})
-        for place, name in enumerate(self.classes or ()):
-            table[f"probability_{name}"] = outputs[:, place]
-        return table, raw.skipped
+        columns: dict[str, Any] = {"prediction": self.decode(outputs)}
+        columns |= {f"probability_{name}": outputs[:, place] for place, name in enumerate(self.classes or ())}
+        if isinstance(raw.inputs, ImageFileInputs):
+            columns["file"] = raw.labels
+        return pd.DataFrame(columns), raw.skipped
 
     def outputs(self, raw: RawInputs) -> np.ndarray:
         """Probabilities, shape (N, K), or standardised values, shape (N,); float64."""

@@ -137,6 +137,7 @@ def _decide(
             epochs=options.epochs,
             most_epochs=4 * default,
             reduction_factor=options.reduction_factor,
+            refit=options.final == "refit",
         )
         keep = keep if options.trials else affordable
     return replace(
