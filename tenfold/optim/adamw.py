@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Group, StackedOptimizer, State, spread
+from tenfold.optim.optimizer import Group, Move, StackedOptimizer, State, spread
+from tenfold.stacking.layout import per_member_shape
 
 _FUSED_DTYPES = (torch.float32, torch.float64)
+_BATCH_NUMBERS = 1 << 18
 
 
 class AdamW(StackedOptimizer):
@@ -46,19 +48,48 @@ class AdamW(StackedOptimizer):
         options: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, options)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        if "mean" not in state:
-            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        direction = self._scratch(parameter)
-        if _can_fuse(parameter, group):
-            _fused_direction(direction, gradient, state, group)
-        else:
-            _direction(direction, gradient, state, group)
-        parameter.mul_(spread(1.0 - group["lr"] * group["weight_decay"], parameter))
-        if isinstance(group["lr"], Tensor):
-            parameter.addcmul_(direction, spread(group["lr"], parameter))
-        else:  # a number goes as it is: a float32 tensor of it would be off by 1e-8
-            parameter.add_(direction, alpha=group["lr"])
+    def _update(self, moves: Sequence[Move], group: Group) -> None:
+        lr, keep = group["lr"], 1.0 - group["lr"] * group["weight_decay"]
+        for batch in _batches(moves):
+            for parameter, _, state in batch:
+                if "mean" not in state:
+                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            parameters = [move.parameter for move in batch]
+            directions = self._scratch(parameters)
+            if _can_fuse(parameters[0], group):
+                _fused_directions(directions, batch, group)
+            else:
+                for direction, move in zip(directions, batch, strict=True):
+                    _direction(direction, move.gradient, move.state, group)
+            torch._foreach_mul_(parameters, _for_each(keep, parameters))
+            if isinstance(lr, Tensor):
+                torch._foreach_addcmul_(parameters, directions, _for_each(lr, parameters))
+            else:  # a number goes as it is: a float32 tensor of it would be off by 1e-8
+                torch._foreach_add_(parameters, directions, alpha=lr)
+
+
+def _for_each(value: Any, parameters: Sequence[Tensor]) -> Any:
+    """A number as it is; values a member in the parameters' dtype, shaped to broadcast against each of them."""
+    if not isinstance(value, Tensor):
+        return value
+    value_M = value.to(parameters[0].dtype)
+    return [per_member_shape(value_M, parameter) for parameter in parameters]
+
+
+def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """Neighbours of one dtype and age, up to a size: small ones share their calls, large ones stay in the cache."""
+    batch: list[Move] = []
+    for move in moves:
+        same = batch and (batch[0].parameter.dtype, batch[0].state["steps"]) == (
+            move.parameter.dtype,
+            move.state["steps"],
+        )
+        if batch and (not same or sum(m.parameter.numel() for m in (*batch, move)) > _BATCH_NUMBERS):
+            yield batch
+            batch = []
+        batch.append(move)
+    if batch:
+        yield batch
 
 
 def _can_fuse(parameter: Tensor, group: Group) -> bool:
@@ -67,16 +98,18 @@ def _can_fuse(parameter: Tensor, group: Group) -> bool:
     return numbers and parameter.device.type in ("cpu", "cuda") and parameter.dtype in _FUSED_DTYPES
 
 
-def _fused_direction(direction: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-    """The update for a rate of 1 by the fused kernel, run on zeros; a third quicker than the passes below."""
+def _fused_directions(directions: list[Tensor], batch: Sequence[Move], group: Group) -> None:
+    """The updates for a rate of 1 by the fused kernel, run on zeros; a third quicker than the passes below."""
     beta1, beta2 = group["betas"]
+    torch._foreach_zero_(directions)
+    steps = torch.full((), float(batch[0].state["steps"]), device=directions[0].device)
     torch._fused_adamw_(
-        [direction.zero_()],
-        [gradient],
-        [state["mean"]],
-        [state["square"]],
+        directions,
+        [move.gradient for move in batch],
+        [move.state["mean"] for move in batch],
+        [move.state["square"] for move in batch],
         [],
-        [torch.full((), float(state["steps"]), device=direction.device)],
+        [steps] * len(batch),
         amsgrad=False,
         lr=1.0,
         beta1=beta1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,20 @@ Value = float | bool | Tensor
 Group = dict[str, Any]
 State = dict[str, Any]
 """Of one parameter: "steps", how often it has moved, and tensors that lie as `contiguous_view` of it."""
+
+
+class Move(NamedTuple):
+    """What one parameter's step works on.
+
+    Attributes:
+        parameter: the stacked parameter, its dimensions in the order in which they lie in memory; without a graph.
+        gradient: likewise.
+        state: its moments, which lie likewise, and "steps".
+    """
+
+    parameter: Tensor
+    gradient: Tensor
+    state: State
 
 
 class StackedOptimizer:
@@ -42,6 +56,7 @@ class StackedOptimizer:
         self.stack = self._owner(groups)
         self.param_groups: list[Group] = [self._group(group, defaults) for group in groups]
         self.state: dict[Tensor, State] = {}
+        self._views: dict[Tensor, tuple[Tensor, tuple[int, ...]]] = {}
         self._working: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
         self.stack.follow(self)
@@ -131,28 +146,38 @@ class StackedOptimizer:
         """Moves every member by its own gradient, with its own options."""
         self.num_steps += 1
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    state = self.state.setdefault(parameter, {"steps": 0})
-                    state["steps"] += 1
-                    # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
-                    gradient = contiguous_view(parameter.grad, like=parameter).contiguous()
-                    self._update(contiguous_view(parameter), gradient, state, group)
+            moves = [self._move(parameter) for parameter in group["params"] if parameter.grad is not None]
+            self._update(moves, group)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        """Moves one stacked parameter; subclasses write it in the member axis' terms."""
+    def _move(self, parameter: Tensor) -> Move:
+        state = self.state.setdefault(parameter, {"steps": 0})
+        state["steps"] += 1
+        view, order = self._lying(parameter)
+        # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
+        return Move(view, parameter.grad.permute(order).contiguous(), state)  # type: ignore[union-attr]
+
+    def _update(self, moves: Sequence[Move], group: Group) -> None:
+        """Moves the stacked parameters of a group; subclasses write it in the member axis' terms."""
         raise NotImplementedError
 
-    def _scratch(self, like: Tensor) -> Tensor:
-        """Working memory of a parameter's size; one piece serves all parameters, so that it stays in the cache."""
-        key = (like.dtype, like.device)
-        if key not in self._working or self._working[key].numel() < like.numel():
-            self._working[key] = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
-        return self._working[key][: like.numel()].view(like.shape)
+    def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """A parameter's memory with its dimensions in the order in which they lie, and that order."""
+        known = self._views.get(parameter)
+        if known is None or known[0].data_ptr() != parameter.data_ptr() or known[0].shape[0] != parameter.shape[0]:
+            known = self._views[parameter] = (contiguous_view(parameter.detach()), lying_order(parameter))
+        return known
+
+    def _scratch(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """Working memory of some parameters' sizes; one piece serves all in turn, so that it stays in the cache."""
+        key, numels = (views[0].dtype, views[0].device), [view.numel() for view in views]
+        if key not in self._working or self._working[key].numel() < sum(numels):
+            self._working[key] = torch.empty(sum(numels), dtype=views[0].dtype, device=views[0].device)
+        pieces = self._working[key][: sum(numels)].split(numels)
+        return [piece.view(view.shape) for piece, view in zip(pieces, views, strict=True)]
 
     def keep(self, indices: Tensor) -> None:
         """Keeps the options and the state of the members at these places; the stack calls it."""
-        self._working = {}
+        self._working, self._views = {}, {}
         for group in self.param_groups:
             for name, value in group.items():
                 if name != "params":

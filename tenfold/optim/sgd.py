@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from tenfold.optim.optimizer import Group, StackedOptimizer, State, is_zero, spread
+from tenfold.optim.optimizer import Group, Move, StackedOptimizer, is_zero, spread
 
 
 class SGD(StackedOptimizer):
@@ -49,13 +49,14 @@ class SGD(StackedOptimizer):
         }
         super().__init__(params, options)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        if not is_zero(group["weight_decay"]):
-            gradient = gradient + parameter * spread(group["weight_decay"], parameter)
-        if not is_zero(group["momentum"]):
-            momentum = spread(group["momentum"], parameter)
-            velocity = state.get("velocity")
-            velocity = gradient.clone() if velocity is None else velocity.mul_(momentum).add_(gradient)
-            state["velocity"] = velocity
-            gradient = gradient + velocity * momentum if group["nesterov"] else velocity
-        parameter.sub_(gradient * spread(group["lr"], parameter))
+    def _update(self, moves: Sequence[Move], group: Group) -> None:
+        for parameter, gradient, state in moves:
+            if not is_zero(group["weight_decay"]):
+                gradient = gradient + parameter * spread(group["weight_decay"], parameter)
+            if not is_zero(group["momentum"]):
+                momentum = spread(group["momentum"], parameter)
+                velocity = state.get("velocity")
+                velocity = gradient.clone() if velocity is None else velocity.mul_(momentum).add_(gradient)
+                state["velocity"] = velocity
+                gradient = gradient + velocity * momentum if group["nesterov"] else velocity
+            parameter.sub_(gradient * spread(group["lr"], parameter))

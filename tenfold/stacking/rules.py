@@ -92,11 +92,12 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """
     if weight.dim() != 2:
         return F.linear(input, weight, bias)
-    rows = input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
+    plain = input.dim() == 2
+    rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
     output = torch.mm(rows, weight.t())
     if bias is not None:
         output = _add_to_new(output, bias)
-    return output.reshape(*input.shape[:-1], weight.shape[0])
+    return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
 
 
 def _add_to_new(fresh: Tensor, other: Tensor) -> Tensor:
