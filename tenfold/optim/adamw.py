@@ -79,15 +79,14 @@ def _for_each(value: Any, parameters: Sequence[Tensor]) -> Any:
 def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
     """Neighbours of one dtype and age, up to a size: small ones share their calls, large ones stay in the cache."""
     batch: list[Move] = []
+    kind, numbers = None, 0
     for move in moves:
-        same = batch and (batch[0].parameter.dtype, batch[0].state["steps"]) == (
-            move.parameter.dtype,
-            move.state["steps"],
-        )
-        if batch and (not same or sum(m.parameter.numel() for m in (*batch, move)) > _BATCH_NUMBERS):
+        own_kind, own_numbers = (move.parameter.dtype, move.state["steps"]), move.parameter.numel()
+        if batch and (own_kind != kind or numbers + own_numbers > _BATCH_NUMBERS):
             yield batch
-            batch = []
+            batch, numbers = [], 0
         batch.append(move)
+        kind, numbers = own_kind, numbers + own_numbers
     if batch:
         yield batch
 
