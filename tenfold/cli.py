@@ -19,6 +19,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.flop_counter import FlopCounterMode
 
 import tenfold
 from tenfold.core.errors import TenfoldError
@@ -297,7 +298,10 @@ def report(
 @app.command()
 @_guarded
 def networks(as_json: Json = False) -> None:
-    """List the networks, with parameters for 3x32x32 pictures (or 16 columns) and 10 classes."""
+    """List the networks, with parameters and FLOPs a sample (3x32x32 pictures or 16 columns, 10 classes).
+
+    A multiplication and an addition are two FLOPs; biases, activations and normalisation are not counted.
+    """
     rows: list[dict[str, Any]] = []
     for name in NETWORKS:
         entry = NETWORKS[name]
@@ -305,10 +309,13 @@ def networks(as_json: Json = False) -> None:
         spec = InputSpec(kind="image", shape=(3, 32, 32)) if image else InputSpec(kind="table", shape=(16,))
         model = build_network(name, spec, 10)
         parameters = sum(parameter.numel() for parameter in model.parameters())
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.eval()(torch.zeros(1, *spec.shape))
         rows.append(
             {
                 "name": name,
                 "parameters": parameters,
+                "flops": counter.get_total_flops(),
                 "inputs": sorted(entry.kinds),
                 "stacks": entry.stacks,
                 "reference": entry.reference,
@@ -317,11 +324,10 @@ def networks(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
+    out.print(f"{'name':<10}{'parameters':>11}{'FLOPs':>14}  {'inputs':<13} reference", style="bold")
     for row in rows:
-        out.print(
-            f"{row['name']:<12}{row['parameters']:>12,}  {', '.join(row['inputs']):<13} {row['reference']}",
-            soft_wrap=True,
-        )
+        numbers = f"{row['name']:<10}{row['parameters']:>11,}{row['flops']:>14,}"
+        out.print(f"{numbers}  {', '.join(row['inputs']):<13} {row['reference']}", soft_wrap=True)
 
 
 @app.command(name="sources")

@@ -530,6 +530,9 @@ def test_report_is_written_anew(at: Callable[..., Finished], place: Path) -> Non
 
 def test_networks_and_sources_are_listed(at: Callable[..., Finished]) -> None:
     rows = at("networks", "--json").answer
+    flops = {row["name"]: row["flops"] for row in rows}
+    assert flops["linear"] == 2 * 3 * 32 * 32 * 10
+    assert 0.5e9 < flops["resnet18"] / 2 < 0.6e9  # 0.56 G multiply-adds for CIFAR's stem
     assert {"linear", "mlp", "lenet", "resnet18"} <= {row["name"] for row in rows}
     assert all(row["parameters"] > 0 and row["stacks"] and row["reference"] for row in rows)
     assert all(row["name"] in at("networks").out for row in rows)
