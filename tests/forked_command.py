@@ -147,6 +147,8 @@ def _wait(pid: int, timeout_s: float, **_: Any) -> int:
 
 
 def _command(request: dict[str, Any]) -> int:
+    # a test run that was started in the background has Ctrl-C ignored, and its children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from tenfold.cli import main
 
     os.setpgid(0, 0)
