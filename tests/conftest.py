@@ -1,13 +1,23 @@
-"""Shared by tests of the command line: one server that runs commands in processes of their own."""
+"""Shared by all tests: how hypothesis draws, and a server that runs commands in processes of their own.
+
+Property tests draw the same examples every time, so that a change is judged by what it changes; to look for more,
+`HYPOTHESIS_PROFILE=explore make test`.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from forked_command import CommandServer, Finished
+
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.register_profile("explore", max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+_SAME = 1e-9  # values that differ by a smaller share count as one
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -95,6 +97,8 @@ def fit_axis(
     if not len(scaled):
         return Axis(low=0.0, high=1.0, start=start, stop=stop, percent=percent, whole=whole)
     low, high = _robust_range(scaled) if robust else (float(scaled.min()), float(scaled.max()))
+    if high - low <= _SAME * max(abs(low), abs(high)):  # one value, but for rounding
+        low = high = (low + high) / 2
     room = pad * (high - low) or max(abs(high), 1.0) * 0.1
     low, high = low - room, high + room
     if log:
@@ -127,7 +131,7 @@ def _linear_ticks(low: float, high: float, count: int, whole: bool) -> list[floa
     step = min((m * exponent for m in (1, 2, 5, 10)), key=lambda s: abs(math.log((high - low) / count / s)))
     step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(number * step, 12) + 0.0 for number in range(first, last + 1)]
+    return [float(f"{number * step:.12g}") + 0.0 for number in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float, count: int) -> list[float]:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenfold.report.axes import Axis, fit_axis
@@ -26,6 +26,9 @@ def test_few_equal_or_wild_values_still_give_an_axis(values, log):
     assert axis.ticks()
 
 
+@example([1.0000000000000002e-12, 1e-12], False)
+@example([1e-12, 2e-12], False)
+@example([1e12, 1.0000000001e12], False)
 @given(
     st.lists(st.floats(1e-12, 1e12), min_size=2, max_size=20),
     st.booleans(),
