@@ -12,7 +12,7 @@ from tenfold.optim.optimizer import Group, Move, StackedOptimizer, State, spread
 from tenfold.stacking.layout import per_member_shape
 
 _FUSED_DTYPES = (torch.float32, torch.float64)
-_BATCH_NUMBERS = 1 << 18
+_BATCH_NUMBERS = 1 << 18  # 1 MB of float32: parameters up to this size together share their kernel calls
 
 
 class AdamW(StackedOptimizer):

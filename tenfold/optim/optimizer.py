@@ -38,7 +38,7 @@ class Move(NamedTuple):
 
 
 class StackedOptimizer:
-    """Base of the stacked optimisers; a subclass gives `_update`, the step of one stacked parameter.
+    """Base of the stacked optimisers; a subclass gives `_update`, the step of a group's parameters.
 
     Args:
         params: stacked parameters of one stack (`stack.parameters()`), or groups as in `torch.optim`: dicts with

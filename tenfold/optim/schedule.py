@@ -14,8 +14,6 @@ from torch import Tensor
 from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.stacking.layout import take_members
 
-Steps = int | Tensor
-
 
 class Schedule:
     """Base of the schedules; a subclass gives `factor`, which is also the whole of the warm-up's end.

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -96,19 +96,32 @@ def _split_batch(batch: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]
     return [batch[place].value for place in places], assemble
 
 
-def run_stacked(
-    call: MemberCall,
-    function: Callable[..., Any],
-    batch: tuple[Any, ...],
-    parameters: Tensors,
-    buffers: Tensors,
-    keys_M: Tensor,
-    step: int,
-) -> tuple[Any, Tensors]:
+class Members(NamedTuple):
+    """What a stack hands to a form: the model that all run through, and their stacked tensors.
+
+    Attributes:
+        call: runs one member.
+        parameters: by name, each of shape (M, ...).
+        buffers: likewise.
+        keys_M: of the members' random streams, int64, shape (M,).
+    """
+
+    call: MemberCall
+    parameters: Tensors
+    buffers: Tensors
+    keys_M: Tensor
+
+
+Outcome = tuple[Any, Tensors]
+"""What the function returned, with the member axis in front, and the buffers that it set anew."""
+
+
+def run_stacked(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Outcome:
     """All members as one program, by `torch.vmap` and the rules.
 
     vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.
     """
+    call, parameters, buffers, keys_M = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     replaced_names: list[str] = []
@@ -130,16 +143,9 @@ def run_stacked(
     return result[0], dict(zip(replaced_names, result[1:], strict=True))
 
 
-def run_serial(
-    call: MemberCall,
-    function: Callable[..., Any],
-    batch: tuple[Any, ...],
-    parameters: Tensors,
-    buffers: Tensors,
-    keys_M: Tensor,
-    step: int,
-) -> tuple[Any, Tensors]:
+def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Outcome:
     """The members one after another, each on its slice of the stacked tensors."""
+    call, parameters, buffers, keys_M = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     slices = {name: tensor.unbind(0) for name, tensor in parameters.items()}

@@ -26,6 +26,7 @@ from tenfold.stacking.forms import (
     BATCH_CHANGED,
     CHECKPOINTED,
     MemberCall,
+    Members,
     batch_versions,
     check_batch,
     run_serial,
@@ -184,7 +185,8 @@ class Stack:
         attributes = self._call.attributes
         before = attributes.snapshot()
         try:
-            output, replaced = run(self._call, function, batch, self._parameters, self._buffers, self._keys_M, step)
+            members = Members(self._call, self._parameters, self._buffers, self._keys_M)
+            output, replaced = run(members, function, batch, step)
         except RuntimeError as error:
             if run is run_stacked and not self._auto and _is_about_stacking(error):
                 raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error

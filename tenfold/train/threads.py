@@ -2,7 +2,7 @@
 
 Small steps gain little from a second thread, and where other processes keep the cores busy, threads that wait for
 each other cost far more than they bring: with three other processes on two cores, one search took 48 s with one
-thread and 480 s with two.
+thread and 480 s with two (measured once each).
 """
 
 from __future__ import annotations
