@@ -4,7 +4,8 @@
 """
 
 from tenfold.optim.adamw import AdamW
-from tenfold.optim.optimizer import StackedOptimizer, clip_grad_norm_
+from tenfold.optim.clipping import clip_grad_norm_
+from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.optim.schedule import Constant, Cosine, OneCycle, Schedule
 from tenfold.optim.sgd import SGD
 
