@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tenfold.stacking import Form
+from tenfold.testing.comparing import EXACT, distance, same_bits
 from tenfold.testing.recipe import Recipe
 from tenfold.testing.trained import Batches, Bench, Loss, MakeModel, bench, cast_batches
-
-_EXACT = 1e-9
 
 
 def check_leaving_is_free(
@@ -24,6 +23,7 @@ def check_leaving_is_free(
     num_members: int = 3,
     kept: Sequence[Sequence[int]] = ((2, 0), (1,), (2, 1, 0)),
     num_steps: int = 5,
+    device: torch.device | str = "cpu",
     form: Form = "auto",
 ) -> None:
     """Trains in float64, lets members leave, goes on, and compares with a stack that nobody left.
@@ -37,9 +37,10 @@ def check_leaving_is_free(
         batches: tuples of what `loss` takes besides the model.
         loss: `(model, *batch) -> loss`.
         optimizer: what trains; AdamW with a learning rate a member by default.
-        num_members: members, at most as many as the recipe's lists hold.
+        num_members: members, more than the largest place in `kept`.
         kept: the places to keep, in order, each on a stack of its own.
         num_steps: training steps before and after.
+        device: where it trains.
         form: of the stack.
 
     Raises:
@@ -51,29 +52,30 @@ def check_leaving_is_free(
         >>> check_leaving_is_free(lambda: nn.Linear(2, 1), [batch], lambda model, x, y: (model(x) - y).abs().mean())
     """
     recipe = optimizer or Recipe()
-    batches = cast_batches(batches, torch.float64)
+    members = list(range(num_members))
+    batches = cast_batches(batches, torch.float64, device)
+
+    def trained() -> Bench:
+        work = bench(make_model, recipe, members, dtype=torch.float64, device=device, form=form)
+        for t in range(num_steps):
+            work.step(loss, *batches[t % len(batches)])
+        return work
+
+    later = [batches[t % len(batches)] for t in range(num_steps, 2 * num_steps)]
+    stayed = trained()
+    losses = [stayed.step(loss, *batch) for batch in later]
     for places in kept:
-        stayed = _trained(make_model, batches, loss, recipe, num_members, num_steps, form)
-        shrunken = _trained(make_model, batches, loss, recipe, num_members, num_steps, form)
+        shrunken = trained()
         before = _everything(shrunken)
         shrunken.stack.keep(list(places))
         _compare_bits(before, _everything(shrunken), list(places))
         _check_memory(shrunken)
-        for t in range(num_steps, 2 * num_steps):
-            batch = batches[t % len(batches)]
-            loss_M, loss_K = stayed.step(loss, *batch), shrunken.step(loss, *batch)
-            _compare_near("the loss", loss_M[list(places)], loss_K, places, t)
+        for t, batch in enumerate(later):
+            loss_K = shrunken.step(loss, *batch)
+            _compare_near("the loss", losses[t][list(places)], loss_K, places, num_steps + t)
+        tensors = stayed.tensors()
         for name, tensor in shrunken.tensors().items():
-            _compare_near(name, stayed.tensors()[name][list(places)], tensor, places, 2 * num_steps)
-
-
-def _trained(
-    make_model: MakeModel, batches: Batches, loss: Loss, recipe: Recipe, num_members: int, num_steps: int, form: Form
-) -> Bench:
-    work = bench(make_model, recipe, list(range(num_members)), dtype=torch.float64, form=form)
-    for t in range(num_steps):
-        work.step(loss, *batches[t % len(batches)])
-    return work
+            _compare_near(name, tensors[name][list(places)], tensor, places, 2 * num_steps)
 
 
 def _everything(work: Bench) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _compare_bits(before: dict[str, Any], after: dict[str, Any], places: list[in
     assert not lost, f"check_leaving_is_free: keep({places}) lost {lost[0]}."
     for name, old in before.items():
         new = after[name]
-        same = torch.equal(old[places], new) if isinstance(old, Tensor) and isinstance(new, Tensor) else old == new
+        same = same_bits(old[places], new) if isinstance(old, Tensor) and isinstance(new, Tensor) else old == new
         assert same, f"check_leaving_is_free: keep({places}) did not carry {name} over bit for bit."
 
 
@@ -127,8 +129,8 @@ def _check_memory(work: Bench) -> None:
 
 
 def _compare_near(name: str, stayed: Tensor, shrunken: Tensor, places: Sequence[int], step: int) -> None:
-    off = (stayed.double() - shrunken.double()).abs() / stayed.double().abs().clamp(min=1.0)
-    assert off.numel() == 0 or float(off.max()) <= _EXACT, (
-        f"check_leaving_is_free: after keep({list(places)}) {name} is off by {float(off.max()):.1e} at step {step} "
-        f"against the undisturbed stack, allowed are {_EXACT:.0e}."
+    off = distance(shrunken, stayed)
+    assert off <= EXACT, (
+        f"check_leaving_is_free: after keep({list(places)}) {name} is off by {off:.1e} at step {step} "
+        f"against the undisturbed stack, allowed are {EXACT:.0e}."
     )

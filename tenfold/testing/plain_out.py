@@ -9,10 +9,9 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from tenfold.testing.comparing import EXACT, distance
 from tenfold.testing.recipe import Recipe
 from tenfold.testing.trained import Batches, Loss, MakeModel, bench, cast_batches, member_model, predict_inputs
-
-_EXACT = 1e-9
 
 
 def check_plain_out(
@@ -23,6 +22,7 @@ def check_plain_out(
     optimizer: Recipe | None = None,
     num_members: int = 3,
     num_steps: int = 3,
+    device: torch.device | str = "cpu",
     predict: Callable[..., Any] = predict_inputs,
 ) -> None:
     """Trains in float64, unstacks, and asks each model whether it is plain.
@@ -35,8 +35,9 @@ def check_plain_out(
         batches: tuples of what `loss` takes besides the model.
         loss: `(model, *batch) -> loss`.
         optimizer: what trains; AdamW with a learning rate a member by default.
-        num_members: members, at most as many as the recipe's lists hold.
+        num_members: members, at least 1.
         num_steps: training steps before.
+        device: where it trains.
         predict: `(model, *batch) -> tensors`; by default the model of all of the batch but its last part.
 
     Raises:
@@ -46,15 +47,16 @@ def check_plain_out(
         >>> batch = (torch.arange(8.0).view(4, 2), torch.ones(4, 1))
         >>> check_plain_out(lambda: nn.Linear(2, 1), [batch], lambda model, x, y: (model(x) - y).abs().mean())
     """
-    batches = cast_batches(batches, torch.float64)
-    work = bench(make_model, optimizer or Recipe(), list(range(num_members)), dtype=torch.float64)
+    batches = cast_batches(batches, torch.float64, device)
+    members = list(range(num_members))
+    work = bench(make_model, optimizer or Recipe(), members, dtype=torch.float64, device=device)
     for t in range(num_steps):
         work.step(loss, *batches[t % len(batches)])
     work.stack.eval()
     with torch.no_grad():
         expected = pytree.tree_leaves(work.stack.each(predict, *batches[0]))
         for i, model in enumerate(work.stack.unstack()):
-            fresh = member_model(make_model, i, torch.float64).eval()
+            fresh = member_model(make_model, i, torch.float64, device).eval()
             _check_class(model, fresh, i)
             fresh.load_state_dict(model.state_dict(), strict=True)
             for which, plain in (("the unstacked model", model), ("a new model with its state_dict", fresh)):
@@ -74,7 +76,7 @@ def _check_class(model: nn.Module, fresh: nn.Module, member: int) -> None:
 def _check_predictions(got: list[Any], expected: list[Any], member: int, which: str) -> None:
     assert len(got) == len(expected), f"check_plain_out: {which} gives {len(got)} tensors, expected {len(expected)}."
     for one, two in zip(got, expected, strict=True):
-        near = torch.allclose(one.double(), two[member].double(), rtol=_EXACT, atol=_EXACT, equal_nan=True)
+        near = one.shape == two[member].shape and distance(one, two[member]) <= EXACT
         assert near, f"check_plain_out: {which} of member {member} does not predict what the stack predicts."
 
 

@@ -18,7 +18,8 @@ class Recipe:
     Attributes:
         stacked: the stacked optimiser's class.
         plain: the class that trains one model alone; it takes the same options.
-        options: a list holds one value a member, anything else holds for all; `betas` is a pair of such.
+        options: a list holds one value a member (members beyond its end take its values in turn again), anything
+            else holds for all; `betas` is a pair of such.
         schedule: makes the schedule of a stacked optimiser.
         plain_schedule: makes the same schedule for a plain optimiser.
         clip_norm: each member's gradient is clipped to this norm.
@@ -51,10 +52,10 @@ class Recipe:
 def _of_member(value: Any, member: int) -> Any:
     if isinstance(value, tuple):
         return tuple(_of_member(part, member) for part in value)
-    return value[member] if isinstance(value, list) else value
+    return value[member % len(value)] if isinstance(value, list) else value
 
 
 def _of_members(value: Any, members: list[int]) -> Any:
     if isinstance(value, tuple):
         return tuple(_of_members(part, members) for part in value)
-    return [value[member] for member in members] if isinstance(value, list) else value
+    return [_of_member(value, member) for member in members] if isinstance(value, list) else value

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tenfold.stacking import Form, per_member
+from tenfold.testing.comparing import same_bits
+from tenfold.testing.poisons import POISONS, Poison, own_batches
 from tenfold.testing.recipe import Recipe
-from tenfold.testing.trained import Batches, Bench, Loss, MakeModel, bench, cast_batches
-
-_HUGE_LR = 1e30
+from tenfold.testing.trained import Batches, Loss, MakeModel, bench, cast_batches
 
 
 def check_strangers(
@@ -23,23 +23,28 @@ def check_strangers(
     optimizer: Recipe | None = None,
     num_members: int = 3,
     poisoned: int = 1,
+    poisons: Sequence[str] = tuple(POISONS),
     num_steps: int = 4,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
     form: Form = "auto",
 ) -> None:
     """Poisons one member and looks whether a bit of the others changes: losses, parameters, buffers.
 
-    The poisons are NaN parameters, an infinite loss, and a learning rate of 1e30. Gradients are clipped a member.
+    The poisons are NaN, inf and 1e30 in the parameters, in a batch of the member's own, in the loss and in the
+    learning rate. Gradients are clipped a member.
 
     Args:
         make_model: makes one model.
         batches: tuples of what `loss` takes besides the model.
         loss: `(model, *batch) -> loss`.
         optimizer: what trains; AdamW with clipping by default.
-        num_members: members, at most as many as the recipe's lists hold.
+        num_members: members, at least 2.
         poisoned: the place of the poisoned member.
+        poisons: names in `POISONS`, one training each.
         num_steps: training steps after the poisoning.
         dtype: of parameters and batches.
+        device: where it trains.
         form: of the stack.
 
     Raises:
@@ -51,24 +56,23 @@ def check_strangers(
     """
     recipe = optimizer or Recipe(clip_norm=1.0)
     members = list(range(num_members))
-    batches = cast_batches(batches, dtype)
-    others = [i for i in members if i != poisoned]
+    batches = cast_batches(batches, dtype, device)
 
-    def run(poison: Callable[[Bench, Tensor], None]) -> dict[str, Tensor]:
-        work = bench(make_model, recipe, members, dtype=dtype, form=form)
-        scale_M = torch.ones(num_members, dtype=dtype)
-        poison(work, scale_M)
-        losses = [work.step(_scaled(loss), per_member(scale_M), *batches[t % len(batches)]) for t in range(num_steps)]
+    def run(poison: Poison | None, own: bool) -> dict[str, Tensor]:
+        work = bench(make_model, recipe, members, dtype=dtype, device=device, form=form)
+        scale_M = torch.ones(num_members, dtype=dtype, device=device)
+        if poison is not None:
+            poison.strike(work, scale_M, poisoned)
+        value = poison.value if poison is not None else None
+        fed = own_batches(batches, num_members, poisoned, value) if own else batches
+        losses = [work.step(_scaled(loss), per_member(scale_M), *fed[t % len(fed)]) for t in range(num_steps)]
         return {"the losses": torch.stack(losses, dim=1), **work.tensors()}
 
-    clean = run(lambda work, scale_M: None)
-    for name, poison in _poisons(poisoned).items():
-        for part, tensor in run(poison).items():
-            for other in others:
-                assert _same_bits(tensor[other], clean[part][other]), (
-                    f"check_strangers: {name} in member {poisoned} changed {part} of member {other}. "
-                    "What is computed over all members together must be computed a member."
-                )
+    chosen = {name: POISONS[name] for name in poisons}
+    clean = {own: run(None, own) for own in sorted({poison.where == "batch" for poison in chosen.values()})}
+    for name, poison in chosen.items():
+        own = poison.where == "batch"
+        _compare_strangers(run(poison, own), clean[own], name, poisoned)
 
 
 def _scaled(loss: Loss) -> Loss:
@@ -78,31 +82,10 @@ def _scaled(loss: Loss) -> Loss:
     return scaled
 
 
-def _poisons(place: int) -> dict[str, Callable[[Bench, Tensor], None]]:
-    @torch.no_grad()
-    def nan_parameters(work: Bench, scale_M: Tensor) -> None:
-        for parameter in work.stack.parameters():
-            parameter[place] = torch.nan
-
-    def infinite_loss(work: Bench, scale_M: Tensor) -> None:
-        scale_M[place] = torch.inf
-
-    def huge_lr(work: Bench, scale_M: Tensor) -> None:
-        for group in work.optimizer.param_groups:
-            group["lr"] = _with_huge(group["lr"], len(scale_M), place)
-        if work.schedule is not None:
-            base_lrs = [_with_huge(lr, len(scale_M), place) for lr in work.schedule.base_lrs]
-            work.schedule.base_lrs = base_lrs
-
-    return {"NaN parameters": nan_parameters, "an infinite loss": infinite_loss, "a huge learning rate": huge_lr}
-
-
-def _with_huge(lr: Any, num_members: int, place: int) -> Tensor:
-    lr_M = lr.clone() if isinstance(lr, Tensor) else torch.full((num_members,), float(lr), dtype=torch.float64)
-    lr_M[place] = _HUGE_LR
-    return lr_M
-
-
-def _same_bits(one: Tensor, two: Tensor) -> bool:
-    """Bit for bit, so that a NaN equals itself."""
-    return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, two)))
+def _compare_strangers(sick: dict[str, Tensor], clean: dict[str, Tensor], name: str, poisoned: int) -> None:
+    for part, tensor in sick.items():
+        for other in (place for place in range(len(tensor)) if place != poisoned):
+            assert same_bits(tensor[other], clean[part][other]), (
+                f"check_strangers: {name} in member {poisoned} changed {part} of member {other}. "
+                "What is computed over all members together must be computed a member."
+            )

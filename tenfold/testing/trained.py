@@ -35,6 +35,15 @@ class Trained:
     tensors: Mapping[str, Tensor]
     predictions: list[Tensor]
 
+    def of_places(self, places: Sequence[int]) -> Trained:
+        """What is left of the members at these places, in this order."""
+        chosen = list(places)
+        return Trained(
+            losses=self.losses[:, chosen],
+            tensors={name: tensor[chosen] for name, tensor in self.tensors.items()},
+            predictions=[leaf[chosen] for leaf in self.predictions],
+        )
+
 
 @dataclass
 class Bench:
@@ -63,43 +72,61 @@ class Bench:
         named = (*self.stack.named_parameters(), *self.stack.named_buffers())
         return {name: tensor.detach().clone() for name, tensor in named}
 
+    def predictions(self, predict: Callable[..., Any], *batch: Any) -> list[Tensor]:
+        """The leaves of what the members predict in evaluation mode; the stack is in training mode again."""
+        self.stack.eval()
+        with torch.no_grad():
+            leaves = pytree.tree_leaves(self.stack.each(predict, *batch))
+        self.stack.train()
+        return leaves
+
 
 def predict_inputs(model: nn.Module, *batch: Any) -> Any:
     """The default prediction: all of a batch but its last part, the target."""
     return model(*batch[:-1])
 
 
-def member_model(make_model: MakeModel, member: int, dtype: torch.dtype) -> nn.Module:
+def member_model(
+    make_model: MakeModel, member: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> nn.Module:
     """The model of one member, made under its own stream."""
     with torch_seed(derive_seed(member, "init")):
-        return make_model().to(dtype)
+        return make_model().to(dtype=dtype).to(device)
 
 
-def cast_batches(batches: Batches, dtype: torch.dtype) -> list[tuple[Any, ...]]:
-    """The batches with every float tensor in one dtype."""
-    return [
-        pytree.tree_map(lambda leaf: leaf.to(dtype) if _is_float(leaf) else leaf, tuple(batch)) for batch in batches
-    ]
+def cast_batches(batches: Batches, dtype: torch.dtype, device: torch.device | str = "cpu") -> list[tuple[Any, ...]]:
+    """The batches on one device, with every float tensor in one dtype."""
+
+    def cast(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.to(device, dtype if leaf.is_floating_point() else leaf.dtype)
+
+    return [pytree.tree_map(cast, tuple(batch)) for batch in batches]
 
 
 def nudge(batches: Batches, direction: float) -> list[tuple[Any, ...]]:
     """The batches with every float moved by one unit in the last place, up or down."""
 
     def moved(leaf: Any) -> Any:
-        return torch.nextafter(leaf, torch.full_like(leaf, direction)) if _is_float(leaf) else leaf
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        return torch.nextafter(leaf, torch.full_like(leaf, direction))
 
-    return [tuple(pytree.tree_map(moved, part) for part in batch) for batch in batches]
-
-
-def _is_float(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return [pytree.tree_map(moved, tuple(batch)) for batch in batches]
 
 
 def bench(
-    make_model: MakeModel, recipe: Recipe, members: list[int], *, dtype: torch.dtype, form: Form = "auto"
+    make_model: MakeModel,
+    recipe: Recipe,
+    members: list[int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    form: Form = "auto",
 ) -> Bench:
     """The given members in one stack, with what trains them."""
-    stacked = stack([member_model(make_model, i, dtype) for i in members], seeds=members, form=form)
+    stacked = stack([member_model(make_model, i, dtype, device) for i in members], seeds=members, form=form)
     optimizer = recipe.stacked(stacked.parameters(), **recipe.options_for(members))
     schedule = recipe.schedule(optimizer) if recipe.schedule is not None else None
     return Bench(stacked, optimizer, schedule, recipe.clip_norm)
@@ -114,16 +141,15 @@ def train_together(
     *,
     num_steps: int,
     dtype: torch.dtype,
+    device: torch.device | str = "cpu",
     form: Form = "auto",
     predict: Callable[..., Any] = predict_inputs,
 ) -> Trained:
     """Trains the members as a stack."""
-    work = bench(make_model, recipe, members, dtype=dtype, form=form)
+    work = bench(make_model, recipe, members, dtype=dtype, device=device, form=form)
     losses = [work.step(loss, *batches[t % len(batches)]) for t in range(num_steps)]
     tensors = work.tensors()
-    work.stack.eval()
-    with torch.no_grad():
-        predictions = pytree.tree_leaves(work.stack.each(predict, *batches[0]))
+    predictions = work.predictions(predict, *batches[0])
     return Trained(losses=torch.stack(losses), tensors=tensors, predictions=predictions)
 
 
@@ -136,10 +162,11 @@ def train_alone(
     *,
     num_steps: int,
     dtype: torch.dtype,
+    device: torch.device | str = "cpu",
     predict: Callable[..., Any] = predict_inputs,
 ) -> Trained:
     """Trains the members one by one in a plain PyTorch loop, without a stack; the draws are the members' own."""
-    runs = [_train_one(make_model, batches, loss, recipe, i, num_steps, dtype, predict) for i in members]
+    runs = [_train_one(make_model, batches, loss, recipe, i, num_steps, dtype, device, predict) for i in members]
     return Trained(
         losses=torch.stack([run.losses for run in runs], dim=1),
         tensors={name: torch.stack([run.tensors[name] for run in runs]) for name in runs[0].tensors},
@@ -155,12 +182,13 @@ def _train_one(
     member: int,
     num_steps: int,
     dtype: torch.dtype,
+    device: torch.device | str,
     predict: Callable[..., Any],
 ) -> Trained:
-    model = member_model(make_model, member, dtype)
+    model = member_model(make_model, member, dtype, device)
     optimizer = recipe.plain(model.parameters(), **recipe.options_of(member))
     schedule = recipe.plain_schedule(optimizer) if recipe.plain_schedule is not None else None
-    key = torch.tensor(derive_seed(member, "noise"))
+    key = torch.tensor(derive_seed(member, "noise"), device=device)
     losses = []
     for t in range(num_steps):
         with as_member(key, 2 * (t + 1)):
