@@ -15,6 +15,7 @@ FLOORS = {
     "tuning": 1,
     "diagnosis": 1,
     "report": 1,
+    "statistics": 1,
     "networks": 2,
     "stacking": 2,
     "optim": 2.5,  # the stacked optimisers are built on the stack

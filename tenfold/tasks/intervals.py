@@ -9,14 +9,14 @@ R resamples, N samples, K classes
 
 from __future__ import annotations
 
-import math
+import itertools
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tenfold.core.intervals import wilson
-from tenfold.core.seeds import generator
+from tenfold.statistics import percentiles, resampled_rows
 from tenfold.tasks.supervised import SupervisedTask
 
 Interval = dict[str, float | int]
@@ -66,7 +66,7 @@ def metric_intervals(
     resampled = _resample(task, outputs_N[None], targets_N, seed=seed, num_resamples=num_resamples)
     intervals: dict[str, Interval] = {}
     for name, value in values.items():
-        low, high = wilson(value, n, level) if name == "accuracy" else _percentiles(value, resampled[name], level)
+        low, high = wilson(value, n, level) if name == "accuracy" else percentiles(value, resampled[name], level)
         intervals[name] = {"value": value, "n": n, "low": low, "high": high}
     return intervals
 
@@ -75,24 +75,14 @@ def _resample(
     task: SupervisedTask, outputs_1N: Tensor, targets_N: Tensor, *, seed: int, num_resamples: int
 ) -> dict[str, np.ndarray]:
     """By metric name its values on the resamples, shape (R,); resample r is the stream's r-th draw of N rows."""
-    random, n = generator(seed, "sample"), len(targets_N)
-    rows = max(1, CHUNK_NUMBERS // n)
+    n = len(targets_N)
+    draws = resampled_rows(n, num_resamples, seed)
     chunks = []
-    for start in range(0, num_resamples, rows):
-        draws = range(start, min(start + rows, num_resamples))
-        counts_RN = np.stack([np.bincount(random.integers(n, size=n), minlength=n) for _ in draws])
+    while drawn := list(itertools.islice(draws, max(1, CHUNK_NUMBERS // n))):
+        counts_RN = np.stack([np.bincount(rows, minlength=n) for rows in drawn])
         weights_RN = torch.from_numpy(counts_RN).to(outputs_1N.device, torch.float64)
         chunks.append(task.measure(outputs_1N, targets_N, weights_RN))
     return {name: torch.cat([chunk[name] for chunk in chunks]).cpu().numpy() for name in chunks[0]}
-
-
-def _percentiles(value: float, resampled_R: np.ndarray, level: float) -> tuple[float, float]:
-    known = resampled_R[~np.isnan(resampled_R)]
-    if math.isnan(value) or not len(known):
-        return math.nan, math.nan
-    with np.errstate(invalid="ignore"):  # between two infinite log losses there is no number: NaN
-        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _check(outputs_N: Tensor, targets_N: Tensor, level: float, num_resamples: int) -> None:
