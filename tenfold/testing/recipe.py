@@ -22,6 +22,7 @@ class Recipe:
             else holds for all; `betas` is a pair of such.
         schedule: makes the schedule of a stacked optimiser.
         plain_schedule: makes the same schedule for a plain optimiser.
+        reads_scores: both schedules' `step` takes the loss, a member's own, smaller is better.
         clip_norm: each member's gradient is clipped to this norm.
 
     Example:
@@ -33,7 +34,8 @@ class Recipe:
     plain: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW
     options: Mapping[str, Any] = field(default_factory=lambda: {"lr": [1e-2, 3e-3, 1e-3], "weight_decay": 0.1})
     schedule: Callable[[StackedOptimizer], Schedule] | None = None
-    plain_schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
+    plain_schedule: Callable[[torch.optim.Optimizer], Any] | None = None
+    reads_scores: bool = False
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ class Bench:
     stack: Stack
     optimizer: StackedOptimizer
     schedule: Schedule | None
-    clip_norm: float | None
+    recipe: Recipe
     held: Tensor | None = None
 
     def step(self, loss: Loss, *batch: Any) -> Tensor:
@@ -60,11 +60,11 @@ class Bench:
         self.held = loss_M = self.stack.each(loss, *batch)  # users hold the last loss while they call keep
         self.optimizer.zero_grad()
         self.stack.backward(loss_M)
-        if self.clip_norm is not None:
-            clip_grad_norm_(self.stack.parameters(), self.clip_norm)
+        if self.recipe.clip_norm is not None:
+            clip_grad_norm_(self.stack.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         if self.schedule is not None:
-            self.schedule.step()
+            self.schedule.step(*([loss_M.detach()] if self.recipe.reads_scores else []))
         return loss_M.detach()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -129,7 +129,7 @@ def bench(
     stacked = stack([member_model(make_model, i, dtype, device) for i in members], seeds=members, form=form)
     optimizer = recipe.stacked(stacked.parameters(), **recipe.options_for(members))
     schedule = recipe.schedule(optimizer) if recipe.schedule is not None else None
-    return Bench(stacked, optimizer, schedule, recipe.clip_norm)
+    return Bench(stacked, optimizer, schedule, recipe)
 
 
 def train_together(
@@ -199,7 +199,7 @@ def _train_one(
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
         optimizer.step()
         if schedule is not None:
-            schedule.step()
+            schedule.step(*([value.detach()] if recipe.reads_scores else []))
         losses.append(value.detach())
     named = (*model.named_parameters(), *model.named_buffers())
     tensors = {name: tensor.detach().clone() for name, tensor in named}
