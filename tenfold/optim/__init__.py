@@ -5,7 +5,7 @@
 """
 
 from tenfold.optim.adamw import AdamW
-from tenfold.optim.clipping import clip_grad_norm_
+from tenfold.optim.clipping import clip_grad_norm_, clip_grad_value_, normalize_grad_
 from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.optim.schedule import Schedule
 from tenfold.optim.schedule_catalog import SCHEDULES, ScheduleEntry
@@ -31,4 +31,6 @@ __all__ = [
     "StackedOptimizer",
     "Step",
     "clip_grad_norm_",
+    "clip_grad_value_",
+    "normalize_grad_",
 ]
