@@ -1,12 +1,22 @@
 """Optimisers and schedules for stacks: as in `torch.optim`, with a value a member for every option.
 
-`AdamW` and `SGD`; `Constant`, `Step`, `MultiStep`, `Exponential`,
+`SGD`, `Adagrad`, `Adadelta`, `RMSprop`, `Adam`, `AdamW`, `NAdam`, `RAdam` and `ASGD`; groups by `decay_groups` and
+`groups_by_pattern`; `Constant`, `Step`, `MultiStep`, `Exponential`,
 `Linear`, `Cosine`, `CosineRestarts`, `OneCycle` and `Plateau`, with warm-up; `clip_grad_norm_` a member.
 """
 
+from tenfold.optim.adadelta import Adadelta
+from tenfold.optim.adagrad import Adagrad
+from tenfold.optim.adam import Adam
 from tenfold.optim.adamw import AdamW
-from tenfold.optim.clipping import clip_grad_norm_, clip_grad_value_, normalize_grad_
+from tenfold.optim.asgd import ASGD
+from tenfold.optim.catalog import OPTIMIZERS, OptimizerEntry
+from tenfold.optim.clipping import clip_grad_norm_
+from tenfold.optim.groups import decay_groups, groups_by_pattern
+from tenfold.optim.nadam import NAdam
 from tenfold.optim.optimizer import StackedOptimizer
+from tenfold.optim.radam import RAdam
+from tenfold.optim.rmsprop import RMSprop
 from tenfold.optim.schedule import Schedule
 from tenfold.optim.schedule_catalog import SCHEDULES, ScheduleEntry
 from tenfold.optim.schedule_cosine import Cosine, CosineRestarts, OneCycle
@@ -15,8 +25,13 @@ from tenfold.optim.schedule_steps import Constant, Exponential, Linear, MultiSte
 from tenfold.optim.sgd import SGD
 
 __all__ = [
+    "ASGD",
+    "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
     "AdamW",
     "Constant",
     "Cosine",
@@ -24,13 +39,17 @@ __all__ = [
     "Exponential",
     "Linear",
     "MultiStep",
+    "NAdam",
     "OneCycle",
+    "OptimizerEntry",
     "Plateau",
+    "RAdam",
+    "RMSprop",
     "Schedule",
     "ScheduleEntry",
     "StackedOptimizer",
     "Step",
     "clip_grad_norm_",
-    "clip_grad_value_",
-    "normalize_grad_",
+    "decay_groups",
+    "groups_by_pattern",
 ]

@@ -6,21 +6,22 @@ The surface is that of `torch.optim`: groups of parameters with their own option
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from tenfold.optim.options import Group, OptionCheck
+from tenfold.optim.values import Value, add_scaled, is_zero, shrink_
 from tenfold.stacking import Stack, stack_of
-from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape, take_members
+from tenfold.stacking.layout import contiguous_view, lying_order, take_members
 
-Value = float | bool | Tensor
-Group = dict[str, Any]
 State = dict[str, Any]
-"""Of one parameter: "steps", how often it has moved, and tensors that lie as `contiguous_view` of it."""
+"""Of one parameter: "steps", how often it has moved; tensors that lie as `contiguous_view` of it; numbers, or values
+a member."""
+
+_BATCH_NUMBERS = 1 << 18  # 1 MB of float32: parameters up to this size together share their kernel calls
 
 
 class Move(NamedTuple):
@@ -28,8 +29,9 @@ class Move(NamedTuple):
 
     Attributes:
         parameter: the stacked parameter, its dimensions in the order in which they lie in memory; without a graph.
-        gradient: likewise.
-        state: its moments, which lie likewise, and "steps".
+        gradient: likewise; with the penalties' part, and turned round where the group maximises.
+        state: its moments, which lie likewise, and "steps", an int, or float64 of shape (M,) for members of
+            different ages.
     """
 
     parameter: Tensor
@@ -38,26 +40,37 @@ class Move(NamedTuple):
 
 
 class StackedOptimizer:
-    """Base of the stacked optimisers; a subclass gives `_update`, the step of a group's parameters.
+    """Base of the stacked optimisers; a subclass gives `_update`, the step of some parameters of a group.
+
+    Penalties are applied here, before `_update` sees the gradient: it grows by `weight_decay` times the parameter
+    (L2; or the parameter shrinks by lr * weight_decay where decay is decoupled) and by `l1` times the parameter's
+    sign.
 
     Args:
         params: stacked parameters of one stack (`stack.parameters()`), or groups as in `torch.optim`: dicts with
             the key "params" and options of their own.
-        defaults: the options' values where a group does not give its own; a number for all members, or a tensor
-            of shape (M,) with a value a member.
+        defaults: the numeric options' values where a group does not give its own; a number for all members, or one
+            value a member, shape (M,). "lr", "weight_decay" and "l1" are among them.
+        flags: likewise the options that are on or off for all members of a group; "maximize" is among them.
 
     Raises:
         ValueError: no parameters, parameters that belong to no stack or to two, a value out of its range, or a
             tensor of values that does not hold one a member.
     """
 
-    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Value]) -> None:
+    decoupled_weight_decay: ClassVar[bool] = False
+    """Whether decay is decoupled where a group has no option of this name."""
+    _below_one: ClassVar[tuple[str, ...]] = ()
+    """Options that must stay under 1, besides being >= 0 as all are."""
+
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any], flags: Mapping[str, bool]) -> None:
         groups = self._groups(params)
         self.stack = self._owner(groups)
-        self.param_groups: list[Group] = [self._group(group, defaults) for group in groups]
+        self._options = OptionCheck(self._name, self.stack, tuple(flags), self._below_one)
+        self.param_groups: list[Group] = [self._options.group(group, {**defaults, **flags}) for group in groups]
         self.state: dict[Tensor, State] = {}
         self._views: dict[Tensor, tuple[Tensor, tuple[int, ...]]] = {}
-        self._working: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._working: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
         self.stack.follow(self)
 
@@ -92,49 +105,6 @@ class StackedOptimizer:
         assert owner is not None
         return owner
 
-    def _group(self, group: Mapping[str, Any], defaults: Mapping[str, Value]) -> Group:
-        unknown = set(group) - set(defaults) - {"params"}
-        if unknown:
-            raise ValueError(
-                f"{self._name}: a group has the unknown option {sorted(unknown)[0]!r}. "
-                f"Options are {', '.join(sorted(defaults))}."
-            )
-        values = {name: self._value(name, group.get(name, default)) for name, default in defaults.items()}
-        return {"params": group["params"], **values}
-
-    def _value(self, name: str, value: Any) -> Any:
-        """Checks an option: a plain number stays one, a value a member becomes float64 of shape (M,)."""
-        if isinstance(value, bool):
-            return value
-        if name == "betas":
-            if isinstance(value, Tensor) or len(value) != 2:
-                raise ValueError(f"{self._name}: betas must be a pair, got {value!r}. (0.9, 0.999) is common.")
-            return tuple(self._value(f"{name}[{i}]", part) for i, part in enumerate(value))
-        if not isinstance(value, Real | Tensor | Sequence | np.ndarray) or isinstance(value, str):
-            raise TypeError(f"{self._name}: {name} must be a number or one value a member, got {value!r}.")
-        if not isinstance(value, Real):
-            value = torch.as_tensor(value, dtype=torch.float64, device=self.stack.device)
-            if value.shape != (len(self.stack),):
-                raise ValueError(
-                    f"{self._name}: {name} must be a number or one value a member, shape ({len(self.stack)},), "
-                    f"got shape {tuple(value.shape)}."
-                )
-        low, high = self._range(name)
-        if isinstance(value, Tensor):
-            smallest, largest = float(value.min()), float(value.max())
-        else:
-            smallest = largest = value = float(value)
-        if not (low <= smallest and largest < high):
-            bounds = f">= {low}" + (f" and < {high}" if high != float("inf") else "")
-            raise ValueError(
-                f"{self._name}: {name} must be {bounds} and finite, got {smallest if smallest < low else largest}."
-            )
-        return value
-
-    def _range(self, name: str) -> tuple[float, float]:
-        """The smallest allowed value of an option and the bound that it must stay under."""
-        return (0.0, 1.0) if name.startswith(("betas", "momentum")) else (0.0, float("inf"))
-
     def zero_grad(self) -> None:
         """Forgets the gradients of all members."""
         for group in self.param_groups:
@@ -147,7 +117,8 @@ class StackedOptimizer:
         self.num_steps += 1
         for group in self.param_groups:
             moves = [self._move(parameter) for parameter in group["params"] if parameter.grad is not None]
-            self._update(moves, group)
+            for batch in _batches(moves):
+                self._update(self._penalise(batch, group), group)
 
     def _move(self, parameter: Tensor) -> Move:
         state = self.state.setdefault(parameter, {"steps": 0})
@@ -156,8 +127,22 @@ class StackedOptimizer:
         # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
         return Move(view, parameter.grad.permute(order).contiguous(), state)  # type: ignore[union-attr]
 
-    def _update(self, moves: Sequence[Move], group: Group) -> None:
-        """Moves the stacked parameters of a group; subclasses write it in the member axis' terms."""
+    def _penalise(self, batch: list[Move], group: Group) -> list[Move]:
+        """The moves with what decay, penalties and `maximize` make of gradient and parameter."""
+        weight_decay, l1, maximize = group["weight_decay"], group["l1"], group["maximize"]
+        decoupled = group.get("decoupled_weight_decay", self.decoupled_weight_decay)
+        l2 = 0.0 if decoupled else weight_decay
+        parameters = [move.parameter for move in batch]
+        if maximize or not is_zero(l2) or not is_zero(l1):
+            pieces = zip(self._scratch(parameters, "gradients"), self._scratch(parameters, "signs"), strict=True)
+            gradients = [_penalised(move, piece, l2, l1, maximize) for move, piece in zip(batch, pieces, strict=True)]
+            batch = [move._replace(gradient=gradient) for move, gradient in zip(batch, gradients, strict=True)]
+        if decoupled and not is_zero(weight_decay):
+            shrink_(parameters, 1.0 - group["lr"] * weight_decay)
+        return batch
+
+    def _update(self, batch: Sequence[Move], group: Group) -> None:
+        """Moves parameters of one dtype, and of one age where ages are numbers, by the options of their group."""
         raise NotImplementedError
 
     def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -167,9 +152,9 @@ class StackedOptimizer:
             known = self._views[parameter] = (contiguous_view(parameter.detach()), lying_order(parameter))
         return known
 
-    def _scratch(self, views: Sequence[Tensor]) -> list[Tensor]:
+    def _scratch(self, views: Sequence[Tensor], name: str) -> list[Tensor]:
         """Working memory of some parameters' sizes; one piece serves all in turn, so that it stays in the cache."""
-        key, numels = (views[0].dtype, views[0].device), [view.numel() for view in views]
+        key, numels = (name, views[0].dtype, views[0].device), [view.numel() for view in views]
         if key not in self._working or self._working[key].numel() < sum(numels):
             self._working[key] = torch.empty(sum(numels), dtype=views[0].dtype, device=views[0].device)
         pieces = self._working[key][: sum(numels)].split(numels)
@@ -188,12 +173,11 @@ class StackedOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The moments and the step counts, by the parameters' places in the groups and in the parameters' shapes."""
-        order = [parameter for group in self.param_groups for parameter in group["params"]]
         return {
             "num_steps": self.num_steps,
             "state": {
                 place: {name: _as_parameter(value, like=parameter) for name, value in self.state[parameter].items()}
-                for place, parameter in enumerate(order)
+                for place, parameter in enumerate(self._order())
                 if parameter in self.state
             },
             "groups": [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups],
@@ -203,9 +187,9 @@ class StackedOptimizer:
         """Takes over a state that `state_dict` gave for the same groups and number of members.
 
         Raises:
-            ValueError: the state is of other groups, parameters or another number of members.
+            ValueError: the state is of other groups, parameters or options, or of another number of members.
         """
-        order = [parameter for group in self.param_groups for parameter in group["params"]]
+        order = self._order()
         if len(state["groups"]) != len(self.param_groups):
             raise ValueError(
                 f"{self._name}.load_state_dict: the state has {len(state['groups'])} groups and the optimiser "
@@ -213,37 +197,76 @@ class StackedOptimizer:
             )
         for place, values in state["state"].items():
             shapes = {tuple(value.shape) for value in values.values() if isinstance(value, Tensor)}
-            if place >= len(order) or shapes - {tuple(order[place].shape)}:
+            if place >= len(order) or shapes - {tuple(order[place].shape), (len(self.stack),)}:
                 raise ValueError(
                     f"{self._name}.load_state_dict: the state of parameter {place} has shapes {sorted(shapes)}, "
                     f"expected {tuple(order[place].shape) if place < len(order) else 'no such parameter'}. "
                     "Build the optimiser on a stack of the same structure and number of members."
                 )
+        pairs = list(zip(self.param_groups, state["groups"], strict=True))
+        loaded = [self._options.group({**saved, "params": group["params"]}, group) for group, saved in pairs]
         self.num_steps = state["num_steps"]
         self.state = {
             order[place]: {name: _as_lying(value, like=order[place]) for name, value in values.items()}
             for place, values in state["state"].items()
         }
-        for group, saved in zip(self.param_groups, state["groups"], strict=True):
-            group.update(saved)
+        for group, values in zip(self.param_groups, loaded, strict=True):
+            group.update(values)
+
+    def _order(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
 
 def _listed(params: Any) -> list[Tensor]:
     return [params] if isinstance(params, Tensor) else list(params)
 
 
+def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """Neighbours of one dtype and age, up to a size: small ones share their calls, large ones stay in the cache."""
+    batch: list[Move] = []
+    kind, numbers = None, 0
+    for move in moves:
+        steps, own_numbers = move.state["steps"], move.parameter.numel()
+        own_kind = (move.parameter.dtype, steps if isinstance(steps, int) else None)
+        if batch and (own_kind != kind or numbers + own_numbers > _BATCH_NUMBERS):
+            yield batch
+            batch, numbers = [], 0
+        batch.append(move)
+        kind, numbers = own_kind, numbers + own_numbers
+    if batch:
+        yield batch
+
+
+def _penalised(move: Move, pieces: tuple[Tensor, Tensor], l2: Value, l1: Value, maximize: bool) -> Tensor:
+    """The gradient of loss + l2 / 2 * |p|_2^2 + l1 * |p|_1; of -loss where it is to be maximised."""
+    piece, sign = pieces
+    gradient = torch.neg(move.gradient, out=piece) if maximize else move.gradient
+    if not is_zero(l2):
+        gradient = add_scaled(gradient, move.parameter, l2, out=piece)
+    if not is_zero(l1):
+        gradient = add_scaled(gradient, torch.sign(move.parameter, out=sign), l1, out=piece)
+    return gradient
+
+
+def _is_moment(value: Any, like: Tensor) -> bool:
+    """Whether a part of a parameter's state is as large as it; the rest are numbers and values a member."""
+    return isinstance(value, Tensor) and value.dim() == like.dim()
+
+
 def _as_parameter(value: Any, like: Tensor) -> Any:
-    """A moment in its parameter's shape; what is no tensor stays."""
-    if not isinstance(value, Tensor):
+    """A moment in its parameter's shape; other state as it is."""
+    if not _is_moment(value, like):
         return value
     order = lying_order(like)
     return value.permute([order.index(dim) for dim in range(like.dim())])
 
 
 def _as_lying(value: Any, like: Tensor) -> Any:
-    """A copy of a moment in the layout in which `_update` works on it."""
+    """A copy of a moment in the layout in which `_update` works on it; of other state on its device."""
     if not isinstance(value, Tensor):
         return value
+    if not _is_moment(value, like):
+        return value.to(like.device, copy=True)
     return contiguous_view(torch.empty_like(like, dtype=value.dtype).copy_(value), like=like)
 
 
@@ -251,13 +274,3 @@ def _take(value: Any, indices: Tensor) -> Any:
     if isinstance(value, tuple):
         return tuple(_take(part, indices) for part in value)
     return take_members(value, indices) if isinstance(value, Tensor) else value
-
-
-def spread(value: Value, like: Tensor) -> Any:
-    """An option ready to be multiplied with a stacked tensor: a number, or shape (M, 1, ..., 1) in its dtype."""
-    return per_member_shape(value, like).to(like.dtype) if isinstance(value, Tensor) else value
-
-
-def is_zero(value: Value) -> bool:
-    """Whether an option is switched off for every member (a value a member counts as on)."""
-    return not isinstance(value, Tensor) and value == 0

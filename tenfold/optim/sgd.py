@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Group, Move, StackedOptimizer, is_zero, spread
+from tenfold.optim.optimizer import Move, StackedOptimizer
+from tenfold.optim.options import Group
+from tenfold.optim.values import Value, add_scaled, advance_, at_most, is_zero, spread
 
 
 class SGD(StackedOptimizer):
-    """Stochastic gradient descent; every option but `nesterov` may be a value a member.
+    """Stochastic gradient descent; every number may be a value a member.
 
     Args:
         params: stacked parameters of one stack, or groups of them.
         lr: learning rate, >= 0.
         momentum: in [0, 1); 0 switches it off.
+        dampening: from the second step on the gradient enters the momentum times 1 - dampening; >= 0.
         weight_decay: L2 penalty, >= 0; the gradient grows by weight_decay times the parameter.
-        nesterov: whether to look ahead along the momentum.
+        nesterov: whether to look ahead along the momentum; needs momentum, and no dampening.
+        l1: L1 penalty, >= 0; the gradient grows by l1 times the parameter's sign.
+        maximize: whether to climb.
+
+    Raises:
+        ValueError: a value out of its range; `nesterov` without momentum or with dampening.
 
     Example:
         >>> import tenfold, torch
@@ -30,33 +39,56 @@ class SGD(StackedOptimizer):
 
     References:
         Sutskever et al.: On the importance of initialization and momentum in deep learning, ICML 2013; the update
-        is torch.optim.SGD's, with dampening 0.
+        is torch.optim.SGD's.
     """
+
+    _below_one = ("momentum",)
 
     def __init__(
         self,
         params: Iterable[Any],
         lr: float | Tensor | list[float] = 1e-3,
         momentum: float | Tensor | list[float] = 0.0,
+        dampening: float | Tensor | list[float] = 0.0,
         weight_decay: float | Tensor | list[float] = 0.0,
         nesterov: bool = False,
+        *,
+        l1: float | Tensor | list[float] = 0.0,
+        maximize: bool = False,
     ) -> None:
-        options: dict[str, Any] = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-        }
-        super().__init__(params, options)
+        numbers = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "l1": l1}
+        super().__init__(params, numbers, {"nesterov": nesterov, "maximize": maximize})
+        for group in self.param_groups:
+            if group["nesterov"] and (is_zero(group["momentum"]) or not is_zero(group["dampening"])):
+                raise ValueError(
+                    f"SGD: nesterov must have momentum > 0 and dampening 0, got {group['momentum']!r} and "
+                    f"{group['dampening']!r}. momentum=0.9 is common."
+                )
 
-    def _update(self, moves: Sequence[Move], group: Group) -> None:
-        for parameter, gradient, state in moves:
-            if not is_zero(group["weight_decay"]):
-                gradient = gradient + parameter * spread(group["weight_decay"], parameter)
-            if not is_zero(group["momentum"]):
-                momentum = spread(group["momentum"], parameter)
-                velocity = state.get("velocity")
-                velocity = gradient.clone() if velocity is None else velocity.mul_(momentum).add_(gradient)
-                state["velocity"] = velocity
-                gradient = gradient + velocity * momentum if group["nesterov"] else velocity
-            parameter.sub_(gradient * spread(group["lr"], parameter))
+    def _update(self, batch: Sequence[Move], group: Group) -> None:
+        parameters, momentum = [move.parameter for move in batch], group["momentum"]
+        directions = [move.gradient for move in batch]
+        if not is_zero(momentum):
+            directions = [_velocity(move, momentum, group["dampening"]) for move in batch]
+        if group["nesterov"]:
+            ahead = self._scratch(parameters, "directions")
+            for move, velocity, direction in zip(batch, directions, ahead, strict=True):
+                add_scaled(move.gradient, velocity, momentum, out=direction)
+            directions = ahead
+        advance_(parameters, directions, -group["lr"])
+
+
+def _velocity(move: Move, momentum: Value, dampening: Value) -> Tensor:
+    """Velocity = momentum * velocity + (1 - dampening) * gradient; the first is the gradient."""
+    _, gradient, state = move
+    if "velocity" not in state:
+        state["velocity"] = gradient.clone()
+    elif is_zero(dampening):
+        add_scaled(gradient, state["velocity"], momentum, out=state["velocity"])
+    else:
+        if isinstance(momentum, Tensor):  # a member without momentum has no dampening either
+            dampening = torch.where(momentum > 0.0, dampening, torch.zeros_like(momentum))
+        weight = 1.0 - dampening * at_most(state["steps"] - 1.0, 1.0)
+        velocity = state["velocity"].mul_(spread(momentum, gradient))
+        add_scaled(velocity, gradient, weight, out=velocity)
+    return state["velocity"]

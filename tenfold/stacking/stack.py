@@ -123,6 +123,10 @@ class Stack:
         """The stacked buffers by their names in one member."""
         yield from self._buffers.items()
 
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The modules of one member by name, to look at: their tensors are not any member's."""
+        yield from self._call.model.named_modules()
+
     def parameters(self) -> list[nn.Parameter]:
         """The stacked parameters; give them to a `tenfold.optim` optimiser, or cut groups from `named_parameters`."""
         return list(self._parameters.values())
