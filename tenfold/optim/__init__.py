@@ -11,7 +11,7 @@ from tenfold.optim.adam import Adam
 from tenfold.optim.adamw import AdamW
 from tenfold.optim.asgd import ASGD
 from tenfold.optim.catalog import OPTIMIZERS, OptimizerEntry
-from tenfold.optim.clipping import clip_grad_norm_
+from tenfold.optim.clipping import clip_grad_norm_, clip_grad_value_, normalize_grad_
 from tenfold.optim.groups import decay_groups, groups_by_pattern
 from tenfold.optim.nadam import NAdam
 from tenfold.optim.optimizer import StackedOptimizer
@@ -50,6 +50,8 @@ __all__ = [
     "StackedOptimizer",
     "Step",
     "clip_grad_norm_",
+    "clip_grad_value_",
     "decay_groups",
     "groups_by_pattern",
+    "normalize_grad_",
 ]
