@@ -69,6 +69,18 @@ class MemberStreams:
         numbers = torch.arange(1, math.prod(shape) + 1, device=self._key.device) * _GOLDEN
         return _mix(start + numbers).reshape(tuple(shape))
 
+    def skip(self, num_sites: int = 1) -> None:
+        """Takes call sites without drawing, where a draw would change nothing (dropout with p = 0).
+
+        The draws that follow then do not depend on whether others in the stack needed this one.
+        """
+        self._site += num_sites
+
+    @property
+    def key(self) -> Tensor:
+        """The member's key, int64, shape ()."""
+        return self._key
+
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform numbers in [0, 1), as fine as the dtype: 53 bits, 24, 11 (float16) or 8 (bfloat16)."""
         digits = _DIGITS.get(dtype, 24)
@@ -79,6 +91,19 @@ class MemberStreams:
         fine = torch.float64 if dtype == torch.float64 else torch.float32
         radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(shape, fine)))
         return (radius * torch.cos(2.0 * math.pi * self.uniform(shape, fine))).to(dtype)
+
+    def exponential(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Exponential numbers of rate 1, never 0 (whose logarithm Gumbel noise takes); narrow dtypes by float32."""
+        fine = torch.float64 if dtype == torch.float64 else torch.float32
+        return -self.uniform(shape, fine).clamp(min=2.0 ** -(_DIGITS[fine] + 1)).log().to(dtype)
+
+    def integers(self, low: int, high: int, shape: Sequence[int]) -> Tensor:
+        """Whole numbers in [low, high), int64; evenly as far as high - low is small against 2**53."""
+        return (self.uniform(shape, torch.float64) * (high - low)).floor().to(torch.int64) + low
+
+    def permutation(self, n: int) -> Tensor:
+        """The numbers 0 to n - 1 in random order, int64, shape (n,)."""
+        return self.uniform((n,), torch.float64).argsort()
 
     def bernoulli(self, probability: float | Tensor, shape: Sequence[int]) -> Tensor:
         """True with the given probability (in [0, 1]); bool, of the given shape."""

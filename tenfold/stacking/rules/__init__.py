@@ -1,0 +1,43 @@
+"""Rules: single torch functions replaced, inside `Stack.each`, by a faster or a missing stacked form.
+
+A rule is an ordinary function of one member's tensors with the signature of what it replaces; under vmap those
+tensors carry the hidden member axis (`at_once` gives a rule the tensors of all members instead). To add one, write
+the function in the file of its kind and put it into that file's table:
+
+* `RANDOM` rules hold in every form, stacked or one by one: they draw from the member's own streams, which is what
+  makes a member alone and a member among others agree. (So do the few that refuse what no form can do.)
+* `STACKED` rules are about speed, or about what vmap lacks, and hold under vmap alone.
+"""
+
+from typing import Any
+
+from tenfold.stacking.rules.activations import ACTIVATIONS
+from tenfold.stacking.rules.attention import ATTENTION
+from tenfold.stacking.rules.batches import BATCHES
+from tenfold.stacking.rules.dense import DENSE
+from tenfold.stacking.rules.draws import DRAWS, EMPTY
+from tenfold.stacking.rules.dropout import DROPOUT
+from tenfold.stacking.rules.embedding import EMBEDDING_ANYWHERE, EMBEDDING_STACKED
+from tenfold.stacking.rules.mode import OPENED, Rule, Rules
+from tenfold.stacking.rules.norms import NORMS
+from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
+
+RANDOM: dict[Any, Rule] = {
+    **DRAWS,
+    **DROPOUT,
+    **OPENED,
+    **ATTENTION,
+    **EMBEDDING_ANYWHERE,
+    **RECURRENT_ONE_BY_ONE,
+}
+STACKED: dict[Any, Rule] = {
+    **DENSE,
+    **EMPTY,
+    **ACTIVATIONS,
+    **NORMS,
+    **BATCHES,
+    **EMBEDDING_STACKED,
+    **RECURRENT_STACKED,
+}
+
+__all__ = ["RANDOM", "STACKED", "Rule", "Rules"]

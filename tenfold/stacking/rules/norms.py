@@ -1,0 +1,49 @@
+"""Batch norm whose momentum is a value a member, or none at all; `F.normalize` into a buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tenfold.stacking.values import CumulativeMomentum, MemberNumber
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """PyTorch takes one momentum; with another a member, it gives the batch's statistics and the mixing is ours."""
+    if isinstance(momentum, MemberNumber):
+        share = momentum.tensor
+    elif isinstance(momentum, CumulativeMomentum) and training and running_mean is not None:
+        share = momentum.tensor()
+    else:
+        momentum = 0.0 if isinstance(momentum, CumulativeMomentum) else momentum
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if not training or running_mean is None or running_var is None:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, 0.0, eps)
+    mean, var = torch.zeros_like(running_mean), torch.zeros_like(running_var)
+    output = F.batch_norm(input, mean, var, weight, bias, True, 1.0, eps)
+    for running, new in ((running_mean, mean), (running_var, var)):
+        own = share.to(running.dtype)
+        running.mul_(1.0 - own).add_(own * new)
+    return output
+
+
+def _normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """`out` in a step of its own: spectral norm writes its vectors so, and vmap refuses."""
+    result = F.normalize(input, p, dim, eps)
+    return result if out is None else out.copy_(result)
+
+
+NORMS: dict[Any, Callable[..., Any]] = {F.batch_norm: _batch_norm, F.normalize: _normalize}
