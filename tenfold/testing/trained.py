@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,6 +172,18 @@ def train_alone(
         losses=torch.stack([run.losses for run in runs], dim=1),
         tensors={name: torch.stack([run.tensors[name] for run in runs]) for name in runs[0].tensors},
         predictions=[torch.stack(leaves) for leaves in zip(*(run.predictions for run in runs), strict=True)],
+    )
+
+
+def nudged_alone(
+    make_model: MakeModel, batches: Batches, loss: Loss, recipe: Recipe, members: list[int], **job: Any
+) -> Callable[[], list[Trained]]:
+    """What `train_alone` makes of inputs one unit in the last place away, up and down; trained when first asked."""
+    return functools.cache(
+        lambda: [
+            train_alone(make_model, nudge(batches, direction), loss, recipe, members, **job)
+            for direction in (torch.inf, -torch.inf)
+        ]
     )
 
 

@@ -84,7 +84,7 @@ def test_draws_keyed_by_the_place_in_the_stack_are_caught(monkeypatch):
     monkeypatch.setattr(
         trained, "stack", lambda models, seeds, form: stack(models, seeds=range(len(models)), form=form)
     )
-    with pytest.raises(AssertionError, match=r"is off by .* against a stack of one"):
+    with pytest.raises(AssertionError, match=r"is off by .* in a stack of one"):
         check_alone_or_together(**MLP.job, num_steps=3)
 
 
