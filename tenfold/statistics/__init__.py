@@ -4,7 +4,7 @@
 `clearly_worse` for a rung, `pairs_needed` for planning. `bootstrap_interval`, `bootstrap_difference` and `mcnemar`
 judge trained models on one test part. `fit_power_law` and `diagnose_fit` read learning curves. `reliability`,
 `calibration_error`, `brier_score` and `fit_temperature` hold probabilities against the truth.
-Underneath: `student_mean` and `anytime_mean`.
+Underneath: `student_mean`, `fold_mean` and `anytime_mean`.
 """
 
 from tenfold.statistics.bootstrap import (
@@ -25,18 +25,24 @@ from tenfold.statistics.calibration import (
     reliability,
 )
 from tenfold.statistics.comparisons import compare_scores, holm
+from tenfold.statistics.fitting import Curve, FitDiagnosis, Remedy, diagnose_fit
 from tenfold.statistics.leaving import clearly_worse
-from tenfold.statistics.means import Mean, anytime_mean, student_mean
+from tenfold.statistics.means import Mean, anytime_mean, fold_mean, student_mean
 from tenfold.statistics.pairs import Comparison
 from tenfold.statistics.power import pairs_needed
+from tenfold.statistics.power_law import PowerLaw, fit_power_law
 from tenfold.statistics.replicates import Replicates, summarize_replicates
 
 __all__ = [
     "Comparison",
+    "Curve",
     "Estimate",
+    "FitDiagnosis",
     "McNemar",
     "Mean",
+    "PowerLaw",
     "Reliability",
+    "Remedy",
     "Replicates",
     "anytime_mean",
     "bootstrap_difference",
@@ -45,7 +51,10 @@ __all__ = [
     "calibration_error",
     "clearly_worse",
     "compare_scores",
+    "diagnose_fit",
+    "fit_power_law",
     "fit_temperature",
+    "fold_mean",
     "holm",
     "mcnemar",
     "negative_log_likelihood",

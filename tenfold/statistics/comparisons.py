@@ -37,8 +37,7 @@ def compare_scores(
 
     - **Seeds alone**, shape (S,): other seeds, on this data and this test part. The test is the paired t-test.
     - **Folds**, shape (S, F): other data of this size from the same source. The test is the corrected resampled
-      t-test. With the same folds for all seeds, the seeds of a fold are averaged first and F values are tested;
-      with folds drawn anew by each seed (`resplit`) all S x F are.
+      t-test; further seeds steady the mean but cannot replace data (see `fold_mean`).
     - **Sequential**, either shape: the folds of a seed are averaged, and the answer speaks of other seeds on this
       data. It may be asked after every batch of seeds, with all scores so far in the order of the seeds: of all
       such looks together at most 1 - level call a winner where there is none, and training may stop at the first
@@ -50,9 +49,8 @@ def compare_scores(
     comparison, `simultaneous_low` and `simultaneous_high` for all together.
 
     **Diverged trainings** (NaN or infinite) are no numbers: the mean difference leaves their pairs out. With seeds
-    alone, or folds drawn anew without overlap, the verdict is then that of the exact sign test, in which a diverged
-    training loses against one that is not; with overlapping folds and in sequential mode there is no verdict, and
-    the sentence says so.
+    alone the verdict is then that of the exact sign test, in which a diverged training loses against one that is
+    not; with folds and in sequential mode there is no verdict, and the sentence says so.
 
     Args:
         scores: by name of the method, each of shape (S,) or (S, F), all the same; in the units of the metric.
@@ -79,8 +77,6 @@ def compare_scores(
 
     References:
         Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
-        Bouckaert and Frank, "Evaluating the replicability of significance tests for comparing learning algorithms",
-            PAKDD 2004 (repeated k-fold).
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
         Wang and Ramdas, arXiv 2310.03722, 2023 (sequential mode).
     """

@@ -12,9 +12,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tenfold.core.intervals import wilson
-from tenfold.statistics.means import Mean, anytime_mean, student_mean
+from tenfold.statistics.means import Mean, anytime_mean, fold_mean
 from tenfold.statistics.power import pairs_needed
-from tenfold.statistics.scores import FloatArray, number, population, units
+from tenfold.statistics.scores import FloatArray, number, population
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Comparison:
         diverged_a: pairs in which A's score is not finite.
         diverged_b: pairs in which B's score is not finite.
         difference: mean of A - B over the n pairs.
-        std: standard deviation of A - B over what the test counts (seeds, folds, or both), n - 1.
+        std: standard deviation of A - B over what the test counts: seeds, or folds.
         low: lower end of the interval of the expected difference, for this comparison alone.
         high: its upper end.
         simultaneous_low: lower end of an interval that holds together with those of all other comparisons
@@ -121,6 +121,8 @@ class Comparison:
             )
         if not self.winner and self.more_seeds:
             remarks.append(f"If the difference is what it seems, {self.more_seeds} more seeds would show it.")
+        if not self.winner and self.test == "corrected resampled t" and self.more_seeds is None:
+            remarks.append("Other data would tell more; further seeds on the same rows hardly do.")
         return remarks
 
 
@@ -137,9 +139,8 @@ def compare_pair(a: str, b: str, scores_a: FloatArray, scores_b: FloatArray, que
     finite_a, finite_b = np.isfinite(scores_a), np.isfinite(scores_b)
     both = finite_a & finite_b
     differences = np.subtract(scores_a, scores_b, out=np.full(scores_a.shape, math.nan), where=both)
-    values = units(differences, question.resplit)
-    alone = _mean(values, question, question.level)
-    together = _mean(values, question, question.simultaneous_level)
+    alone = _mean(differences, question, question.level)
+    together = _mean(differences, question, question.simultaneous_level)
     wins = _wins(scores_a, scores_b, question.sign)
     p_value, test = _p_value(alone, wins, bool((~both).any()), question)
     share, low, high = _share(wins, question)
@@ -168,10 +169,10 @@ def compare_pair(a: str, b: str, scores_a: FloatArray, scores_b: FloatArray, que
     )
 
 
-def _mean(values: FloatArray, question: Question, level: float) -> Mean:
+def _mean(differences: FloatArray, question: Question, level: float) -> Mean:
     if question.sequential:
-        return anytime_mean(values, level=level)
-    return student_mean(values, overlap=question.overlap, level=level)
+        return anytime_mean(differences[np.isfinite(differences)], level=level)
+    return fold_mean(differences, resplit=question.resplit, overlap=question.overlap, level=level)
 
 
 def _wins(scores_a: FloatArray, scores_b: FloatArray, sign: float) -> FloatArray:
@@ -183,7 +184,7 @@ def _wins(scores_a: FloatArray, scores_b: FloatArray, sign: float) -> FloatArray
 def _p_value(mean: Mean, wins: FloatArray, diverged: bool, question: Question) -> tuple[float, str]:
     """The mean of pairs that did not diverge is no fair judge where others did: then signs decide, or nothing."""
     if diverged:
-        if question.overlap or question.sequential or _averages(wins, question):
+        if question.overlap or question.sequential or _has_folds(wins):
             return math.nan, "none"
         decided = wins[wins != 0.5]
         return (float(binomtest(int(decided.sum()), decided.size).pvalue) if decided.size else 1.0), "sign"
@@ -196,22 +197,21 @@ def _p_value(mean: Mean, wins: FloatArray, diverged: bool, question: Question) -
     return mean.p_value, "corrected resampled t" if question.overlap else "paired t"
 
 
-def _averages(scores: FloatArray, question: Question) -> bool:
-    """Whether several scores make one unit, so that their signs are not independent."""
-    return scores.ndim == 2 and scores.shape[1] > 1 and not question.resplit
+def _has_folds(scores: FloatArray) -> bool:
+    return scores.ndim == 2 and scores.shape[1] > 1
 
 
 def _share(wins: FloatArray, question: Question) -> tuple[float, float, float]:
     """How often A wins, with Wilson's interval; overlapping folds count as 1 / (1 / n + overlap) pairs."""
-    num_units = wins.shape[1] if _averages(wins, question) else wins.size
+    num_units = wins.shape[1] if _has_folds(wins) else wins.size
     share = float(wins.mean())
     low, high = wilson(share, max(1, int(1 / (1 / num_units + question.overlap))), question.level)
     return share, low, high
 
 
 def _more_seeds(mean: Mean, scores: FloatArray, question: Question) -> int | None:
-    """Seeds beyond those there are; with the same folds for all seeds, more seeds do not replace data: None."""
-    if not mean.std > 0 or not mean.mean or _averages(scores, question):
+    """Seeds beyond those there are; None of folds, where more seeds do not replace data."""
+    if not mean.std > 0 or _has_folds(scores):
         return None
     needed = pairs_needed(
         abs(mean.mean) / mean.std,
@@ -219,5 +219,4 @@ def _more_seeds(mean: Mean, scores: FloatArray, question: Question) -> int | Non
         level=question.simultaneous_level,
         sequential=question.sequential,
     )
-    folds = scores.shape[1] if scores.ndim == 2 else 1
-    return None if needed is None else max(1, math.ceil(needed / folds) - len(scores))
+    return None if needed is None else max(1, needed - len(scores))

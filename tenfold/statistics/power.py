@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scipy.stats import nct
+from scipy.stats import nct, norm
 from scipy.stats import t as student_t
 
 from tenfold.statistics.means import anytime_threshold
@@ -41,14 +41,14 @@ def pairs_needed(
     References:
         Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, chapter 2.
     """
-
-    def enough(n: int) -> bool:
-        noncentrality = effect / math.sqrt(1 / n + overlap)
-        if sequential:
-            return noncentrality >= anytime_threshold(n, level)
-        return _power(noncentrality, n, level) >= power
-
-    return _smallest(enough)
+    if sequential:
+        return _smallest(lambda n: effect * math.sqrt(n) >= anytime_threshold(n, level))
+    precision = (effect / (norm.isf((1 - level) / 2) + norm.ppf(power))) ** 2 - overlap
+    if precision * MOST < 1:
+        return None
+    start = max(2, math.floor(1 / precision))  # a normal needs fewer than t does
+    enough = (n for n in range(start, MOST + 1) if _power(effect / math.sqrt(1 / n + overlap), n, level) >= power)
+    return next(enough, None)
 
 
 def _power(noncentrality: float, n: int, level: float) -> float:

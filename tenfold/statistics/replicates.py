@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 
 from tenfold.core.intervals import wilson
-from tenfold.statistics.means import student_mean
+from tenfold.statistics.means import fold_mean
 from tenfold.statistics.scores import (
     FloatArray,
     as_scores,
@@ -22,7 +22,6 @@ from tenfold.statistics.scores import (
     fold_overlap,
     number,
     population,
-    units,
 )
 
 
@@ -96,8 +95,8 @@ def summarize_replicates(
     - **Folds**, shape (S, F): the population is data sets of this size from the same source. The expected score is
       that of a model trained on the n_train rows of one fold, over data sets, seeds, and samples it has not seen;
       "one more training" is such a model, scored on such a test part. Folds share training rows, which the corrected
-      resampled variance accounts for (see `student_mean`). With the same folds for all seeds, the seeds of a fold
-      are averaged first: they cannot replace data. With folds drawn anew by each seed (`resplit`) every score counts.
+      resampled variance accounts for (see `student_mean`); further seeds steady the mean but cannot replace data (see
+      `fold_mean`).
 
     The interval of the expected score is exact for normal scores of independent seeds. That of one more training
     relies on the normal shape at any n: skewed scores fall out of it on their long side.
@@ -132,7 +131,7 @@ def summarize_replicates(
     array = as_scores("summarize_replicates", "scores", scores, (1, 2))
     overlap = fold_overlap("summarize_replicates", array, test_to_train)
     finite = array[np.isfinite(array)]
-    expected = student_mean(units(array, resplit), overlap=overlap, level=level)
+    expected = fold_mean(array, resplit=resplit, overlap=overlap, level=level)
     mean = expected.mean
     half = _next_half(finite, expected.n, overlap, level)
     lost = array.size - finite.size

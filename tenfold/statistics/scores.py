@@ -1,4 +1,4 @@
-"""Scores of members as they come in: checked once, and turned into the values that a test may treat as units.
+"""Scores of members as they come in: checked, oriented, and described.
 
 S seeds, F folds
 """
@@ -46,19 +46,6 @@ def fold_overlap(caller: str, scores: FloatArray, test_to_train: float | None) -
             "Give the rows of a test part divided by those of its training part."
         )
     return float(test_to_train)
-
-
-def units(scores: FloatArray, resplit: bool) -> FloatArray:
-    """The values that a test counts: every score, or with the same folds for all seeds the mean of each fold.
-
-    Scores that are not finite are left out; a fold without a finite score is too.
-    """
-    finite = np.isfinite(scores)
-    if scores.ndim == 1 or resplit or scores.shape[1] == 1:
-        return scores[finite]
-    kept = finite.any(axis=0)
-    sums = np.where(finite, scores, 0.0).sum(axis=0)
-    return sums[kept] / finite.sum(axis=0)[kept]
 
 
 def population(scores: FloatArray, overlap: float) -> str:
