@@ -2,7 +2,15 @@
 
 `SGD`, `Adagrad`, `Adadelta`, `RMSprop`, `Adam`, `AdamW`, `NAdam`, `RAdam` and `ASGD`; groups by `decay_groups` and
 `groups_by_pattern`; `Constant`, `Step`, `MultiStep`, `Exponential`,
-`Linear`, `Cosine`, `CosineRestarts`, `OneCycle` and `Plateau`, with warm-up; `clip_grad_norm_` a member.
+`Linear`, `Cosine`, `CosineRestarts`, `OneCycle` and `Plateau`, with warm-up; `clip_grad_norm_`, `clip_grad_value_` and
+`normalize_grad_`; `WeightAverage` (EMA, SWA) and `EarlyStopping`.
+
+Gradients of k micro-batches of equal size add up to the large batch's, for all members alike:
+
+    optimizer.zero_grad()
+    for x, y in micro_batches:
+        stack.backward(stack.each(loss, x, y) / k)
+    optimizer.step()  # clipping goes before it, once
 """
 
 from tenfold.optim.adadelta import Adadelta
@@ -10,8 +18,10 @@ from tenfold.optim.adagrad import Adagrad
 from tenfold.optim.adam import Adam
 from tenfold.optim.adamw import AdamW
 from tenfold.optim.asgd import ASGD
+from tenfold.optim.averaging import WeightAverage
 from tenfold.optim.catalog import OPTIMIZERS, OptimizerEntry
 from tenfold.optim.clipping import clip_grad_norm_, clip_grad_value_, normalize_grad_
+from tenfold.optim.early_stopping import EarlyStopping
 from tenfold.optim.groups import decay_groups, groups_by_pattern
 from tenfold.optim.nadam import NAdam
 from tenfold.optim.optimizer import StackedOptimizer
@@ -36,6 +46,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "CosineRestarts",
+    "EarlyStopping",
     "Exponential",
     "Linear",
     "MultiStep",
@@ -49,6 +60,7 @@ __all__ = [
     "ScheduleEntry",
     "StackedOptimizer",
     "Step",
+    "WeightAverage",
     "clip_grad_norm_",
     "clip_grad_value_",
     "decay_groups",
