@@ -24,6 +24,7 @@ from tenfold.stacking.attributes import PlainAttributes
 from tenfold.stacking.rules import RANDOM, STACKED, Rules
 from tenfold.stacking.streams import streams_of
 from tenfold.stacking.swapping import TensorPlaces
+from tenfold.stacking.values import MemberNumber, cumulative_norms
 
 Tensors = Mapping[str, Tensor]
 
@@ -73,13 +74,19 @@ class MemberCall:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.attributes = PlainAttributes(model)
+        self.stand_ins = cumulative_norms(model)
         self._places = TensorPlaces(model)
 
     def run(
-        self, function: Callable[..., Any], batch: tuple[Any, ...], parameters: Tensors, buffers: Tensors
+        self,
+        function: Callable[..., Any],
+        batch: tuple[Any, ...],
+        parameters: Tensors,
+        buffers: Tensors,
+        values: Mapping[str, Any],
     ) -> tuple[Any, dict[str, Tensor]]:
         """One member's call: the function's value, and the buffers that it replaced instead of changing in place."""
-        with self._places.holding(parameters, buffers):
+        with self._places.holding(parameters, buffers, values):
             return function(self.model, *batch), self._places.replaced(buffers)
 
 
@@ -104,12 +111,14 @@ class Members(NamedTuple):
         parameters: by name, each of shape (M, ...).
         buffers: likewise.
         keys_M: of the members' random streams, int64, shape (M,).
+        values: the attributes in which the members differ, by place, float64 on the CPU, each of shape (M,).
     """
 
     call: MemberCall
     parameters: Tensors
     buffers: Tensors
     keys_M: Tensor
+    values: Tensors
 
 
 Outcome = tuple[Any, Tensors]
@@ -121,23 +130,29 @@ def run_stacked(members: Members, function: Callable[..., Any], batch: tuple[Any
 
     vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.
     """
-    call, parameters, buffers, keys_M = members
+    call, parameters, buffers, keys_M, values = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     replaced_names: list[str] = []
+    numbers = {place: value.tolist() for place, value in values.items()}
+    fixed = (*parameters.values(), *buffers.values(), *(value.to(keys_M.device) for value in values.values()))
 
     def member(key: Tensor, *tensors: Tensor) -> Any:
         own_parameters = dict(zip(parameters, tensors, strict=False))
         own_buffers = dict(zip(buffers, tensors[len(parameters) :], strict=False))
-        rest = list(tensors[len(parameters) + len(buffers) :])
+        own_numbers = tensors[len(parameters) + len(buffers) : len(fixed)]
+        held: dict[str, Any] = dict(call.stand_ins)
+        for (place, everyones), number in zip(numbers.items(), own_numbers, strict=True):
+            held[place] = MemberNumber(everyones, number)
+        rest = list(tensors[len(fixed) :])
         assembled = assemble(pytree.tree_unflatten(rest, tree)) if leaves else batch
         with streams_of(key, step):
-            output, replaced = call.run(function, assembled, own_parameters, own_buffers)
+            output, replaced = call.run(function, assembled, own_parameters, own_buffers, held)
         replaced_names.extend(replaced)
         return (output, *replaced.values()) if replaced else output
 
     with Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED):
-        result = vmap(member)(keys_M, *parameters.values(), *buffers.values(), *leaves)
+        result = vmap(member)(keys_M, *fixed, *leaves)
     if not replaced_names:
         return result, {}
     return result[0], dict(zip(replaced_names, result[1:], strict=True))
@@ -145,7 +160,7 @@ def run_stacked(members: Members, function: Callable[..., Any], batch: tuple[Any
 
 def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Outcome:
     """The members one after another, each on its slice of the stacked tensors."""
-    call, parameters, buffers, keys_M = members
+    call, parameters, buffers, keys_M, values = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     slices = {name: tensor.unbind(0) for name, tensor in parameters.items()}
@@ -159,8 +174,9 @@ def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any,
         mine = pytree.tree_unflatten([leaf[i] for leaf in leaves], tree)
         member_parameters = {name: parts[i] for name, parts in slices.items()}
         member_buffers = {name: tensor[i] for name, tensor in buffers.items()}
+        member_values = {place: float(value[i]) for place, value in values.items()}
         with as_member(key, step), disable_saved_tensors_hooks(CHECKPOINTED):
-            results.append(call.run(function, assemble(mine), member_parameters, member_buffers))
+            results.append(call.run(function, assemble(mine), member_parameters, member_buffers, member_values))
     return pytree.tree_map(_stack_results, *results)
 
 

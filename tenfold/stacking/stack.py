@@ -36,6 +36,7 @@ from tenfold.stacking.forms import (
 from tenfold.stacking.layout import replace_data, stack_members, take_members
 from tenfold.stacking.memory import give_memory_back, keep_freed_memory
 from tenfold.stacking.structure import first_difference, structure_of
+from tenfold.stacking.values import gather_values, set_values
 
 Form = Literal["auto", "stacked", "serial"]
 _CALLS = {"grad": 0, "no_grad": 1, "grad_eval": 1 << 40, "no_grad_eval": (1 << 40) + 1}  # where their numbers begin
@@ -76,6 +77,7 @@ class Stack:
         }
         for parameter in self._parameters.values():
             parameter._tenfold_stack = weakref.ref(self)  # type: ignore[attr-defined]
+        self._values = gather_values(models)
         keys = [derive_seed(seed, "noise") for seed in seeds]
         self._keys_M = torch.tensor(keys, dtype=torch.int64, device=self.device)
         self._calls = dict.fromkeys(_CALLS, 0)
@@ -189,7 +191,7 @@ class Stack:
         attributes = self._call.attributes
         before = attributes.snapshot()
         try:
-            members = Members(self._call, self._parameters, self._buffers, self._keys_M)
+            members = Members(self._call, self._parameters, self._buffers, self._keys_M, self._values)
             output, replaced = run(members, function, batch, step)
         except RuntimeError as error:
             if run is run_stacked and not self._auto and _is_about_stacking(error):
@@ -304,6 +306,7 @@ class Stack:
         for name, buffer in self._buffers.items():
             self._buffers[name] = take_members(buffer, chosen)
         self._keys_M = take_members(self._keys_M, chosen)
+        self._values = {place: take_members(value, chosen.cpu()) for place, value in self._values.items()}
         self.members = tuple(self.members[i] for i in chosen.tolist())
         for follower in list(self._followers):
             follower.keep(chosen)
@@ -334,6 +337,7 @@ class Stack:
                 parameter.data = self._parameters[name].detach()[i].clone(memory_format=torch.contiguous_format)
             for name, buffer in model.named_buffers():
                 buffer.data = self._buffers[name][i].clone(memory_format=torch.contiguous_format)
+            set_values(model, {place: float(value[i]) for place, value in self._values.items()})
             models.append(model)
         return models
 
@@ -349,6 +353,7 @@ class Stack:
             "parameters": {name: parameter.detach() for name, parameter in self._parameters.items()},
             "buffers": dict(self._buffers),
             "keys": self._keys_M,
+            "values": dict(self._values),
             "calls": dict(self._calls),
             "members": list(self.members),
             "form": self.form if self._tried or not self._auto else "auto",
@@ -371,6 +376,7 @@ class Stack:
             for name, buffer in self._buffers.items():
                 buffer.copy_(state["buffers"][name])
             self._keys_M.copy_(state["keys"])
+        self._values = {place: value.cpu().clone() for place, value in state["values"].items()}
         self._calls = dict(state["calls"])
         self.members = tuple(state["members"])
         if self._auto and state["form"] != "auto":

@@ -1,9 +1,10 @@
 """Structure: what models must share to stand in one stack, and the first difference when they do not.
 
 Two models have one structure when a single forward program serves both: the same module tree, the same shapes
-and dtypes of parameters and buffers, and the same value of every attribute that forward can see (a LeakyReLU
-slope, a training flag, a plain tensor). A difference that went unnoticed would give every member the first
-one's behaviour, so everything here errs on the side of refusing.
+and dtypes of parameters and buffers, and the same value of every attribute that forward can see (a kernel size, a
+training flag, a plain tensor). Left out are numbers that a rule takes a member, such as the `p` of a dropout:
+`values.py` lists them. A difference that went unnoticed would give every member the first one's behaviour, so
+everything here errs on the side of refusing.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from tenfold.core.errors import StackError
 from tenfold.stacking.fingerprint import Fingerprints
+from tenfold.stacking.values import member_attributes
 
 Fingerprint = tuple[tuple[str, Any], ...]
 
 _TORCH_INTERNALS = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_A_MEMBER = ("number", "a number")  # which one is a value a member
 _RNN_CACHE = ("_flat_weights", "_flat_weight_refs")
 
 
@@ -38,8 +41,10 @@ def structure_of(model: nn.Module) -> Fingerprint:
             a parameter has a gradient hook; a lazy layer has not seen a batch yet.
 
     Example:
-        >>> structure_of(nn.LeakyReLU(0.1)) == structure_of(nn.LeakyReLU(0.2))
+        >>> structure_of(nn.Hardtanh(max_val=1.0)) == structure_of(nn.Hardtanh(max_val=2.0))
         False
+        >>> structure_of(nn.Dropout(0.1)) == structure_of(nn.Dropout(0.2))
+        True
     """
     entries: list[tuple[str, Any]] = []
     fingerprints = Fingerprints(model)
@@ -47,9 +52,10 @@ def structure_of(model: nn.Module) -> Fingerprint:
         place = name or "(the model itself)"
         entries.append((place, fingerprints.of_class(type_before_parametrizations(module), place)))
         entries.append((f"{place}.training", module.training))
+        a_member = member_attributes(module)
         for attribute, value in _attributes(module):
             where = f"{name}.{attribute}" if name else attribute
-            entries.append((where, fingerprints.of(value, where)))
+            entries.append((where, _A_MEMBER if attribute in a_member else fingerprints.of(value, where)))
     entries.extend(_tensor_entries(model))
     return tuple(entries)
 
@@ -101,8 +107,8 @@ def first_difference(first: nn.Module, other: nn.Module) -> str | None:
     """Names the first thing in which two models differ in structure, or None when they do not differ.
 
     Example:
-        >>> first_difference(nn.LeakyReLU(0.1), nn.LeakyReLU(0.2))
-        'negative_slope is 0.1 in one and 0.2 in the other'
+        >>> first_difference(nn.Hardtanh(max_val=1.0), nn.Hardtanh(max_val=2.0))
+        'max_val is 1.0 in one and 2.0 in the other'
     """
     one, two = structure_of(first), structure_of(other)
     for (place_one, value_one), (place_two, value_two) in zip(one, two, strict=False):

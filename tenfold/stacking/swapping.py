@@ -21,6 +21,7 @@ class TensorPlaces:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._modules = dict(model.named_modules())
         canonical: dict[int, str] = {}
         self._places: list[tuple[dict[str, Any], str, str]] = []
         self._buffer_places: list[tuple[dict[str, Any], str, str]] = []
@@ -32,9 +33,23 @@ class TensorPlaces:
                         kind.append((own, key, name))
 
     @contextmanager
-    def holding(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Iterator[None]:
-        """Runs a block with these tensors in the model, by the names of `named_parameters` and `named_buffers`."""
+    def holding(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Runs a block with these tensors in the model, by the names of `named_parameters` and `named_buffers`.
+
+        Args:
+            parameters: in the place of the model's own.
+            buffers: likewise.
+            values: plain attributes by their places, such as "1.p".
+        """
         before = [own[key] for own, key, _ in (*self._places, *self._buffer_places)]
+        attributes = [
+            (self._modules[place.rpartition(".")[0]].__dict__, place.rpartition(".")[2]) for place in values
+        ]
+        values_before = [attribute[name] for attribute, name in attributes]
+        for (attribute, name), value in zip(attributes, values.values(), strict=True):
+            attribute[name] = value
         for own, key, name in self._places:
             own[key] = parameters[name]
         for own, key, name in self._buffer_places:
@@ -42,6 +57,8 @@ class TensorPlaces:
         try:
             yield
         finally:
+            for (attribute, name), value in zip(attributes, values_before, strict=True):
+                attribute[name] = value
             for (own, key, _), tensor in zip((*self._places, *self._buffer_places), before, strict=True):
                 own[key] = tensor
 

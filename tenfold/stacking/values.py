@@ -17,11 +17,10 @@ MEMBER_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "torch.nn.modules.dropout._DropoutNd": ("p",),
     "torch.nn.modules.activation.LeakyReLU": ("negative_slope",),
     "torch.nn.modules.activation.ELU": ("alpha",),
-    "torch.nn.modules.activation.CELU": ("alpha",),
     "torch.nn.modules.activation.RReLU": ("lower", "upper"),
     "torch.nn.modules.activation.MultiheadAttention": ("dropout",),
     "torch.nn.modules.rnn.RNNBase": ("dropout",),
-    "torch.nn.modules.batchnorm._NormBase": ("momentum",),
+    "torch.nn.modules.batchnorm._BatchNorm": ("momentum",),
     "torchvision.ops.stochastic_depth.StochasticDepth": ("p",),
     "torchvision.ops.drop_block.DropBlock2d": ("p",),
 }
@@ -152,6 +151,17 @@ class CumulativeMomentum:
         count = self._norm.num_batches_tracked
         assert isinstance(count, Tensor)
         return count.to(torch.float64).reciprocal()
+
+
+def cumulative_norms(model: nn.Module) -> dict[str, CumulativeMomentum]:
+    """What stands in for `momentum=None` in each batch norm, by place, while all members run as one program."""
+    return {
+        f"{place}.momentum" if place else "momentum": CumulativeMomentum(module)
+        for place, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.momentum is None
+        and module.num_batches_tracked is not None
+    }
 
 
 def gather_values(models: Sequence[nn.Module]) -> dict[str, Tensor]:

@@ -35,9 +35,9 @@ def frozen():
 
 
 DIFFERENT = {
-    "slope": (nn.LeakyReLU(0.1), nn.LeakyReLU(0.2), "negative_slope is 0.1 in one and 0.2 in the other"),
+    "bound": (nn.Hardtanh(-1.0, 1.0), nn.Hardtanh(-1.0, 2.0), "max_val is 1.0 in one and 2.0 in the other"),
     "training flag": (nn.Dropout(0.5), nn.Dropout(0.5).eval(), "training is True in one and False in the other"),
-    "dropout": (nn.Dropout(0.5), nn.Dropout(0.4), "p is 0.5 in one and 0.4 in the other"),
+    "dropout": (nn.Dropout(0.5), nn.Dropout(0.5, inplace=True), "inplace is False in one and True in the other"),
     "shape": (nn.Linear(3, 2), nn.Linear(3, 4), "out_features is 2 in one and 4 in the other"),
     "dtype": (nn.Linear(3, 2), nn.Linear(3, 2).double(), r"weight is \(2, 3\) torch.float32 .* torch.float64"),
     "frozen": (nn.Linear(3, 2), frozen(), r"parameter bias is .* \(frozen\) in the other"),

@@ -19,7 +19,8 @@ def _of_members(native: Callable[..., Tensor], negative: Callable[[Tensor, Tenso
         number = next(iter(named.values()), number)
         if not isinstance(number, MemberNumber):
             return native(input, number, inplace)
-        output = torch.where(input > 0, input, negative(input.clamp(max=0), number.tensor.to(input.dtype)))
+        x = input.clone() if inplace else input
+        output = torch.where(x > 0, x, negative(x.clamp(max=0), number.tensor.to(x.dtype)))
         return input.copy_(output) if inplace else output
 
     return rule
@@ -28,5 +29,4 @@ def _of_members(native: Callable[..., Tensor], negative: Callable[[Tensor, Tenso
 ACTIVATIONS: dict[Any, Callable[..., Any]] = {
     F.leaky_relu: _of_members(F.leaky_relu, lambda x, slope: x * slope, 0.01),
     F.elu: _of_members(F.elu, lambda x, alpha: torch.expm1(x) * alpha, 1.0),
-    F.celu: _of_members(F.celu, lambda x, alpha: torch.expm1(x / alpha) * alpha, 1.0),
 }
