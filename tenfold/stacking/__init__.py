@@ -7,6 +7,7 @@ in memory.
 """
 
 from tenfold.stacking.forms import PerMember, per_member
+from tenfold.stacking.rules import ModelWarning
 from tenfold.stacking.stack import ForgottenAttributeWarning, Form, SerialFallbackWarning, Stack, stack, stack_of
 from tenfold.stacking.streams import MemberStreams, member_streams
 from tenfold.stacking.structure import first_difference, group_by_structure, structure_of
@@ -15,6 +16,7 @@ __all__ = [
     "ForgottenAttributeWarning",
     "Form",
     "MemberStreams",
+    "ModelWarning",
     "PerMember",
     "SerialFallbackWarning",
     "Stack",

@@ -15,6 +15,7 @@ import operator
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, Protocol
 
 import torch
@@ -35,6 +36,7 @@ from tenfold.stacking.forms import (
 )
 from tenfold.stacking.layout import replace_data, stack_members, take_members
 from tenfold.stacking.memory import give_memory_back, keep_freed_memory
+from tenfold.stacking.rules import watched
 from tenfold.stacking.structure import first_difference, structure_of
 from tenfold.stacking.values import gather_values, set_values
 
@@ -84,6 +86,7 @@ class Stack:
         self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._auto = form == "auto"
         self._tried: set[Any] = set()
+        self._watched: set[Any] = set()
         self._one_by_one: set[Any] = set()
         self._warned_of_attributes = False
         self.form: str = "serial" if form == "serial" else "stacked"
@@ -173,12 +176,14 @@ class Stack:
         """
         check_batch(batch, len(self))
         step = self._next_call()
-        if self.form == "serial":
-            return self._run(run_serial, function, batch, step)
         kind = (getattr(inspect.unwrap(function), "__code__", type(function)), self._call.model.training, step & 1)
-        if self._auto and kind not in self._tried:
-            return self._first_try(kind, function, batch, step)
-        return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
+        with watched(self._call.model.training) if kind not in self._watched else nullcontext():
+            self._watched.add(kind)
+            if self.form == "serial":
+                return self._run(run_serial, function, batch, step)
+            if self._auto and kind not in self._tried:
+                return self._first_try(kind, function, batch, step)
+            return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
 
     def _next_call(self) -> int:
         """A number that no other call has; how often a stack is evaluated does not change what training draws."""

@@ -21,6 +21,7 @@ from tenfold.stacking.rules.embedding import EMBEDDING_ANYWHERE, EMBEDDING_STACK
 from tenfold.stacking.rules.mode import OPENED, Rule, Rules
 from tenfold.stacking.rules.norms import NORMS
 from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
+from tenfold.stacking.rules.watch import ModelWarning, watched
 
 RANDOM: dict[Any, Rule] = {
     **DRAWS,
@@ -40,4 +41,4 @@ STACKED: dict[Any, Rule] = {
     **RECURRENT_STACKED,
 }
 
-__all__ = ["RANDOM", "STACKED", "Rule", "Rules"]
+__all__ = ["RANDOM", "STACKED", "ModelWarning", "Rule", "Rules", "watched"]

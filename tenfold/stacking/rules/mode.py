@@ -9,6 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from tenfold.stacking.rules.watch import current_watch
+
 Rule = Callable[..., Any]
 
 
@@ -22,15 +24,20 @@ class Rules(TorchFunctionMode):
     def __init__(self, *tables: dict[Any, Rule]) -> None:
         super().__init__()
         self._table = {function: rule for table in tables for function, rule in table.items()}
+        self._watch = current_watch()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         rule = self._table.get(func, func)
         if isinstance(rule, Opened):
             with self:
-                return rule(*args, **(kwargs or {}))
-        return rule(*args, **(kwargs or {}))
+                return rule(*args, **kwargs)
+        result = rule(*args, **kwargs)
+        if self._watch is not None:
+            self._watch.look(func, args, kwargs, result)
+        return result
 
 
 class Opened:
