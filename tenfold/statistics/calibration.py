@@ -176,8 +176,8 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> FloatArray:
         targets: class numbers in [0, K), shape (N,).
 
     Returns:
-        Shape (...), in [0.01, 100]. An end of the range means that there is no best one: every row is right, say,
-        and the likelihood grows for ever.
+        Shape (...), in [0.01, 100]. Where every row is right no temperature is best: the colder the likelier, down
+        to where the log loss is zero in float64, and some such value is returned.
 
     Raises:
         ValueError: shapes do not fit.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -138,9 +139,7 @@ def _conclude(remedies: tuple[Remedy, ...], gap: float, min_gain: float) -> FitD
         verdict, reason = worth[0].name, f"Expected gain {number(worth[0].gain)}, {worth[0].basis}."
     elif gap > UNMEASURED_GAP * min_gain:
         verdict = "more regularisation"
-        reason = (
-            "No remedy that was measured gives enough; the gap bounds what this one could give, it was not measured."
-        )
+        reason = "No measured remedy gives enough; what this one could give was not measured, the gap bounds it."
     else:
         verdict, reason = "fine", f"Nothing that was measured promises more than {number(min_gain)}."
     return FitDiagnosis(
@@ -154,19 +153,22 @@ def _of_epochs(at: FloatArray, valid: FloatArray) -> list[Remedy]:
     span = float(at[-1] - at[-last])
     slopes = x @ valid[-last:] / (x @ x)
     residuals = valid[-last:] - valid[-last:].mean(axis=0) - np.outer(x, slopes)
-    alone = math.sqrt(float((residuals**2).sum()) / max(1, last - 2) / float(x @ x)) * span
-    gain, low, high = _interval(slopes * span, alone if last > 3 else math.nan)
+    degrees = (last - 2) * valid.shape[1]
+    alone = math.sqrt(float((residuals**2).sum()) / degrees / valid.shape[1] / float(x @ x)) * span
+    gain, low, high = _interval(slopes * span, alone)
     basis = f"if the slope of the last {last} points goes on for as long"
     return [Remedy(name="train longer", gain=gain, low=low, high=high, basis=basis), _fall_of_epochs(valid)]
 
 
 def _fall_of_epochs(valid: FloatArray) -> Remedy:
+    """The best window is chosen by the scores, and so the noise of the curve counts for as many as there are."""
     window = max(1, len(valid) // 8)
     sums = np.cumsum(np.concatenate([np.zeros((1, valid.shape[1])), valid]), axis=0)
     means = (sums[window:] - sums[:-window]) / window
     best = int(means.mean(axis=1).argmax())
     noise = float(np.diff(valid, axis=0).std()) / math.sqrt(2)
-    gain, low, high = _interval(means[best] - means[-1], noise * math.sqrt(2 / window))
+    alone = noise * math.sqrt(2 / window / valid.shape[1])
+    gain, low, high = _interval(means[best] - means[-1], alone, num_choices=len(means))
     basis = f"the fall from the best {window} epochs to the last" if window > 1 else "the fall from the best epoch"
     return Remedy(name="more regularisation", gain=gain, low=low, high=high, basis=basis)
 
@@ -190,13 +192,15 @@ def _of_widths(at: FloatArray, valid: FloatArray) -> list[Remedy]:
     ]
 
 
-def _interval(gains: FloatArray, error_alone: float) -> tuple[float, float, float]:
-    """Mean and 95 % ends over seeds; of a single seed by an error estimated from the curve itself, or without."""
-    if len(gains) > 1:
-        result = student_mean(gains)
-        return result.mean, result.low, result.high
-    gain = float(gains[0])
-    return gain, gain - 2 * error_alone, gain + 2 * error_alone
+def _interval(gains: FloatArray, error_alone: float, num_choices: int = 1) -> tuple[float, float, float]:
+    """Mean and 95 % ends: by the spread over seeds, or by an error estimated from the curve itself, if that is wider.
+
+    A single seed has the second alone; NaN where there is neither.
+    """
+    over_seeds = student_mean(gains)
+    half_alone = NormalDist().inv_cdf(1 - 0.025 / num_choices) * error_alone
+    half = float(np.fmax(over_seeds.high - over_seeds.mean, half_alone))
+    return over_seeds.mean, over_seeds.mean - half, over_seeds.mean + half
 
 
 def _arrays(name: str, curve: Curve, sign: float) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tenfold.statistics.means import student_mean
-from tenfold.statistics.scores import FloatArray, as_scores, check_direction, check_level
+from tenfold.statistics.scores import FloatArray, as_scores, check_direction, check_level, fold_overlap
 
 
 def clearly_worse(
@@ -76,10 +76,9 @@ def _paired_units(scores: FloatArray, test_to_train: float | None) -> tuple[Floa
     What diverged, in any seed of a fold, is NaN: trials are compared on pairs of the same seeds.
     """
     finite = np.where(np.isfinite(scores), scores, math.nan)
-    if scores.shape[1] == 1:
-        return finite.reshape(len(scores), -1), test_to_train or 0.0
     folds_TF = finite if scores.ndim == 2 else finite.mean(axis=2)
-    return folds_TF, 1 / (scores.shape[1] - 1) if test_to_train is None else test_to_train
+    overlap = fold_overlap("clearly_worse", folds_TF, test_to_train)
+    return (finite.reshape(len(scores), -1) if scores.shape[1] == 1 else folds_TF), overlap
 
 
 def _is_worse(values: FloatArray, leader: FloatArray, overlap: float, risk: float) -> bool:
