@@ -6,10 +6,12 @@ Every block maps (B, 4) to (B, 4), or (B, 2, 4, 4) to itself, so that any row of
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 WIDTH, CHANNELS, CLASSES, CODES = 4, 2, 3, 5
 
@@ -117,6 +119,30 @@ class Branching(nn.Module):
         return self.layer(x if x.sum() > -1e9 else x * 0.5)
 
 
+class Attending(nn.Module):
+    """Each number a token; PyTorch's own attention with its dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift = nn.Linear(1, WIDTH)
+        self.attention = nn.MultiheadAttention(WIDTH, 2, dropout=0.2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.lift(x.unsqueeze(-1))
+        return x + self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1)
+
+
+class Reading(nn.Module):
+    """A recurrent layer reads the numbers one by one."""
+
+    def __init__(self, kind: type[nn.RNNBase], **options: Any) -> None:
+        super().__init__()
+        self.reader = kind(1, WIDTH, batch_first=True, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.reader(x.unsqueeze(-1))[0][:, -1, :WIDTH]
+
+
 class UpAndDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0, mode="nearest")
@@ -144,6 +170,13 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "drop path": DropPath,
     "frozen": Frozen,
     "branching": Branching,
+    "attention": Attending,
+    "lstm": lambda: Reading(nn.LSTM, num_layers=2, dropout=0.2),
+    "gru": lambda: Reading(nn.GRU, bidirectional=True),
+    "rnn": lambda: Reading(nn.RNN, nonlinearity="relu"),
+    "rrelu": nn.RReLU,
+    "alpha dropout": lambda: nn.AlphaDropout(0.2),
+    "weight norm": lambda: weight_norm(nn.Linear(WIDTH, WIDTH)),
 }
 IMAGE_BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
