@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import advance_, spread
+from tenfold.optim.values import Value, advance_, spread
 
 
 class Adagrad(StackedOptimizer):
@@ -57,6 +57,10 @@ class Adagrad(StackedOptimizer):
         numbers = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps, "l1": l1}
         numbers["initial_accumulator_value"] = initial_accumulator_value
         super().__init__(params, numbers, {"maximize": maximize})
+
+    def first_state(self, name: str, group: Group) -> Value:
+        """Sums begin at the initial value."""
+        return group["initial_accumulator_value"] if name == "sum" else 0.0
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
         parameters = [move.parameter for move in batch]

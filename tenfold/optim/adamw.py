@@ -10,7 +10,6 @@ from torch import Tensor
 from tenfold.optim.adam_family import adam_directions
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import advance_
 
 
 class AdamW(StackedOptimizer):
@@ -63,4 +62,4 @@ class AdamW(StackedOptimizer):
         parameters = [move.parameter for move in batch]
         directions = self._scratch(parameters, "directions")
         adam_directions(directions, batch, group)
-        advance_(parameters, directions, group["lr"])
+        self._advance(parameters, directions, group["lr"], group)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import add_scaled, as_scalar_state, at_least, spread
+from tenfold.optim.values import Value, add_scaled, as_scalar_state, at_least, spread
 
 
 class ASGD(StackedOptimizer):
@@ -61,6 +61,10 @@ class ASGD(StackedOptimizer):
     ) -> None:
         numbers = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "l1": l1}
         super().__init__(params, numbers, {"maximize": maximize})
+
+    def first_state(self, name: str, group: Group) -> Value:
+        """The first rate is lr."""
+        return as_scalar_state(group["lr"]) if name == "rate" else 0.0
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
         for move in batch:

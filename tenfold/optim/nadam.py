@@ -11,7 +11,7 @@ from torch import Tensor
 from tenfold.optim.adam_family import start_moments, update_moments
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import add_scaled, advance_, as_scalar_state, spread
+from tenfold.optim.values import Value, add_scaled, as_scalar_state, spread
 
 
 class NAdam(StackedOptimizer):
@@ -63,13 +63,17 @@ class NAdam(StackedOptimizer):
         flags = {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}
         super().__init__(params, {**numbers, "momentum_decay": momentum_decay}, flags)
 
+    def first_state(self, name: str, group: Group) -> Value:
+        """Products begin at 1."""
+        return 1.0 if name == "product" else 0.0
+
     def _update(self, batch: Sequence[Move], group: Group) -> None:
         parameters = [move.parameter for move in batch]
         directions, roots = self._scratch(parameters, "directions"), self._scratch(parameters, "roots")
         start_moments(batch)
         for move, direction, root in zip(batch, directions, roots, strict=True):
             _direction(direction, root, move, group)
-        advance_(parameters, directions, -group["lr"])
+        self._advance(parameters, directions, -group["lr"], group)
 
 
 def _direction(direction: Tensor, root: Tensor, move: Move, group: Group) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tenfold.optim.options import Group, OptionCheck
-from tenfold.optim.values import Value, add_scaled, is_zero, shrink_
+from tenfold.optim.values import Value, add_scaled, advance_, is_zero, shrink_
 from tenfold.stacking import Stack, stack_of
 from tenfold.stacking.layout import contiguous_view, lying_order, take_members
 
@@ -43,8 +43,8 @@ class StackedOptimizer:
     """Base of the stacked optimisers; a subclass gives `_update`, the step of some parameters of a group.
 
     Penalties are applied here, before `_update` sees the gradient: it grows by `weight_decay` times the parameter
-    (L2; or the parameter shrinks by lr * weight_decay where decay is decoupled) and by `l1` times the parameter's
-    sign.
+    (L2) and by `l1` times the parameter's sign. Where decay is decoupled, the parameter shrinks by
+    lr * weight_decay instead, in `_advance`, by which every `_update` ends that may have it.
 
     Args:
         params: stacked parameters of one stack (`stack.parameters()`), or groups as in `torch.optim`: dicts with
@@ -129,21 +129,35 @@ class StackedOptimizer:
 
     def _penalise(self, batch: list[Move], group: Group) -> list[Move]:
         """The moves with what decay, penalties and `maximize` make of gradient and parameter."""
-        weight_decay, l1, maximize = group["weight_decay"], group["l1"], group["maximize"]
-        decoupled = group.get("decoupled_weight_decay", self.decoupled_weight_decay)
-        l2 = 0.0 if decoupled else weight_decay
+        l2 = 0.0 if self._decouples(group) else group["weight_decay"]
+        l1, maximize = group["l1"], group["maximize"]
+        if not maximize and is_zero(l2) and is_zero(l1):
+            return batch
         parameters = [move.parameter for move in batch]
-        if maximize or not is_zero(l2) or not is_zero(l1):
-            pieces = zip(self._scratch(parameters, "gradients"), self._scratch(parameters, "signs"), strict=True)
-            gradients = [_penalised(move, piece, l2, l1, maximize) for move, piece in zip(batch, pieces, strict=True)]
-            batch = [move._replace(gradient=gradient) for move, gradient in zip(batch, gradients, strict=True)]
-        if decoupled and not is_zero(weight_decay):
-            shrink_(parameters, 1.0 - group["lr"] * weight_decay)
-        return batch
+        pieces = self._scratch(parameters, "gradients")
+        signs = pieces if is_zero(l1) else self._scratch(parameters, "signs")
+        return [
+            move._replace(gradient=_penalised(move, piece, sign, l2, l1, maximize))
+            for move, piece, sign in zip(batch, pieces, signs, strict=True)
+        ]
+
+    def _decouples(self, group: Group) -> bool:
+        return group.get("decoupled_weight_decay", self.decoupled_weight_decay)
+
+    def _advance(self, parameters: list[Tensor], directions: list[Tensor], rate: Value, group: Group) -> None:
+        """The end of an update: decoupled decay, and each parameter += rate * direction."""
+        if self._decouples(group) and not is_zero(group["weight_decay"]):
+            # here and not before the directions are made: the parameters are then in the cache for both
+            shrink_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+        advance_(parameters, directions, rate)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
         """Moves parameters of one dtype, and of one age where ages are numbers, by the options of their group."""
         raise NotImplementedError
+
+    def first_state(self, name: str, group: Group) -> Value:
+        """What a part of a parameter's state is before its first step, for members that step later than others."""
+        return 0.0
 
     def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """A parameter's memory with its dimensions in the order in which they lie, and that order."""
@@ -237,9 +251,8 @@ def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
         yield batch
 
 
-def _penalised(move: Move, pieces: tuple[Tensor, Tensor], l2: Value, l1: Value, maximize: bool) -> Tensor:
-    """The gradient of loss + l2 / 2 * |p|_2^2 + l1 * |p|_1; of -loss where it is to be maximised."""
-    piece, sign = pieces
+def _penalised(move: Move, piece: Tensor, sign: Tensor, l2: Value, l1: Value, maximize: bool) -> Tensor:
+    """The gradient of loss + l2 / 2 * |p|_2^2 + l1 * |p|_1, in `piece`; of -loss where it is to be maximised."""
     gradient = torch.neg(move.gradient, out=piece) if maximize else move.gradient
     if not is_zero(l2):
         gradient = add_scaled(gradient, move.parameter, l2, out=piece)

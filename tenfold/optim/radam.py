@@ -11,7 +11,7 @@ from torch import Tensor
 from tenfold.optim.adam_family import can_fuse, fused_directions, start_moments, update_moments
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, advance_, spread
+from tenfold.optim.values import Value, spread
 from tenfold.stacking.layout import per_member_shape
 
 _SURE = 5.0  # the second mean is used when it is worth an average longer than this
@@ -78,7 +78,7 @@ class RAdam(StackedOptimizer):
         else:
             for move, direction in zip(batch, directions, strict=True):
                 _direction(direction, move, group)
-        advance_(parameters, directions, rate)
+        self._advance(parameters, directions, rate, group)
 
 
 def _direction(direction: Tensor, move: Move, group: Group) -> None:

@@ -16,7 +16,7 @@ LEFT_OUT = {2: (0, 3), 9: (0, 5), 20: (1,)}  # step -> parameters without a grad
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 NUMBERS = {
-    "lr": (0.05, [0.1, 0.0, 0.3]),
+    "lr": (0.05, [0.1, 0.02, 0.3]),
     "momentum": (0.9, [0.9, 0.0, 0.5]),
     "dampening": (0.3, [0.0, 0.3, 0.9]),
     "weight_decay": (0.1, [0.0, 0.1, 1.0]),
@@ -51,7 +51,7 @@ def option_sets(name):
     own = options_of_class(OPTIMIZERS[name].stacked)
     numbers, flags = [n for n in own if n in NUMBERS], [n for n in own if n in FLAGS]
     needs = {"dampening": {"momentum": 0.9}, "nesterov": {"momentum": [0.9, 0.3, 0.5]}}
-    sets = {"defaults": {}}
+    sets = {"defaults": {}, "a rate of zero": {"lr": [0.1, 0.0, 0.3]}}
     for option in numbers:
         sets[option] = {option: NUMBERS[option][0]} | needs.get(option, {})
         sets[f"{option} a member"] = {option: NUMBERS[option][1]} | needs.get(option, {})
@@ -103,21 +103,21 @@ class Race:
     """
 
     def __init__(self, name, options, *, dtype=torch.float64, groups=None):
-        entry = OPTIMIZERS[name]
+        self.entry, self.options = OPTIMIZERS[name], options
         self.dtype, self.members = dtype, list(range(M))
         self.groups = groups or [(0, len(SHAPES), options)]
         self.stack, self.models = make(dtype)
-        self.stacked = entry.stacked(
+        self.stacked = self.entry.stacked(
             [{"params": self.stack.parameters()[a:b], **own} for a, b, own in self.groups], **options
         )
-        self.plain = [self._plain(entry, options, i) for i in range(M)]
+        self.plain = [self.make_plain(i) for i in range(M)]
 
-    def _plain(self, entry, options, i):
+    def make_plain(self, i):
         def plain_options(given):
             return {k: of_member(v, i) for k, v in given.items() if k != "l1"}
 
         groups = [{"params": list(self.models[i].parts)[a:b], **plain_options(own)} for a, b, own in self.groups]
-        return entry.plain(groups, **plain_options(options))
+        return self.entry.plain(groups, **plain_options(self.options))
 
     def step(self, step):
         gradients = [g.to(self.dtype) for g in GRADIENTS[step]]
@@ -147,6 +147,12 @@ class Race:
 
     def compare(self, **tolerance):
         for k, parameter in enumerate(self.stack.parameters()):
-            expected = torch.stack([self.models[i].parts[k].detach() for i in self.members])
-            assert expected.isfinite().all()
-            torch.testing.assert_close(parameter.detach(), expected, **(tolerance or EXACT))
+            self._compare(parameter.detach(), [self.models[i].parts[k].detach() for i in self.members], tolerance)
+        state = self.stacked.state_dict()["state"]
+        for k in [k for k, values in state.items() if "average" in values]:
+            expected = [self.plain[i].state[self.models[i].parts[k]]["ax"] for i in self.members]
+            self._compare(state[k]["average"], expected, tolerance)
+
+    def _compare(self, stacked, plain, tolerance):
+        assert stacked.isfinite().all()
+        torch.testing.assert_close(stacked, torch.stack(plain), **(tolerance or EXACT))
