@@ -1,9 +1,11 @@
 """Optimisers and schedules for stacks: as in `torch.optim`, with a value a member for every option.
 
 `SGD`, `Adagrad`, `Adadelta`, `RMSprop`, `Adam`, `AdamW`, `NAdam`, `RAdam` and `ASGD`; groups by `decay_groups` and
-`groups_by_pattern`; `Constant`, `Step`, `MultiStep`, `Exponential`,
-`Linear`, `Cosine`, `CosineRestarts`, `OneCycle` and `Plateau`, with warm-up; `clip_grad_norm_`, `clip_grad_value_` and
-`normalize_grad_`; `WeightAverage` (EMA, SWA) and `EarlyStopping`.
+`groups_by_pattern`.
+
+`Constant`, `Step`, `MultiStep`, `Exponential`, `Linear`, `Cosine`, `CosineRestarts`, `OneCycle` and `Plateau`, with
+warm-up. Between `backward` and `step`: `clip_grad_norm_`, `clip_grad_value_`, `normalize_grad_`, `LossScaler`.
+`WeightAverage` (EMA, SWA), `EarlyStopping`; `resting` for members that sit a step out.
 
 Gradients of k micro-batches of equal size add up to the large batch's, for all members alike:
 
@@ -23,9 +25,11 @@ from tenfold.optim.catalog import OPTIMIZERS, OptimizerEntry
 from tenfold.optim.clipping import clip_grad_norm_, clip_grad_value_, normalize_grad_
 from tenfold.optim.early_stopping import EarlyStopping
 from tenfold.optim.groups import decay_groups, groups_by_pattern
+from tenfold.optim.loss_scaling import LossScaler
 from tenfold.optim.nadam import NAdam
 from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.optim.radam import RAdam
+from tenfold.optim.resting import resting
 from tenfold.optim.rmsprop import RMSprop
 from tenfold.optim.schedule import Schedule
 from tenfold.optim.schedule_catalog import SCHEDULES, ScheduleEntry
@@ -49,6 +53,7 @@ __all__ = [
     "EarlyStopping",
     "Exponential",
     "Linear",
+    "LossScaler",
     "MultiStep",
     "NAdam",
     "OneCycle",
@@ -66,4 +71,5 @@ __all__ = [
     "decay_groups",
     "groups_by_pattern",
     "normalize_grad_",
+    "resting",
 ]

@@ -95,7 +95,7 @@ def test_counters_are_copied_when_buffers_are_averaged():
         assert [int(model[1].num_batches_tracked) for model in stack.unstack()] == [7] * M
 
 
-@pytest.mark.parametrize("options", [{}, {"decay": DECAY, "warmup": True}], ids=["equal", "exponential"])
+@pytest.mark.parametrize("options", [{}, {"decay": DECAY}], ids=["equal", "exponential"])
 def test_members_that_stay_keep_their_averages(options):
     (stack, averaged, optimizer), (other, whole, other_optimizer) = make(**options), make(**options)
     train(stack, optimizer, 5, averaged.update)
