@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs clean
+.PHONY: help demo test slow check format bench docs clean
 
 help:  ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ help:  ## List the commands.
 demo: $(INSTALLED)  ## From nothing to a report: set up, find a model for handwritten digits.
 	@$(VENV)/bin/tenfold fit digits
 
-test: $(INSTALLED_DEV)  ## Run all tests and doctests.
-	$(RUN) pytest
+test: $(INSTALLED_DEV)  ## Run the tests and doctests, but for the slow ones.
+	$(RUN) pytest -m "not slow"
+
+slow: $(INSTALLED_DEV)  ## Run the slow tests: full products, hundreds of random modules (minutes).
+	$(RUN) pytest -m slow
 
 check: $(INSTALLED_DEV)  ## Formatting, lint and types.
 	$(RUN) ruff format --check .
@@ -33,6 +36,7 @@ bench: $(INSTALLED)  ## Run the benchmarks, one after another (minutes; leave th
 
 docs: $(INSTALLED)  ## Write the pages of docs/ that are made from the code.
 	$(VENV)/bin/python docs/make_spaces.py
+	$(VENV)/bin/python docs/make_stacking.py
 
 clean:  ## Remove the virtual environment and all caches; runs/ stays.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -3,11 +3,12 @@
 Each holds a network, a loss and a `Recipe` (an optimiser with a schedule) to a promise of the stack:
 `check_alone_or_together`, `check_permutation`, `check_strangers`, `check_leaving_is_free`,
 `check_leaving_on_the_way`, `check_saving` and `check_plain_out`. Each raises an AssertionError with a sentence, and
-needs no test framework.
+needs no test framework. `network_job` gives a registered network with a batch and a loss.
 """
 
 from tenfold.testing.alone import check_alone_or_together
 from tenfold.testing.leaving import check_leaving_is_free
+from tenfold.testing.networks import network_job
 from tenfold.testing.on_the_way import check_leaving_on_the_way
 from tenfold.testing.permutation import check_permutation
 from tenfold.testing.plain_out import check_plain_out
@@ -26,4 +27,5 @@ __all__ = [
     "check_plain_out",
     "check_saving",
     "check_strangers",
+    "network_job",
 ]

@@ -7,12 +7,10 @@ import itertools
 
 import pytest
 import torch
-import torch.nn.functional as F
 from stacking_pairs import pairwise
 from stacking_recipes import flags_of, recipe, registered
 
-from tenfold.core.specs import InputSpec
-from tenfold.networks import NETWORKS, build_network
+from tenfold.networks import NETWORKS
 from tenfold.optim import OPTIMIZERS, SCHEDULES
 from tenfold.testing import (
     POISONS,
@@ -23,6 +21,7 @@ from tenfold.testing import (
     check_plain_out,
     check_saving,
     check_strangers,
+    network_job,
 )
 
 SLOW = ("resnet18",)
@@ -33,35 +32,16 @@ def over_networks():
     return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
 
 
-def job(name):
-    entry = NETWORKS[name]
-    generator = torch.Generator().manual_seed(0)
-    if "table" in entry.kinds:
-        spec = InputSpec(kind="table", shape=(5,), cardinalities=(3, 4))
-        codes = torch.stack([torch.randint(k, (8,), generator=generator) for k in spec.cardinalities], dim=1)
-        inputs = (torch.randn(8, 5, generator=generator), codes)
-    else:
-        size = max(entry.min_image_size, 8)
-        spec = InputSpec(kind="image", shape=(1, size, size))
-        inputs = (torch.rand(4, 1, size, size, generator=generator),)
-    targets = torch.randint(3, (len(inputs[0]),), generator=generator)
-    return {
-        "make_model": lambda: build_network(name, spec, 3),
-        "batches": [(*inputs, targets)],
-        "loss": lambda model, *batch: F.cross_entropy(model(*batch[:-1]), batch[-1]),
-    }
-
-
 def check_everything(network, optimizer, schedule, number=0, **where):
     """All contracts on one row; switches, warm-up and poisons take turns with the rows' numbers."""
     switches = [(), *((flag,) for flag in flags_of(optimizer))]
     options = {"flags": switches[number % len(switches)], "total": 8, "warmup": number % 3}
     trained = {"optimizer": registered(optimizer, schedule, **options), **where}
     poisons = [list(POISONS)[(number + place) % len(POISONS)] for place in (0, 4)]
-    check_alone_or_together(**job(network), **trained, num_steps=6, num_members=3)
-    check_leaving_is_free(**job(network), **trained, num_steps=3, kept=[[2, 0]])
-    check_strangers(**job(network), **trained, num_steps=2, poisons=poisons)
-    check_saving(**job(network), **trained, num_steps=2)
+    check_alone_or_together(**network_job(network), **trained, num_steps=6, num_members=3)
+    check_leaving_is_free(**network_job(network), **trained, num_steps=3, kept=[[2, 0]])
+    check_strangers(**network_job(network), **trained, num_steps=2, poisons=poisons)
+    check_saving(**network_job(network), **trained, num_steps=2)
 
 
 def over_rows(rows):
@@ -108,21 +88,21 @@ def test_in_a_pairwise_covering_any_two_values_meet():
 
 @pytest.mark.parametrize("name", over_networks())
 def test_every_network_keeps_strangers_apart(name):
-    check_strangers(**job(name), optimizer=recipe("adamw", clip_norm=1.0), num_steps=2)
+    check_strangers(**network_job(name), optimizer=recipe("adamw", clip_norm=1.0), num_steps=2)
 
 
 @pytest.mark.parametrize("name", over_networks())
 def test_every_network_trains_the_same_in_another_order(name):
-    check_permutation(**job(name), optimizer=recipe("momentum"), num_steps=3)
+    check_permutation(**network_job(name), optimizer=recipe("momentum"), num_steps=3)
 
 
 @pytest.mark.parametrize("name", over_networks())
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_every_network_trains_as_alone_while_others_leave_on_the_way(name, dtype):
     large = {} if name in BRIEF else {"num_members": 6, "rungs": [(1, 4), (2, 2)], "num_steps": 4}
-    check_leaving_on_the_way(**job(name), **large, optimizer=recipe("adamw", "warm-up"), dtype=dtype)
+    check_leaving_on_the_way(**network_job(name), **large, optimizer=recipe("adamw", "warm-up"), dtype=dtype)
 
 
 @pytest.mark.parametrize("name", over_networks())
 def test_every_network_comes_out_plain(name):
-    check_plain_out(**job(name))
+    check_plain_out(**network_job(name))

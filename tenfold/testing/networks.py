@@ -1,0 +1,44 @@
+"""What a registered network is checked with: a small input of its kind, targets, a loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tenfold.core.specs import InputSpec
+from tenfold.networks import NETWORKS, build_network
+
+_CLASSES = 3
+
+
+def network_job(name: str) -> dict[str, Any]:
+    """The first three arguments of every check, for a network by name.
+
+    Args:
+        name: a name in `tenfold.networks.NETWORKS`.
+
+    Returns:
+        `make_model`, `batches` (one, of 8 rows or 4 pictures) and `loss` (cross-entropy of 3 classes).
+
+    Example:
+        >>> from tenfold.testing import check_plain_out
+        >>> check_plain_out(**network_job("linear"))
+    """
+    entry, generator = NETWORKS[name], torch.Generator().manual_seed(0)
+    if "table" in entry.kinds:
+        spec = InputSpec(kind="table", shape=(5,), cardinalities=(3, 4))
+        codes = torch.stack([torch.randint(k, (8,), generator=generator) for k in spec.cardinalities], dim=1)
+        inputs: tuple[Tensor, ...] = (torch.randn(8, 5, generator=generator), codes)
+    else:
+        size = max(entry.min_image_size, 8)
+        spec = InputSpec(kind="image", shape=(1, size, size))
+        inputs = (torch.rand(4, 1, size, size, generator=generator),)
+    targets = torch.randint(_CLASSES, (len(inputs[0]),), generator=generator)
+    return {"make_model": lambda: build_network(name, spec, _CLASSES), "batches": [(*inputs, targets)], "loss": _loss}
+
+
+def _loss(model: nn.Module, *batch: Any) -> Tensor:
+    return F.cross_entropy(model(*batch[:-1]), batch[-1])
