@@ -100,6 +100,21 @@ def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> N
         raise ValueError(f"{owner}: {name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
 
 
+def choose(condition: Any, yes: Numbers, no: Numbers) -> Numbers:
+    """One or the other, for each member; for numbers ten times as quick as `np.where`, and called every step."""
+    return np.where(condition, yes, no) if isinstance(condition, np.ndarray) else (yes if condition else no)
+
+
+def at_most(numbers: Numbers, high: float) -> Numbers:
+    """The numbers, cut off at the top."""
+    return choose(numbers < high, numbers, high)
+
+
+def at_least(numbers: Numbers, low: float) -> Numbers:
+    """The numbers, cut off at the bottom."""
+    return choose(numbers > low, numbers, low)
+
+
 def keep_numbers(numbers: Any, indices: Tensor) -> Any:
     """The numbers of the members at these places; what is no array holds for all and stays."""
     return numbers[indices.cpu().numpy()] if isinstance(numbers, np.ndarray) else numbers
@@ -107,7 +122,8 @@ def keep_numbers(numbers: Any, indices: Tensor) -> Any:
 
 def on_device(numbers: Any, device: torch.device) -> float | Tensor:
     """A number as it is; one a member as float64, shape (M,), on the members' device."""
-    return torch.from_numpy(numbers).to(device) if np.ndim(numbers) else float(numbers)
+    is_array = isinstance(numbers, np.ndarray) and numbers.ndim > 0
+    return torch.from_numpy(numbers).to(device) if is_array else float(numbers)
 
 
 def to_saved(numbers: Any) -> Any:

@@ -19,6 +19,8 @@ from tenfold.optim.host_numbers import (
     COUNT,
     Numbers,
     Range,
+    at_least,
+    at_most,
     check_numbers,
     from_saved,
     keep_numbers,
@@ -98,8 +100,8 @@ class Schedule:
 
     def _apply(self) -> None:
         warmup = self.numbers["warmup_steps"]
-        rise = np.minimum((self.num_steps + 1) / (warmup + 1), 1.0)
-        factor = on_device(rise * self.factor(np.maximum(self.num_steps - warmup, 0.0)), self.optimizer.stack.device)
+        rise = at_most((self.num_steps + 1) / (warmup + 1), 1.0)
+        factor = on_device(rise * self.factor(at_least(self.num_steps - warmup, 0.0)), self.optimizer.stack.device)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor
 

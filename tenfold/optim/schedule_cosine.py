@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.optim.host_numbers import COUNT_FROM_1, POSITIVE, UNIT, WITHIN_UNIT, Numbers, Range, check_choice
+from tenfold.optim.host_numbers import (
+    COUNT_FROM_1,
+    POSITIVE,
+    UNIT,
+    WITHIN_UNIT,
+    Numbers,
+    Range,
+    at_least,
+    at_most,
+    check_choice,
+    choose,
+)
 from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.optim.schedule import Schedule
 
@@ -52,7 +63,7 @@ class Cosine(Schedule):
 
     def factor(self, step: Numbers) -> Numbers:
         """Equation 5 with eta_max = 1."""
-        progress = np.minimum(step / (self.numbers["total_steps"] - self.numbers["warmup_steps"]), 1.0)
+        progress = at_most(step / (self.numbers["total_steps"] - self.numbers["warmup_steps"]), 1.0)
         return _half_cosine(1.0, self.numbers["final_factor"], progress)
 
 
@@ -101,12 +112,12 @@ class CosineRestarts(Schedule):
     def factor(self, step: Numbers) -> Numbers:
         """Equation 5 with eta_max = 1, within the curve that the step is in."""
         first, times = self.numbers["T_0"], self.numbers["T_mult"]
-        growing = np.maximum(times, 2.0)  # for curves of one length the logarithm is not taken
+        growing = at_least(times, 2.0)  # for curves of one length the logarithm is not taken
         # the steps before curve n are T_0 (T_mult^n - 1) / (T_mult - 1); 1e-9 is more than rounding takes from a
         # whole number and less than a step is worth in the first 10^8
         curves = np.floor(np.log(step / first * (growing - 1.0) + 1.0) / np.log(growing) + 1e-9)
         into = step - first * (growing**curves - 1.0) / (growing - 1.0)
-        progress = np.where(times > 1.0, into / (first * growing**curves), step % first / first)
+        progress = choose(times > 1.0, into / (first * growing**curves), step % first / first)
         return _half_cosine(1.0, self.numbers["final_factor"], progress)
 
 
@@ -174,15 +185,13 @@ class OneCycle(Schedule):
         factor = self._phase(step, 0.0, ends[0], heights[0], heights[1])
         for phase in range(1, len(ends)):
             later = self._phase(step, ends[phase - 1], ends[phase], heights[phase], heights[phase + 1])
-            factor = np.where(step > ends[phase - 1], later, factor)
+            factor = choose(step > ends[phase - 1], later, factor)
         return factor
 
     def _phase(self, step: Numbers, start: Numbers, end: Numbers, low: Numbers, high: Numbers) -> Numbers:
         """From one height to another; a phase of no length is over at once."""
-        length = np.subtract(end, start)
-        progress = np.where(
-            length > 0.0, np.clip((step - start) / np.where(length > 0.0, length, 1.0), 0.0, 1.0), 1.0
-        )
+        length = end - start
+        progress = choose(length > 0.0, at_most((step - start) / at_least(length, 1e-200), 1.0), 1.0)
         return _half_cosine(low, high, progress) if self.anneal == "cosine" else low + (high - low) * progress
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tenfold.optim.host_numbers import AT_LEAST_0, COUNT, COUNT_FROM_1, Numbers, check_numbers
+from tenfold.optim.host_numbers import AT_LEAST_0, COUNT, COUNT_FROM_1, Numbers, at_most, check_numbers
 from tenfold.optim.optimizer import StackedOptimizer
 from tenfold.optim.schedule import Schedule
 
@@ -201,6 +201,6 @@ class Linear(Schedule):
 
     def factor(self, step: Numbers) -> Numbers:
         """From the one factor to the other."""
-        progress = np.minimum(step / (self.numbers["total_steps"] - self.numbers["warmup_steps"]), 1.0)
+        progress = at_most(step / (self.numbers["total_steps"] - self.numbers["warmup_steps"]), 1.0)
         start, end = self.numbers["start_factor"], self.numbers["end_factor"]
         return start + (end - start) * progress
