@@ -15,9 +15,10 @@ from tenfold.stacking.rules.activations import ACTIVATIONS
 from tenfold.stacking.rules.attention import ATTENTION
 from tenfold.stacking.rules.batches import BATCHES
 from tenfold.stacking.rules.dense import DENSE
-from tenfold.stacking.rules.draws import DRAWS, EMPTY
+from tenfold.stacking.rules.draws import DRAWN_IN_TURN, DRAWS, EMPTY
 from tenfold.stacking.rules.dropout import DROPOUT
-from tenfold.stacking.rules.embedding import EMBEDDING_ANYWHERE, EMBEDDING_STACKED
+from tenfold.stacking.rules.embedding import EMBEDDINGS
+from tenfold.stacking.rules.looped import LOOPED
 from tenfold.stacking.rules.mode import OPENED, Rule, Rules
 from tenfold.stacking.rules.norms import NORMS
 from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
@@ -28,16 +29,17 @@ RANDOM: dict[Any, Rule] = {
     **DROPOUT,
     **OPENED,
     **ATTENTION,
-    **EMBEDDING_ANYWHERE,
+    **EMBEDDINGS,
     **RECURRENT_ONE_BY_ONE,
 }
 STACKED: dict[Any, Rule] = {
     **DENSE,
     **EMPTY,
+    **DRAWN_IN_TURN,
     **ACTIVATIONS,
     **NORMS,
     **BATCHES,
-    **EMBEDDING_STACKED,
+    **LOOPED,
     **RECURRENT_STACKED,
 }
 

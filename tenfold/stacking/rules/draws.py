@@ -3,11 +3,12 @@
 A `generator` that the caller passes is not used: it has one state for all members, so that what a member draws
 would depend on who was computed before it.
 
-Left to PyTorch, and so to the serial form: `poisson`, `binomial`, `cauchy_`, `geometric_`, `random_` without bounds.
+Left to PyTorch's generator, and so to the serial form: `poisson`, `binomial`, `random_` without an upper bound.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -139,11 +140,24 @@ def _exponential_(self: Tensor, lambd: Any = 1.0, **_: Any) -> Tensor:
     return _fill(self, (member_streams().exponential(self.shape, _fine(self)) / plain_number(lambd)).to(self.dtype))
 
 
+def _cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, **_: Any) -> Tensor:
+    quantile = member_streams().uniform(self.shape, _fine(self)) - 0.5
+    return _fill(self, (median + sigma * torch.tan(math.pi * quantile)).to(self.dtype))
+
+
+def _geometric_(self: Tensor, p: Any, **_: Any) -> Tensor:
+    """The number of trials up to the first success: an exponential number of rate -log(1 - p), rounded up."""
+    rate = -torch.log1p(-torch.as_tensor(plain_number(p), dtype=torch.float64))
+    draw = (member_streams().exponential(self.shape, torch.float64) / rate).ceil().clamp(min=1)
+    return _fill(self, draw.to(self.dtype))
+
+
 def _random_(self: Tensor, *args: Any, **options: Any) -> Tensor:
+    """`random_(to)` and `random_(from, to)`."""
     if not args and "to" not in options:
         return self.random_(**options)
-    named = ("from", 0) if len(args) > 1 or "from" in options else ("", 0)
-    low, high = _pair(args, options, named, ("to", None)) if named[0] else (0, args[0] if args else options["to"])
+    low = options.get("from", args[0] if len(args) > 1 else 0)
+    high = options["to"] if "to" in options else args[-1]
     return _fill(self, member_streams().integers(low, high, self.shape).to(self.dtype))
 
 
@@ -152,6 +166,15 @@ def _pair(args: Sequence[Any], options: dict[str, Any], *defaults: tuple[str, An
         args[place] if place < len(args) else options.get(name, default)
         for place, (name, default) in enumerate(defaults)
     )
+
+
+def _drawn_in_turn(native: Any) -> Callable[..., Any]:
+    """Under vmap: refuses in words what it would refuse as "randomness error mode"."""
+
+    def rule(*args: Any, **options: Any) -> Any:
+        raise RuntimeError(f"{native.__name__} draws from PyTorch's generator, which is set to one member at a time")
+
+    return rule
 
 
 def _empty(*size: Any, **options: Any) -> Tensor:
@@ -195,6 +218,12 @@ DRAWS: dict[Any, Callable[..., Any]] = {
     Tensor.uniform_: _uniform_,
     Tensor.exponential_: _exponential_,
     Tensor.random_: _random_,
+    Tensor.cauchy_: _cauchy_,
+    Tensor.geometric_: _geometric_,
+}
+
+DRAWN_IN_TURN: dict[Any, Callable[..., Any]] = {
+    native: _drawn_in_turn(native) for native in (torch.poisson, torch.binomial)
 }
 
 EMPTY: dict[Any, Callable[..., Any]] = {
