@@ -271,6 +271,7 @@ def test_a_cycle_too_short_to_rise_starts_high_and_falls(total, rise):
     values = rates(OneCycle(make()[1], total, rise=rise), 4)
     assert values.isfinite().all()
     assert (values <= torch.tensor(LR, dtype=torch.float64) * (1 + 1e-12)).all()
+    assert (values[0] > 0.5 * torch.tensor(LR, dtype=torch.float64)).all()
     assert (values[-1] < values[0]).all()
 
 
