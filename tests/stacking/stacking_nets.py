@@ -146,6 +146,31 @@ class Attention(nn.Module):
         return self.head((tokens + weights @ v).mean(1))
 
 
+class Recurrent(nn.Module):
+    """Two layers of LSTM with dropout between them read the features as steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = nn.LSTM(2, 5, num_layers=2, batch_first=True, dropout=0.2)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.reader(x.view(-1, 3, 2))[0][:, -1])
+
+
+class Transformer(nn.Module):
+    """PyTorch's own encoder layer, dropout on, under a causal mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift, self.head = nn.Linear(2, 4), nn.Linear(4, 4)
+        self.encoder = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(self.lift(x.view(-1, 3, 2)), src_mask=self.mask.to(x.dtype)).mean(1))
+
+
 def frozen() -> nn.Module:
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
     for parameter in model[0].parameters():
@@ -198,5 +223,7 @@ CASES = [
     Case("dicts in and out", TwoInTwoOut, dict_batches(), both),
     Case("functional layers", Functional, table_batches(), classify),
     Case("attention", Attention, table_batches(), classify),
+    Case("recurrent", Recurrent, table_batches(), classify),
+    Case("transformer", Transformer, table_batches(), classify),
     Case("frozen parameters", frozen, table_batches(), classify),
 ]

@@ -1,13 +1,27 @@
 """The promises of the stack, over every kind of network and every optimiser with every schedule."""
 
+import itertools
+
 import pytest
 import torch
 from stacking_nets import CASES, Case
 from stacking_recipes import PAIRS, recipe
 
-from tenfold.testing import check_alone_or_together, check_leaving_is_free, check_plain_out, check_strangers
+from tenfold.testing import (
+    check_alone_or_together,
+    check_leaving_is_free,
+    check_leaving_on_the_way,
+    check_permutation,
+    check_plain_out,
+    check_saving,
+    check_strangers,
+)
 
 over_cases = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+FAMILIES = [
+    "mlp with batch norm and dropout", "convolutions with batch norm", "attention", "transformer", "recurrent",
+    "dicts in and out",
+]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 
 
@@ -54,3 +68,34 @@ def test_every_optimiser_with_every_schedule_trains_alone_as_together(optimizer:
 def test_every_optimiser_and_schedule_follows_those_who_stay(optimizer: str, schedule: str):
     case = BY_NAME["tied weights"]
     check_leaving_is_free(**case.job, optimizer=recipe(optimizer, schedule), num_steps=3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_of_64_members_those_seven_who_arrive_trained_as_alone_and_as_seven(name: str, dtype: torch.dtype):
+    case = BY_NAME[name]
+    optimizer = recipe("adamw", "warm-up", clip_norm=0.5)
+    check_leaving_on_the_way(**case.job, optimizer=optimizer, dtype=dtype, predict=case.predict)
+
+
+@over_cases
+def test_members_in_another_order_train_the_same(case: Case):
+    check_permutation(**case.job, optimizer=recipe("adamw", clip_norm=0.5), predict=case.predict)
+
+
+def test_products_and_sums_have_the_same_bits_in_another_order():
+    check_permutation(**BY_NAME["linear"].job, optimizer=recipe("adamw"), exact=True)
+
+
+@over_cases
+@pytest.mark.parametrize("form", ["auto", "serial"])
+def test_a_saved_and_loaded_stack_goes_on_with_the_same_bits(case: Case, form: str):
+    check_saving(**case.job, optimizer=recipe("adamw, all options", "warm-up", clip_norm=0.5), form=form)
+
+
+def test_any_of_four_members_may_stay_in_any_order():
+    kept = [places for count in range(1, 5) for places in itertools.permutations(range(4), count)]
+    assert len(kept) == 64
+    optimizer = recipe("adamw, all options", "cosine")
+    job = BY_NAME["buffers of all kinds"].job
+    check_leaving_is_free(**job, optimizer=optimizer, num_members=4, num_steps=2, kept=kept)
