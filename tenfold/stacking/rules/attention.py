@@ -68,7 +68,9 @@ def _of_all_members(
     """The members as a larger batch; vmap itself would loop over them."""
     dims = max(query.dim(), key.dim(), value.dim())
     query, key, value = (part[(None,) * (4 - dims)] for part in (query, key, value))
-    of_all_samples = attn_mask is not None and (1 < attn_mask.dim() < 4 or attn_mask.shape[0] == 1)
+    of_all_samples = (
+        attn_mask is not None and attn_mask.dim() > 1 and (attn_mask.dim() < 4 or attn_mask.shape[0] == 1)
+    )
     common = attn_mask if of_all_samples and not are_members(attn_mask) else None  # broadcasts without a copy
 
     def run(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tenfold.stacking.streams import member_streams
@@ -101,6 +102,16 @@ def _multinomial(input: Tensor, num_samples: int, replacement: bool = False, **o
         return (weights / streams.exponential(weights.shape, weights.dtype)).topk(num_samples, dim=-1).indices
     noise = streams.exponential((*weights.shape[:-1], num_samples, weights.shape[-1]), weights.dtype)
     return (weights.unsqueeze(-2) / noise).argmax(-1)
+
+
+def _gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Jang et al., ICLR 2017, equation 2; `hard` is one-hot with the gradient of the soft one (straight through)."""
+    noise = -member_streams().exponential(logits.shape, logits.dtype).log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    one_hot = torch.zeros_like(soft).scatter(dim, soft.argmax(dim, keepdim=True), 1.0)
+    return one_hot - soft.detach() + soft
 
 
 def _fill(tensor: Tensor, draw: Tensor) -> Tensor:
@@ -212,6 +223,7 @@ DRAWS: dict[Any, Callable[..., Any]] = {
     torch.randperm: _randperm,
     torch.multinomial: _multinomial,
     Tensor.multinomial: _multinomial,
+    F.gumbel_softmax: _gumbel_softmax,
     Tensor.bernoulli_: _bernoulli_,
     Tensor.normal_: _normal_,
     Tensor.log_normal_: _log_normal_,

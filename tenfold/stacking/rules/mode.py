@@ -64,7 +64,6 @@ class Opened:
 
 OPENED: dict[Any, Rule] = {
     F.multi_head_attention_forward: Opened(F.multi_head_attention_forward),
-    F.gumbel_softmax: Opened(F.gumbel_softmax),
     F.fractional_max_pool2d: Opened(F._fractional_max_pool2d),  # type: ignore[attr-defined]
     F.fractional_max_pool3d: Opened(F._fractional_max_pool3d),  # type: ignore[attr-defined]
     F.fractional_max_pool2d_with_indices: Opened(F.fractional_max_pool2d_with_indices),
