@@ -95,6 +95,8 @@ def _everything(work: Bench) -> dict[str, Any]:
         everything |= {f"{name} of group {place}": value for name, value in _flat(group).items()}
     if work.schedule is not None:
         everything |= {f"the schedule's {name}": value for name, value in _flat(work.schedule.state_dict()).items()}
+    if work.scaler is not None:
+        everything |= {f"the scaler's {name}": value for name, value in _flat(work.scaler.state_dict()).items()}
     return {name: value.clone() if isinstance(value, Tensor) else value for name, value in everything.items()}
 
 

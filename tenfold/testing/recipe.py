@@ -24,6 +24,7 @@ class Recipe:
         plain_schedule: makes the same schedule for a plain optimiser.
         reads_scores: both schedules' `step` takes the loss, a member's own, smaller is better.
         clip_norm: each member's gradient is clipped to this norm.
+        loss_scale: the first scale of a `LossScaler`, against torch.amp.GradScaler; None trains without one.
 
     Example:
         >>> Recipe(options={"lr": [0.1, 0.2], "eps": 1e-8}).options_of(1)
@@ -37,6 +38,7 @@ class Recipe:
     plain_schedule: Callable[[torch.optim.Optimizer], Any] | None = None
     reads_scores: bool = False
     clip_norm: float | None = None
+    loss_scale: float | None = None
 
     def __post_init__(self) -> None:
         if (self.schedule is None) != (self.plain_schedule is None):

@@ -79,6 +79,8 @@ def _saved(work: Bench) -> dict[str, Any]:
     state = {"stack": work.stack.state_dict(), "optimizer": work.optimizer.state_dict()}
     if work.schedule is not None:
         state["schedule"] = work.schedule.state_dict()
+    if work.scaler is not None:
+        state["scaler"] = work.scaler.state_dict()
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -90,3 +92,5 @@ def _load(work: Bench, state: dict[str, Any]) -> None:
     work.optimizer.load_state_dict(state["optimizer"])
     if work.schedule is not None:
         work.schedule.load_state_dict(state["schedule"])
+    if work.scaler is not None:
+        work.scaler.load_state_dict(state["scaler"])

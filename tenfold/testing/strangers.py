@@ -66,7 +66,8 @@ def check_strangers(
         value = poison.value if poison is not None else None
         fed = own_batches(batches, num_members, poisoned, value) if own else batches
         losses = [work.step(_scaled(loss), per_member(scale_M), *fed[t % len(fed)]) for t in range(num_steps)]
-        return {"the losses": torch.stack(losses, dim=1), **work.tensors()}
+        scales = {} if work.scaler is None else {"the loss scales": work.scaler.scale_M.clone()}
+        return {"the losses": torch.stack(losses, dim=1), **work.tensors(), **scales}
 
     chosen = {name: POISONS[name] for name in poisons}
     clean = {own: run(None, own) for own in sorted({poison.where == "batch" for poison in chosen.values()})}

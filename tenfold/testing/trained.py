@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tenfold.core.seeds import derive_seed, torch_seed
-from tenfold.optim import Schedule, StackedOptimizer, clip_grad_norm_
+from tenfold.optim import LossScaler, Schedule, StackedOptimizer, clip_grad_norm_
 from tenfold.stacking import Form, Stack, stack
 from tenfold.stacking.forms import as_member
 from tenfold.testing.recipe import Recipe
@@ -20,6 +20,7 @@ from tenfold.testing.recipe import Recipe
 MakeModel = Callable[[], nn.Module]
 Loss = Callable[..., Tensor]
 Batches = Sequence[tuple[Any, ...]]
+_GROWTH_INTERVAL = 3  # steps until a scale doubles: soon enough to be seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +55,23 @@ class Bench:
     optimizer: StackedOptimizer
     schedule: Schedule | None
     recipe: Recipe
+    scaler: LossScaler | None
     held: Tensor | None = None
 
     def step(self, loss: Loss, *batch: Any) -> Tensor:
         """One training step; returns the losses, shape (M,)."""
         self.held = loss_M = self.stack.each(loss, *batch)  # users hold the last loss while they call keep
         self.optimizer.zero_grad()
-        self.stack.backward(loss_M)
+        self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M))
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
         if self.recipe.clip_norm is not None:
             clip_grad_norm_(self.stack.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step(*([loss_M.detach()] if self.recipe.reads_scores else []))
         return loss_M.detach()
@@ -130,7 +138,10 @@ def bench(
     stacked = stack([member_model(make_model, i, dtype, device) for i in members], seeds=members, form=form)
     optimizer = recipe.stacked(stacked.parameters(), **recipe.options_for(members))
     schedule = recipe.schedule(optimizer) if recipe.schedule is not None else None
-    return Bench(stacked, optimizer, schedule, recipe)
+    scaler = None
+    if recipe.loss_scale is not None:
+        scaler = LossScaler(stacked, init_scale=recipe.loss_scale, growth_interval=_GROWTH_INTERVAL)
+    return Bench(stacked, optimizer, schedule, recipe, scaler)
 
 
 def train_together(
@@ -201,16 +212,24 @@ def _train_one(
     model = member_model(make_model, member, dtype, device)
     optimizer = recipe.plain(model.parameters(), **recipe.options_of(member))
     schedule = recipe.plain_schedule(optimizer) if recipe.plain_schedule is not None else None
+    scaler = torch.amp.GradScaler(
+        torch.device(device).type,
+        init_scale=recipe.loss_scale or 1.0,
+        growth_interval=_GROWTH_INTERVAL,
+        enabled=recipe.loss_scale is not None,
+    )
     key = torch.tensor(derive_seed(member, "noise"), device=device)
     losses = []
     for t in range(num_steps):
         with as_member(key, 2 * (t + 1)):
             value = loss(model, *batches[t % len(batches)])
         optimizer.zero_grad()
-        value.backward()
+        scaler.scale(value).backward()
+        scaler.unscale_(optimizer)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         if schedule is not None:
             schedule.step(*([value.detach()] if recipe.reads_scores else []))
         losses.append(value.detach())

@@ -56,12 +56,10 @@ SCHEDULES = {
 }
 
 
-def recipe(optimizer: str, schedule: str = "none", *, clip_norm: float | None = None) -> Recipe:
+def recipe(optimizer: str, schedule: str = "none", **more: float | None) -> Recipe:
     stacked, plain, options = OPTIMIZERS[optimizer]
     ours, theirs = SCHEDULES[schedule]
-    return Recipe(
-        stacked=stacked, plain=plain, options=options, schedule=ours, plain_schedule=theirs, clip_norm=clip_norm
-    )
+    return Recipe(stacked=stacked, plain=plain, options=options, schedule=ours, plain_schedule=theirs, **more)
 
 
 PAIRS = list(itertools.product(OPTIMIZERS, SCHEDULES))

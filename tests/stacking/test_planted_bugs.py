@@ -17,7 +17,7 @@ from stacking_recipes import recipe
 
 import tenfold.testing
 import tenfold.testing.trained as trained
-from tenfold.optim import Schedule, StackedOptimizer
+from tenfold.optim import LossScaler, Schedule, StackedOptimizer
 from tenfold.stacking import Stack, stack
 from tenfold.stacking.layout import take_members
 from tenfold.testing import (
@@ -83,15 +83,23 @@ def clip_over_all(original: Any) -> Any:
     return torch.nn.utils.clip_grad_norm_
 
 
-def skip_for_all(step: Any) -> Any:
-    """What a loss scaler does that all members share."""
+def share_the_scale(update: Any) -> Any:
+    """One overflow lowers the scale of all."""
 
-    def spoilt(self: StackedOptimizer) -> None:
-        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if all(gradient.isfinite().all() for gradient in gradients):
-            step(self)
+    def spoilt(self: LossScaler) -> None:
+        update(self)
+        self.scale_M = self.scale_M.amin().expand(len(self.stack)).clone()
 
     return spoilt
+
+
+def skip_for_all(self: LossScaler) -> None:
+    """One overflow skips the step of all."""
+    self._sick_M = {optimizer: sick_M.any().expand_as(sick_M).clone() for optimizer, sick_M in self._sick_M.items()}
+
+
+def leave_the_scales(self: LossScaler, indices: torch.Tensor) -> None:
+    self.scale_M = self.scale_M[: len(indices)]
 
 
 def another_members_decay(step: Any) -> Any:
@@ -194,6 +202,7 @@ def seeds_by_place(original: Any) -> Any:
 
 
 CLIPPED = {"optimizer": recipe("momentum", clip_norm=0.1)}
+SCALED = {"optimizer": recipe("momentum", loss_scale=1024.0)}
 DECAYED = {"optimizer": recipe("weight decay")}
 ADAM = {"optimizer": recipe("adamw")}
 ON_THE_WAY = {"num_members": 6, "rungs": [(1, 4), (2, 2)]}
@@ -220,11 +229,28 @@ BUGS = [
         options=CLIPPED,
     ),
     Bug(
-        name="one overflow skips the step of all, as a shared scaler does",
-        plant=instead(StackedOptimizer, "step", skip_for_all),
+        name="a scaler that skips the step of all for one overflow",
+        plant=and_then(LossScaler, "unscale_", skip_for_all),
         contract=check_strangers,
         words="in member 1 changed .* of member 0",
         case=LINEAR,
+        options=SCALED,
+    ),
+    Bug(
+        name="a scale shared by the members",
+        plant=instead(LossScaler, "update", share_the_scale),
+        contract=check_strangers,
+        words="in member 1 changed the loss scales of member 0",
+        case=LINEAR,
+        options=SCALED,
+    ),
+    Bug(
+        name="scales that do not follow keep",
+        plant=instead(LossScaler, "keep", lambda _: leave_the_scales),
+        contract=check_leaving_is_free,
+        words="did not carry the scaler's",
+        case=LINEAR,
+        options=SCALED | {"kept": [[2, 0]]},
     ),
     Bug(
         name="the loss sees the neighbours",

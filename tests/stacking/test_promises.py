@@ -99,3 +99,9 @@ def test_any_of_four_members_may_stay_in_any_order():
     optimizer = recipe("adamw, all options", "cosine")
     job = BY_NAME["buffers of all kinds"].job
     check_leaving_is_free(**job, optimizer=optimizer, num_members=4, num_steps=2, kept=kept)
+
+
+@pytest.mark.parametrize("check", [check_alone_or_together, check_strangers, check_leaving_is_free, check_saving])
+def test_with_scaled_losses_each_member_has_its_own_scale(check):
+    optimizer = recipe("momentum", clip_norm=0.5, loss_scale=2.0**20)
+    check(**BY_NAME["tied weights"].job, optimizer=optimizer, num_steps=6)
