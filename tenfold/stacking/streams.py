@@ -54,10 +54,10 @@ class MemberStreams:
 
     Args:
         key: the member's key, int64, shape () (batched over members inside vmap).
-        step: the training step the draws belong to.
+        step: the training step the draws belong to; a tensor, int64, shape (), where a program is traced.
     """
 
-    def __init__(self, key: Tensor, step: int) -> None:
+    def __init__(self, key: Tensor, step: int | Tensor) -> None:
         self._key = key
         self._step = step
         self._site = 0
@@ -65,9 +65,11 @@ class MemberStreams:
     def _bits(self, shape: Sequence[int]) -> Tensor:
         self._site += 1
         counter = (self._step << 20) + self._site
-        start = _mix(self._key ^ _mix(torch.tensor(counter * 2 + 1, device=self._key.device)))
-        numbers = torch.arange(1, math.prod(shape) + 1, device=self._key.device) * _GOLDEN
-        return _mix(start + numbers).reshape(tuple(shape))
+        start = _mix(self._key ^ _mix(torch.as_tensor(counter * 2 + 1, device=self._key.device)))
+        # added before the product: TorchInductor would write a product of `arange` alone out as signed C++
+        # arithmetic, whose overflow is undefined, and the compiled kernel would write beyond its memory
+        numbers = torch.arange(1, math.prod(shape) + 1, device=self._key.device)
+        return _mix((start + numbers) * _GOLDEN).reshape(tuple(shape))
 
     def skip(self, num_sites: int = 1) -> None:
         """Takes call sites without drawing, where a draw would change nothing (dropout with p = 0).
@@ -128,7 +130,7 @@ def member_streams() -> MemberStreams:
 
 
 @contextmanager
-def streams_of(key: Tensor, step: int) -> Iterator[MemberStreams]:
+def streams_of(key: Tensor, step: int | Tensor) -> Iterator[MemberStreams]:
     """Makes `member_streams()` answer for one member while the block runs."""
     token = _current.set(MemberStreams(key, step))
     try:
