@@ -37,6 +37,7 @@ from tenfold.optim.schedule_cosine import Cosine, CosineRestarts, OneCycle
 from tenfold.optim.schedule_plateau import Plateau
 from tenfold.optim.schedule_steps import Constant, Exponential, Linear, MultiStep, Step
 from tenfold.optim.sgd import SGD
+from tenfold.optim.training_step import CompileFallbackWarning, TrainingStep
 
 __all__ = [
     "ASGD",
@@ -47,6 +48,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "CompileFallbackWarning",
     "Constant",
     "Cosine",
     "CosineRestarts",
@@ -65,6 +67,7 @@ __all__ = [
     "ScheduleEntry",
     "StackedOptimizer",
     "Step",
+    "TrainingStep",
     "WeightAverage",
     "clip_grad_norm_",
     "clip_grad_value_",

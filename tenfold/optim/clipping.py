@@ -46,11 +46,27 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: Any) -> Tensor:
     gradients = _gradients("clip_grad_norm_", parameters)
     norm_M = _norm_of_all(gradients)
     bound = _bound("clip_grad_norm_", "max_norm", max_norm, norm_M)
-    scale_M = (bound / (norm_M + 1e-6)).clamp(max=1.0)
-    scale_M = torch.where(bound.isinf(), 1.0, scale_M)  # else inf / inf would touch a member that is not clipped
+    scale_M = _clip_scale(norm_M, bound)
     for gradient in gradients:
         gradient.mul_(per_member_shape(scale_M, gradient))
     return norm_M
+
+
+def clipped(gradients: Sequence[Tensor], bound_M: Tensor) -> list[Tensor]:
+    """The gradients as `clip_grad_norm_` leaves them, without its checks; for programs that are traced.
+
+    Args:
+        gradients: of all of a member's parameters, each of shape (M, ...).
+        bound_M: the largest allowed norms, shape (M,).
+    """
+    norm_M = _norm_of_all(gradients)
+    scale_M = _clip_scale(norm_M, bound_M.to(norm_M.dtype))
+    return [gradient * per_member_shape(scale_M, gradient) for gradient in gradients]
+
+
+def _clip_scale(norm_M: Tensor, bound: Tensor) -> Tensor:
+    scale_M = (bound / (norm_M + 1e-6)).clamp(max=1.0)
+    return torch.where(bound.isinf(), 1.0, scale_M)  # else inf / inf would touch a member that is not clipped
 
 
 def clip_grad_value_(parameters: Iterable[Tensor], clip_value: Any) -> None:

@@ -7,6 +7,7 @@ The surface is that of `torch.optim`: groups of parameters with their own option
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -72,6 +73,7 @@ class StackedOptimizer:
         self._views: dict[Tensor, tuple[Tensor, tuple[int, ...]]] = {}
         self._working: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
+        self._is_traced = False
         self.stack.follow(self)
 
     @property
@@ -116,11 +118,23 @@ class StackedOptimizer:
         """Moves every member by its own gradient, with its own options."""
         self.num_steps += 1
         for group in self.param_groups:
-            moves = [self._move(parameter) for parameter in group["params"] if parameter.grad is not None]
-            for batch in _batches(moves):
-                self._update(self._penalise(batch, group), group)
+            self.move([self._own_move(p) for p in group["params"] if p.grad is not None], group)
 
-    def _move(self, parameter: Tensor) -> Move:
+    def move(self, moves: Sequence[Move], group: Group) -> None:
+        """Moves parameters by these gradients, states and options: what `step` does with each group's own."""
+        for batch in _batches(moves):
+            self._update(self._penalise(batch, group), group)
+
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """While a program is traced within the block, working memory is the program's own."""
+        self._is_traced = True
+        try:
+            yield
+        finally:
+            self._is_traced = False
+
+    def _own_move(self, parameter: Tensor) -> Move:
         state = self.state.setdefault(parameter, {"steps": 0})
         state["steps"] += 1
         view, order = self._lying(parameter)
@@ -168,6 +182,8 @@ class StackedOptimizer:
 
     def _scratch(self, views: Sequence[Tensor], name: str) -> list[Tensor]:
         """Working memory of some parameters' sizes; one piece serves all in turn, so that it stays in the cache."""
+        if self._is_traced:
+            return [torch.empty_like(view) for view in views]
         key, numels = (name, views[0].dtype, views[0].device), [view.numel() for view in views]
         if key not in self._working or self._working[key].numel() < sum(numels):
             self._working[key] = torch.empty(sum(numels), dtype=views[0].dtype, device=views[0].device)

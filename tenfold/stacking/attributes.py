@@ -13,6 +13,7 @@ from torch import nn
 
 _TORCH_INTERNALS = frozenset(vars(nn.Module())) - {"training"}
 _RNN_CACHE = ("_flat_weights", "_flat_weight_refs")
+_MISSING = object()
 Snapshot = list[dict[str, Any]]
 
 
@@ -37,6 +38,16 @@ class PlainAttributes:
             for key in [key for key in own if key not in values and key not in _TORCH_INTERNALS]:
                 del own[key]
             own.update(values)
+
+    def changed(self, before: Snapshot) -> list[str]:
+        """The places of what is new, gone or another object since then, such as "1.calls"."""
+        places = []
+        for (name, own), values in zip(self._owners, before, strict=True):
+            keys = [key for key in {**values, **own} if key not in _TORCH_INTERNALS and key not in _RNN_CACHE]
+            for key in keys:
+                if own.get(key, _MISSING) is not values.get(key, _MISSING):
+                    places.append(f"{name}.{key}" if name else key)
+        return places
 
     def drop_tensors(self, before: Snapshot) -> list[str]:
         """Puts back what has come to hold tensors; returns the places, such as "1.attention"."""

@@ -125,7 +125,9 @@ Outcome = tuple[Any, Tensors]
 """What the function returned, with the member axis in front, and the buffers that it set anew."""
 
 
-def run_stacked(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Outcome:
+def run_stacked(
+    members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int | Tensor
+) -> Outcome:
     """All members as one program, by `torch.vmap` and the rules.
 
     vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.

@@ -110,6 +110,11 @@ class Stack:
         return tensors[0].device if tensors else torch.device("cpu")
 
     @property
+    def differs(self) -> bool:
+        """Whether the members differ in attributes, such as the `p` of a dropout."""
+        return bool(self._values)
+
+    @property
     def num_parameters(self) -> int:
         """Parameters of one member."""
         return sum(parameter[0].numel() for parameter in self._parameters.values())
@@ -175,7 +180,7 @@ class Stack:
             torch.Size([3, 5, 2])
         """
         check_batch(batch, len(self))
-        step = self._next_call()
+        step = self.next_call()
         kind = (getattr(inspect.unwrap(function), "__code__", type(function)), self._call.model.training, step & 1)
         with watched(self._call.model.training) if kind not in self._watched else nullcontext():
             self._watched.add(kind)
@@ -185,12 +190,22 @@ class Stack:
                 return self._first_try(kind, function, batch, step)
             return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
 
-    def _next_call(self) -> int:
+    def next_call(self) -> int:
         """A number that no other call has; how often a stack is evaluated does not change what training draws."""
         kind = "grad" if torch.is_grad_enabled() else "no_grad"
         kind = kind if self._call.model.training else f"{kind}_eval"
         self._calls[kind] += 1
         return 2 * self._calls[kind] + _CALLS[kind]
+
+    def members_at(self, place: slice) -> Members:
+        """What a form gets to run these neighbours among the members; their tensors have no graph."""
+        return Members(
+            self._call,
+            {name: parameter.detach()[place] for name, parameter in self._parameters.items()},
+            {name: buffer[place] for name, buffer in self._buffers.items()},
+            self._keys_M[place],
+            {name: value[place] for name, value in self._values.items()},
+        )
 
     def _run(self, run: Callable[..., Any], function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
         attributes = self._call.attributes
