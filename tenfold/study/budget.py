@@ -112,7 +112,7 @@ def fit_to_time(
     epoch_seconds = [0.0] * len(specs)
     for line in planned:
         for place in line.places:
-            epoch_seconds[place] = line.step_seconds * steps_per_epoch(specs[place].config.recipe.batch_size)
+            epoch_seconds[place] = line.quickest_seconds * steps_per_epoch(specs[place].config.recipe.batch_size)
     trials = len(specs)
     while True:
         mean_epoch_s = sum(epoch_seconds[:trials]) / trials

@@ -381,6 +381,8 @@ def _build_cohort(
                 device=job.device,
                 total_steps=epochs * steps,
                 direction=question.metric.direction,
+                programs=question.programs,
+                line=line,
             )
         )
     deadline_s = training_deadline_s(job.options.time_s, refit=job.options.final == "refit")

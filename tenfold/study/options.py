@@ -17,7 +17,7 @@ from tenfold.tuning import Space
 
 Network = str | Callable[..., nn.Module]
 FINALS = ("best", "refit", "average")
-FORMS = ("auto", "stacked", "serial")
+FORMS = ("auto", "stacked", "serial", "compiled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class FitOptions:
             validation rows, "average" averages the predictions of the trials that reached the end.
         seed: of all streams.
         device: "auto", "cpu", "cuda", ...
-        form: "auto" measures whether members train faster as one program or one by one.
+        form: "auto" measures whether members train faster as one program or one by one, and compiles steps where
+            that saves more time than it takes; "stacked", "serial" and "compiled" insist.
         threads: CPU threads for training, >= 1; measured by default.
         batch_size: samples a step, >= 1.
         image_size: pixels to which picture files are resized.

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from tenfold.core.task import Batch, Metric
-from tenfold.study.budget import default_batch_size, default_epochs, default_trials, fit_to_time, halving_rungs
+from tenfold.study.budget import (
+    default_batch_size,
+    default_epochs,
+    default_trials,
+    fit_to_time,
+    halving_rungs,
+    member_epochs,
+)
 from tenfold.study.material import Material, cohort_data, training_task
 from tenfold.study.options import FitOptions, Network, choose_networks
 from tenfold.study.trials import make_space, member_specs
 from tenfold.tasks.supervised import SupervisedTask
-from tenfold.train import CohortData, MemberSpec, PlannedStack, quickest_plan
+from tenfold.train import (
+    CohortData,
+    MemberSpec,
+    PlannedStack,
+    ProgramShelf,
+    num_threads,
+    quickest_plan,
+    with_compiled_steps,
+)
 from tenfold.tuning import Draw, Rung, Space, draw
 
 
@@ -34,6 +49,7 @@ class Question:
         plan: which members train together, in which form.
         threads: CPU threads to train with.
         rungs: when trials leave.
+        programs: steps that planning compiled to measure them, for the cohort to train with.
     """
 
     material: Material
@@ -47,6 +63,7 @@ class Question:
     plan: list[PlannedStack]
     threads: int
     rungs: tuple[Rung, ...]
+    programs: ProgramShelf = field(default_factory=dict)
 
     @property
     def own_networks(self) -> frozenset[str]:
@@ -128,6 +145,18 @@ def _decide(
     spec, rows = question.material.preprocessor.spec, len(question.material.train)
     default = default_epochs(rows, batch_size, spec)
     epochs, keep = options.epochs or default, len(question.specs)
+    if options.form == "auto":
+        training_s = _training_seconds(question, plan, epochs, options, seconds_left)
+        with num_threads(threads):
+            plan = with_compiled_steps(
+                plan,
+                question.specs,
+                question.task,
+                example,
+                device=device,
+                training_s=training_s,
+                programs=question.programs,
+            )
     if options.time_s is not None:
         affordable, epochs = fit_to_time(
             plan,
@@ -148,6 +177,26 @@ def _decide(
         threads=threads,
         rungs=halving_rungs(keep, epochs, options.reduction_factor),
     )
+
+
+def _training_seconds(
+    question: Question,
+    plan: Sequence[PlannedStack],
+    epochs: int,
+    options: FitOptions,
+    seconds_left: Callable[[], float],
+) -> float:
+    """How long the plan will train as it comes, about."""
+    epoch_s = [
+        line.step_seconds * question.steps_per_epoch(question.specs[place].config.recipe.batch_size)
+        for line in plan
+        for place in line.places
+    ]
+    rungs = halving_rungs(len(epoch_s), epochs, options.reduction_factor)
+    needed = member_epochs(rungs, len(epoch_s)) * sum(epoch_s) / len(epoch_s)
+    if options.time_s is None:
+        return needed
+    return min(needed, seconds_left()) if options.epochs else seconds_left()  # epochs fill the time
 
 
 def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:

@@ -7,8 +7,10 @@ task or network.
 
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
-from tenfold.train.lane import Lane
-from tenfold.train.planner import FormChoice, MemberSpec, PlannedStack, build_lane, plan_stacks
+from tenfold.train.compiling import with_compiled_steps
+from tenfold.train.lane import Lane, ProgramShelf
+from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
+from tenfold.train.planner import build_lane, plan_stacks
 from tenfold.train.recipe import RECIPE_KEYS, Recipe, SplitConfig, split_config
 from tenfold.train.threads import num_threads, quickest_plan
 
@@ -23,6 +25,7 @@ __all__ = [
     "Lane",
     "MemberSpec",
     "PlannedStack",
+    "ProgramShelf",
     "Progress",
     "Recipe",
     "SplitConfig",
@@ -31,4 +34,5 @@ __all__ = [
     "plan_stacks",
     "quickest_plan",
     "split_config",
+    "with_compiled_steps",
 ]

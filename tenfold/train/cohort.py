@@ -13,6 +13,7 @@ from tenfold.core.errors import RunError
 from tenfold.core.records import RecordLog
 from tenfold.core.task import Batch, BatchProvider, Metric
 from tenfold.train.checkpoint import Checkpointer
+from tenfold.train.compiling import compile_where_it_pays
 from tenfold.train.lane import Lane
 from tenfold.tuning import Rung, promote
 
@@ -104,12 +105,14 @@ class Cohort:
         """
         rungs = {rung.resource: (number, rung) for number, rung in enumerate(self.rungs)}
         last = self.rungs[-1].resource
+        self._choose_steps()
         while self.epoch < last and not self.stopped_early:
             shares = self._train_epoch(last)
             self.epoch += 1
             scores = self._score_epoch(shares)
             if self.epoch in rungs or self.stopped_early:
                 self._rung(*rungs.get(self.epoch, (len(rungs) - 1, self.rungs[-1])), scores)
+                self._choose_steps()
             if self.checkpointer.due() or self.epoch == last or self.stopped_early:
                 self.save()
 
@@ -140,6 +143,21 @@ class Cohort:
         self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
         return shares
 
+    def _choose_steps(self) -> None:
+        """Decides which lanes' steps are compiled up to the next rung; a resumed run decides alike."""
+        resources = [0, *(rung.resource for rung in self.rungs)]
+        begun = max(resource for resource in resources if resource <= self.epoch)
+        epochs = min((resource for resource in resources if resource > begun), default=begun) - begun
+        compile_where_it_pays(self.lanes, lambda lane: epochs * self._provider(lane).steps_per_epoch)
+
+    def _provider(self, lane: Lane) -> BatchProvider:
+        """Where a lane's batches come from: the task's own provider, or the data that lanes share."""
+        if lane.provider is not None:
+            return lane.provider
+        if self.data.training is None:
+            raise RunError("the task brings no batches of its own and no training data was given.")
+        return self.data.training(lane.recipe.batch_size)
+
     def _member_epochs_left(self) -> int:
         """Epochs that all members together have before them, if nobody leaves but at the rungs."""
         trials = len({member.trial for lane in self.lanes for member in lane.ids})
@@ -159,10 +177,8 @@ class Cohort:
                 yield lane.provider, [lane]
             else:
                 shared.setdefault(lane.recipe.batch_size, []).append(lane)
-        for batch_size, lanes in shared.items():
-            if self.data.training is None:
-                raise RunError("the task brings no batches of its own and no training data was given.")
-            yield self.data.training(batch_size), lanes
+        for lanes in shared.values():
+            yield self._provider(lanes[0]), lanes
 
     def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[int, list[float]]:
         """Scores every member on the validation data, writes the facts, and returns what rungs compare, by trial.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,14 @@ from torch import Tensor, nn
 
 from tenfold.core.records import MemberId
 from tenfold.core.task import Batch, BatchProvider, Direction, MemberView, Objective, Task
-from tenfold.optim import clip_grad_norm_
+from tenfold.optim import TrainingStep
 from tenfold.stacking import Stack, member_streams, per_member
 from tenfold.stacking.layout import take_members
+from tenfold.train.plan import PlannedStack
 from tenfold.train.recipe import Recipe, make_optimizer, make_schedule
+
+ProgramShelf = dict[Hashable, dict[Any, Any]]
+"""Compiled steps by objective and by what members share; of one task."""
 
 
 class Lane:
@@ -28,6 +32,8 @@ class Lane:
         task_values: the task's hyper-parameters of each member.
         total_steps: steps to the end of the full budget, for the schedules.
         direction: of the metric that decides which weights are the best.
+        programs: compiled steps that lanes of one task share; see `compile`.
+        line: the line of the plan that this lane is.
     """
 
     def __init__(
@@ -40,6 +46,8 @@ class Lane:
         *,
         total_steps: int,
         direction: Direction,
+        programs: ProgramShelf | None = None,
+        line: PlannedStack | None = None,
     ) -> None:
         self.ids = list(ids)
         self.stack = stack
@@ -50,7 +58,8 @@ class Lane:
         self._values = {
             name: torch.tensor([values[name] for values in task_values], device=device) for name in task_values[0]
         }
-        self._clip_M = torch.tensor([recipe.clip_norm for recipe in recipes], device=device)
+        self.line = line
+        self.programs = {} if programs is None else programs
         self._parts = [_ObjectivePart(objective, self, recipes, total_steps) for objective in task.objectives()]
         self._loss_sum_M = torch.zeros(len(ids), device=device)
         self._loss_steps = 0
@@ -72,13 +81,19 @@ class Lane:
         self._loss_steps += 1
 
     def losses(self, objective: Objective, batch: Batch) -> Tensor:
-        """Each member's loss, shape (M,)."""
+        """Each member's loss, shape (M,), with its graph."""
+        loss_M: Tensor = self.stack.each(_plain_loss(objective), per_member(self._values), *batch)
+        return loss_M
 
-        @functools.wraps(objective.loss)  # the stack decides for each function how it runs
-        def loss(model: nn.Module, values: Mapping[str, Tensor], *batch: Any) -> Tensor:
-            return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
+    def compile(self, compiled: bool = True) -> None:
+        """Compiles the steps from the next one on, or lets them run as they come."""
+        for part in self._parts:
+            part.training.compiled = compiled and part.training.fallback is None
 
-        return self.stack.each(loss, per_member(self._values), *batch)
+    @property
+    def fallback(self) -> str | None:
+        """Why steps that were to be compiled are not, in one sentence; None otherwise."""
+        return next((part.training.fallback for part in self._parts if part.training.fallback), None)
 
     def end_epoch(self) -> Tensor:
         """Each member's mean training loss since the last call, float, shape (M,)."""
@@ -139,7 +154,7 @@ class Lane:
         self.ids = [self.ids[place] for place in indices.tolist()]
         self._values = {name: take_members(value, indices) for name, value in self._values.items()}
         self._best = {name: take_members(tensor, indices) for name, tensor in self._best.items()}
-        for name in ("_clip_M", "_loss_sum_M", "best_score_M", "best_epoch_M"):
+        for name in ("_loss_sum_M", "best_score_M", "best_epoch_M"):
             setattr(self, name, take_members(getattr(self, name), indices))
         if self.provider is not None:
             self.provider.keep(indices)
@@ -184,22 +199,23 @@ class _ObjectivePart:
             )
         self.optimizer = make_optimizer(lane.stack, self.parameters, recipes)
         self.schedule = make_schedule(self.optimizer, recipes[0], total_steps)
-        self.clips = recipes[0].clip_norm > 0
+        self.training = TrainingStep(
+            lane.stack,
+            _plain_loss(objective),
+            self.optimizer,
+            max_norm=_max_norm(recipes, lane.stack.device),
+            programs=lane.programs.setdefault((objective.name, recipes[0].program), {}),
+        )
         self.follows = _slow_pairs(objective, lane.stack)
 
     def step(self, batch: Batch) -> Tensor:
-        loss_M = self.lane.losses(self.objective, batch)
-        self.optimizer.zero_grad()
-        self.lane.stack.backward(loss_M, inputs=self.parameters)
-        if self.clips:
-            clip_grad_norm_(self.parameters, self.lane._clip_M)
-        self.optimizer.step()
+        loss_M = self.training(per_member(self.lane._values), *batch)
         self.schedule.step()
         if self.follows and self.objective.slow_copy is not None:
             with torch.no_grad():
                 for copy, source in self.follows:
                     copy.lerp_(source, self.objective.slow_copy.rate)
-        return loss_M.detach()
+        return loss_M
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
@@ -207,6 +223,22 @@ class _ObjectivePart:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+
+
+def _plain_loss(objective: Objective) -> Callable[..., Tensor]:
+    """The objective's loss as a function of a plain model, the task's values of a member, and the batch."""
+
+    @functools.wraps(objective.loss)  # the stack decides for each function how it runs
+    def loss(model: nn.Module, values: Mapping[str, Tensor], *batch: Any) -> Tensor:
+        return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
+
+    return loss
+
+
+def _max_norm(recipes: Sequence[Recipe], device: torch.device) -> Tensor | None:
+    """The members' bounds for clipping, shape (M,); 0 in a recipe switches it off for all of one program."""
+    bounds = [recipe.clip_norm for recipe in recipes]
+    return torch.tensor(bounds, dtype=torch.float64, device=device) if bounds[0] > 0 else None
 
 
 def _slow_pairs(objective: Objective, stack: Stack) -> list[tuple[Tensor, Tensor]]:

@@ -11,8 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,11 @@ from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import OutOfMemoryError, StackError
 from tenfold.core.machine import available_memory_bytes
-from tenfold.core.records import MemberId
-from tenfold.core.seeds import derive_seed, torch_seed
 from tenfold.core.task import Batch, Direction, Task
 from tenfold.stacking import Form as StackForm
 from tenfold.stacking import SerialFallbackWarning, Stack, stack, structure_of
-from tenfold.train.lane import Lane
-from tenfold.train.recipe import SplitConfig
+from tenfold.train.lane import Lane, ProgramShelf
+from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 
 _RESIDENT_COPIES = 5  # of every member while it trains: parameter, gradient, two moments, best so far
 _PASSING_COPIES = 1  # of the stack that is taking its step: what the optimiser works on
@@ -34,65 +31,6 @@ _MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
 _PROBE_SECONDS = 0.5
-
-FormChoice = Literal["auto", "stacked", "serial"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberSpec:
-    """One member before it is built.
-
-    Attributes:
-        id: trial, fold and seed.
-        label: its network and structure in words, for the plan.
-        config: its configuration, cut by owner.
-        build: makes the model; called under the member's `init` stream.
-    """
-
-    id: MemberId
-    label: str
-    config: SplitConfig
-    build: Callable[[], nn.Module]
-
-    def make_model(self) -> nn.Module:
-        """The model as initialised from the member's own stream."""
-        with torch_seed(derive_seed(self.id.seed, "init", self.id.trial, self.id.fold)):
-            return self.build()
-
-    @property
-    def noise_seed(self) -> int:
-        """The seed of what the member draws while it trains."""
-        return derive_seed(self.id.seed, "noise", self.id.trial, self.id.fold)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedStack:
-    """A line of the plan: who trains together, how, and why.
-
-    Attributes:
-        places: positions of the members among the specs.
-        form: "stacked" or "serial".
-        reason: one sentence with the numbers.
-        label: network and structure in words.
-        parameters: parameters of one member.
-        step_seconds: measured time of one step of one member, in this form; 0 where nothing was measured.
-    """
-
-    places: tuple[int, ...]
-    form: str
-    reason: str
-    label: str
-    parameters: int
-    step_seconds: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON types; `from_json` reads it back."""
-        return {**vars(self), "places": list(self.places)}
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> PlannedStack:
-        """The line that `to_json` wrote."""
-        return cls(**{**record, "places": tuple(record["places"])})
 
 
 def plan_stacks(
@@ -118,7 +56,7 @@ def plan_stacks(
 
     Raises:
         OutOfMemoryError: the members do not fit side by side, or not even one of them fits with its batch.
-        StackError: the form "stacked" was asked for and the members cannot run as one program.
+        StackError: the form "stacked" or "compiled" was asked for and the members cannot run as one program.
     """
     groups: dict[Any, list[int]] = {}
     resident_bytes = 0
@@ -166,24 +104,24 @@ def _plan_group(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     line = {"label": specs[0].label, "parameters": parameters}
     if example is None:
-        chosen = "serial" if form == "serial" else "stacked"
+        chosen = "stacked" if form == "auto" else form
         reason = "asked for" if form != "auto" else "not measured: the batches come from what the members do"
-        return _cut(places, len(specs) if chosen == "stacked" else 1, form=chosen, reason=reason, **line)
+        return _cut(places, 1 if chosen == "serial" else len(specs), form=chosen, reason=reason, **line)
     batch = example(specs[0].config.recipe.batch_size)
     alone_s, activation_bytes = _probe_alone(specs[0], task, batch, device)
     fit = _members_that_fit(specs[0], _parameter_bytes(model), activation_bytes, left_bytes)
-    if form == "serial" or len(specs) == 1:
+    if form == "serial" or (len(specs) == 1 and form != "compiled"):
         reason = "asked for" if form == "serial" else "one member of this structure"
         return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
     count = min(len(specs), fit)
     stacked_s, fallback = _probe_stacked(specs[: min(count, _PROBE_MEMBERS)], task, batch, device, alone_s)
     if fallback is not None:
-        if form == "stacked":
-            raise StackError(f"plan: form 'stacked' was asked for. {fallback} Use form='auto'.")
+        if form != "auto":
+            raise StackError(f"plan: form {form!r} was asked for. {fallback} Use form='auto'.")
         return _cut(places, 1, form="serial", reason=fallback, step_seconds=alone_s, **line)
     reason = f"{stacked_s * 1e3:.2f} ms a member-step as one program, {alone_s * 1e3:.2f} ms one by one"
-    if form == "stacked":
-        return _cut(places, count, form="stacked", reason=f"asked for; {reason}", step_seconds=stacked_s, **line)
+    if form != "auto":
+        return _cut(places, count, form=form, reason=f"asked for; {reason}", step_seconds=stacked_s, **line)
     if stacked_s < alone_s * _NOISE:
         return _cut(places, count, form="stacked", reason=reason, step_seconds=stacked_s, **line)
     return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
@@ -222,6 +160,8 @@ def build_lane(
     device: torch.device,
     total_steps: int,
     direction: Direction,
+    programs: ProgramShelf | None = None,
+    line: PlannedStack | None = None,
 ) -> Lane:
     """Builds the members of one planned stack and makes them ready to train.
 
@@ -239,6 +179,8 @@ def build_lane(
         [spec.config.task_values for spec in specs],
         total_steps=total_steps,
         direction=direction,
+        programs=programs,
+        line=line,
     )
 
 
@@ -250,7 +192,7 @@ def _probe_alone(spec: MemberSpec, task: Task, batch: Batch, device: torch.devic
     }
     own = {tensor.untyped_storage().data_ptr() for _, tensor in lane.tensors()}
     kept = [_kept_for_backward(lane.losses(objective, batch), shared | own) for objective in task.objectives()]
-    return _time_steps(lane, batch), max(kept)
+    return time_steps(lane, batch), max(kept)
 
 
 def _kept_for_backward(loss_M: Tensor, elsewhere: set[int]) -> int:
@@ -290,10 +232,10 @@ def _probe_stacked(
             lane.predict([batch])
         except SerialFallbackWarning as fallback:
             return math.inf, str(fallback)
-    return _time_steps(lane, batch) / len(probed), None
+    return time_steps(lane, batch) / len(probed), None
 
 
-def _time_steps(lane: Lane, batch: Batch) -> float:
+def time_steps(lane: Lane, batch: Batch) -> float:
     """The quickest of a few steps, in seconds; a slow step is measured once."""
     best, began = math.inf, time.perf_counter()
     for _ in range(5):

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import torch
 
 from tenfold.core.task import Batch, Task
-from tenfold.train.planner import FormChoice, MemberSpec, PlannedStack, plan_stacks
+from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
+from tenfold.train.planner import plan_stacks
 
 
 def quickest_plan(

@@ -1,0 +1,86 @@
+"""What the planner speaks of: members before they are built, and the lines of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from tenfold.core.records import MemberId
+from tenfold.core.seeds import derive_seed, torch_seed
+from tenfold.train.recipe import SplitConfig
+
+FormChoice = Literal["auto", "stacked", "serial", "compiled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberSpec:
+    """One member before it is built.
+
+    Attributes:
+        id: trial, fold and seed.
+        label: its network and structure in words, for the plan.
+        config: its configuration, cut by owner.
+        build: makes the model; called under the member's `init` stream.
+    """
+
+    id: MemberId
+    label: str
+    config: SplitConfig
+    build: Callable[[], nn.Module]
+
+    def make_model(self) -> nn.Module:
+        """The model as initialised from the member's own stream."""
+        with torch_seed(derive_seed(self.id.seed, "init", self.id.trial, self.id.fold)):
+            return self.build()
+
+    @property
+    def noise_seed(self) -> int:
+        """The seed of what the member draws while it trains."""
+        return derive_seed(self.id.seed, "noise", self.id.trial, self.id.fold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStack:
+    """A line of the plan: who trains together, how, and why.
+
+    Attributes:
+        places: positions of the members among the specs.
+        form: "stacked", "serial", or "compiled" where that was asked for; the others are compiled where it pays.
+        reason: one sentence with the numbers.
+        label: network and structure in words.
+        parameters: parameters of one member.
+        step_seconds: measured time of one step of one member, in this form; 0 where nothing was measured.
+        compiled_seconds: likewise with the step compiled; 0 where that was not measured, or cannot be had.
+        compile_seconds: what compiling took.
+    """
+
+    places: tuple[int, ...]
+    form: str
+    reason: str
+    label: str
+    parameters: int
+    step_seconds: float = 0.0
+    compiled_seconds: float = 0.0
+    compile_seconds: float = 0.0
+
+    @property
+    def quickest_seconds(self) -> float:
+        """Time of one step of one member, compiled or not."""
+        return min(self.step_seconds, self.compiled_seconds or self.step_seconds)
+
+    def pays_to_compile(self, member_steps: float) -> bool:
+        """Whether compiling saves more time than it takes, for so many steps of a member."""
+        saved = self.step_seconds - self.compiled_seconds
+        return self.compiled_seconds > 0 and member_steps * saved > self.compile_seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types; `from_json` reads it back."""
+        return {**vars(self), "places": list(self.places)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> PlannedStack:
+        """The line that `to_json` wrote."""
+        return cls(**{**record, "places": tuple(record["places"])})
