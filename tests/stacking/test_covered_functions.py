@@ -15,6 +15,7 @@ from tenfold.core.errors import StackError
 from tenfold.core.seeds import derive_seed
 from tenfold.stacking import SerialFallbackWarning
 from tenfold.stacking.forms import as_member
+from tenfold.stacking.rules import recurrent
 from tenfold.testing.trained import member_model
 
 STEPS = {True: 2, False: (1 << 41) + 2}  # the number of the first call, in training and in evaluation
@@ -184,16 +185,15 @@ def test_states_of_a_recurrent_layer_may_be_given_and_are_differentiated():
             torch.testing.assert_close(parameter.grad[i], model.get_parameter(name).grad, msg=name)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_large_lstms_in_float32_run_through_the_fused_kernel(bidirectional, monkeypatch):
-    """Which is that of a member alone, so that not even rounding differs much."""
-    from tenfold.stacking.rules import recurrent
-
-    models = [nn.LSTM(8, 64, 2, bidirectional=bidirectional, batch_first=True) for _ in range(2)]
-    x = torch.randn(32, 6, 8, generator=GENERATOR)
-    calls = []
-    fused = recurrent._fused_for_each
-    monkeypatch.setattr(recurrent, "_fused_for_each", lambda *args: calls.append(1) or fused(*args))
+def test_large_recurrent_layers_run_in_turn_inside_the_program(kind, bidirectional, monkeypatch):
+    """Through PyTorch's own kernels, so that not even rounding differs much in float32."""
+    monkeypatch.setattr(recurrent, "_IN_TURN_FROM", {"fused": 64, "other": 64})
+    in_turn, calls = recurrent._in_turn, []
+    monkeypatch.setattr(recurrent, "_in_turn", lambda *args: calls.append(1) or in_turn(*args))
+    models = [getattr(nn, kind)(8, 8, 2, bidirectional=bidirectional, batch_first=True) for _ in range(2)]
+    x = torch.randn(8, 6, 8, generator=GENERATOR)
     stack = tenfold.stack(models, form="stacked")
     stack.backward(stack.each(lambda model, x: model(x)[0].square().mean(), x))
     assert len(calls) == (4 if bidirectional else 2)
@@ -201,6 +201,14 @@ def test_large_lstms_in_float32_run_through_the_fused_kernel(bidirectional, monk
         model(x)[0].square().mean().backward()
         for name, parameter in stack.named_parameters():
             torch.testing.assert_close(parameter.grad[i], model.get_parameter(name).grad, msg=name)
+
+
+def test_members_have_no_one_memory_and_a_shared_tensor_has():
+    """What cuDNN's layers ask before they move their weights."""
+    x = torch.ones(2, 3)
+    stack = tenfold.stack([nn.Linear(3, 1) for _ in range(2)], form="stacked")
+    asked = stack.each(lambda model, x: torch.tensor([model.weight.data_ptr(), x.data_ptr()]), x)
+    assert asked.tolist() == [[0, x.data_ptr()]] * 2
 
 
 def test_dropout_between_recurrent_layers_drops_its_share():

@@ -25,8 +25,11 @@ def dropped(input: Tensor, shape: Sequence[int], p: Any, training: bool, inplace
     kept = _kept(input, shape, p, training)
     if kept is None:
         return input
-    rate = _rate(p, input)
-    scale = kept.to(input.dtype) / torch.where(rate < 1.0, 1.0 - rate, 1.0).to(input.dtype)
+    if isinstance(p, int | float):
+        scale = kept.to(input.dtype) / (1.0 - p if p < 1.0 else 1.0)
+    else:
+        rate = _rate(p, input)
+        scale = kept.to(input.dtype) / torch.where(rate < 1.0, 1.0 - rate, 1.0).to(input.dtype)
     return input.mul_(scale) if inplace else input * scale
 
 
@@ -43,7 +46,7 @@ def _kept(input: Tensor, shape: Sequence[int], p: Any, training: bool) -> Tensor
         member_streams().skip()
         return None
     uniform = member_streams().uniform(shape, torch.float64 if input.dtype == torch.float64 else torch.float32)
-    return uniform >= _rate(p, uniform).to(uniform.dtype)
+    return uniform >= (p if isinstance(p, int | float) else _rate(p, uniform).to(uniform.dtype))
 
 
 def _rate(p: Any, like: Tensor) -> Tensor:

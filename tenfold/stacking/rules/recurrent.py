@@ -5,9 +5,11 @@ stay; where there is dropout between layers they go layer by layer, so that both
 
 Letters: T steps, B batch, N rows (all samples of all steps), D features.
 
-Speed, forward and backward, 16 members against a loop over PyTorch's own, one thread of an AMD EPYC, float32:
-GRU 1.5 to 12 times as quick, RNN 1.4 to 10 times, the small sizes the quicker. LSTMs have a fused kernel in oneDNN,
-which runs near the roof of the processor: from `_FUSED_FROM` on, each member runs it in turn.
+Speed, forward and backward of a whole network against a loop over its members with PyTorch's own layers (16
+members, 28 steps of 28 numbers, batch 64, hidden 64, float32, AMD EPYC, one thread and two): RNN 1.3 and 2.8 times
+as quick, GRU 1.4 and 2.6 times; with batch 8 and hidden 16 about 10 times. LSTM 0.9 and 1.0 times: oneDNN has a
+fused kernel for them, which runs at four fifths of what the processor can, and so each member runs it in turn
+(`_IN_TURN_FROM`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from tenfold.stacking.rules.dropout import dropped
 from tenfold.stacking.rules.recurrence import Cell, GRUCell, LSTMCell, Recurrence, RNNCell, Step
 from tenfold.stacking.streams import member_streams
 
-_FUSED_FROM = 1024  # batch x hidden; below, the loop over the members costs more than the products
+# Batch x hidden from which PyTorch's kernels, a member at a time, are quicker on a CPU.
+_IN_TURN_FROM = {"fused": 1024, "other": 16384}
 States = list[Tensor]
 
 
@@ -146,8 +149,8 @@ def _direction(
     weight_ih, weight_hh, *rest = weights
     bias_ih, bias_hh = (rest[0], rest[1]) if call.has_biases else (None, None)
     projection = rest[-1] if len(rest) in (1, 3) else None
-    if projection is None and call.batch_sizes is None and _has_a_fused_kernel(cell, rows, states):
-        return _fused_for_each(call, rows, weights, states, native, reverse)
+    if projection is None and call.batch_sizes is None and _is_quicker_in_turn(cell, rows, states):
+        return _in_turn(call, rows, weights, states, native, reverse)
     if not isinstance(cell, GRUCell) and bias_ih is not None and bias_hh is not None:
         bias_ih, bias_hh = bias_ih + bias_hh, None
     flat = rows if call.batch_sizes is not None else rows.flatten(0, 1)
@@ -176,13 +179,13 @@ def _steps(call: _Call, rows: Tensor, reverse: bool) -> list[Step]:
     return steps[::-1] if reverse else steps
 
 
-def _has_a_fused_kernel(cell: Cell, rows: Tensor, states: States) -> bool:
-    large = states[0].numel() >= _FUSED_FROM
-    fits = isinstance(cell, LSTMCell) and rows.device.type == "cpu" and rows.dtype == torch.float32
-    return large and fits and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+def _is_quicker_in_turn(cell: Cell, rows: Tensor, states: States) -> bool:
+    onednn = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    fused = isinstance(cell, LSTMCell) and rows.dtype == torch.float32 and onednn
+    return rows.device.type == "cpu" and states[0].numel() >= _IN_TURN_FROM["fused" if fused else "other"]
 
 
-def _fused_for_each(
+def _in_turn(
     call: _Call,
     rows: Tensor,
     weights: Sequence[Tensor],
@@ -194,14 +197,15 @@ def _fused_for_each(
 
     def run(rows_M: Tensor, *tensors_M: Tensor) -> tuple[Tensor, ...]:
         members = []
-        for member in zip(rows_M.unbind(0), *(tensor.unbind(0) for tensor in tensors_M), strict=True):
-            own_rows, h, c, *own_weights = member
-            hx = (h.unsqueeze(0), c.unsqueeze(0))
+        for own_rows, *own in zip(rows_M.unbind(0), *(tensor.unbind(0) for tensor in tensors_M), strict=True):
+            first, *others = (state.unsqueeze(0) for state in own[: len(states)])
+            hx = (first, *others) if others else first
+            own_weights = own[len(states) :]
             members.append(native(own_rows, hx, own_weights, call.has_biases, 1, 0.0, call.train, False, False))
         return tuple(torch.stack(parts) for parts in zip(*members, strict=True))
 
-    output, h, c = at_once(run, rows.flip(0) if reverse else rows, *states, *weights)
-    return output.flip(0) if reverse else output, h[0], c[0]
+    output, *final = at_once(run, rows.flip(0) if reverse else rows, *states, *weights)
+    return (output.flip(0) if reverse else output, *(state[0] for state in final))
 
 
 def _cell_rule(native: Callable[..., Any], cell: Cell) -> Callable[..., Any]:
@@ -224,6 +228,11 @@ def _cell_rule(native: Callable[..., Any], cell: Cell) -> Callable[..., Any]:
         return tuple(final) if cell.num_states == 2 else final[0]
 
     return rule
+
+
+def _data_ptr(self: Tensor) -> int:
+    """0 where the members have a memory each: cuDNN's layers then leave their weights as they lie."""
+    return 0 if are_members(self) else self.data_ptr()
 
 
 def _pack(input: Tensor, lengths: Tensor, batch_first: bool) -> tuple[Tensor, Tensor]:
@@ -276,6 +285,7 @@ RECURRENT_ONE_BY_ONE: dict[Any, Callable[..., Any]] = {
 RECURRENT_STACKED: dict[Any, Callable[..., Any]] = {
     **{native: _stacked(native, cell) for native, cell in _LAYERS},
     **{native: _cell_rule(native, cell) for native, cell in _CELLS},
+    Tensor.data_ptr: _data_ptr,
     torch._pack_padded_sequence: _pack,
     torch._pad_packed_sequence: _unpack,
 }
