@@ -80,7 +80,7 @@ USERS = [
     ),
     Case("a TCN with weight norm", TCN, _classified(2, 12), _classify),
     Case("a triplet net", TripletNet, TRIPLETS, _triplet_loss),
-    Case("a VAE", VAE, [(_draw(s, 6, 10).sigmoid(), _codes(0, 2, 6)) for s in (1, 2)], _vae_loss),
+    Case("a VAE", VAE, [(_draw(s, 6, 10), _codes(0, 2, 6)) for s in (1, 2)], _vae_loss),
     Case("a mixture of experts", TopKMoE, _classified(6), _classify),
     Case("a graph convolution net", GCN, [_graph()], lambda model, x, adj, y: F.nll_loss(model(x, adj), y)),
     Case("a WaveNet", WaveNet, MU_LAW, _classify),

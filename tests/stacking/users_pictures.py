@@ -168,7 +168,7 @@ class VAE(nn.Module):
     def forward(self, x):
         h1 = F.relu(self.fc1(x.view(-1, x[0].numel())))
         mu, logvar = self.fc21(h1), self.fc22(h1)
-        return torch.sigmoid(self.decode(self.reparameterize(mu, logvar))), mu, logvar
+        return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
 
 class EmbeddingNet(nn.Module):
