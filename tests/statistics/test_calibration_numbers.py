@@ -36,6 +36,14 @@ def test_the_reliability_table_is_scikit_learns_calibration_curve(num_bins, binn
     assert (table.low[1:] == table.high[:-1]).all()
 
 
+def test_a_probability_on_an_edge_is_in_the_bin_below():
+    claimed, hits = [0.25, 0.5, 0.5, 1.0], [0, 1, 0, 1]
+    share, _ = calibration_curve(hits, claimed, n_bins=2)
+    table = reliability(claimed, hits, num_bins=2)
+    assert table.accuracy == pytest.approx(share)
+    assert table.count.tolist() == [3, 1]
+
+
 @pytest.mark.parametrize("binning", ["width", "mass"])
 def test_the_expected_calibration_error_is_the_weighted_gap_of_every_member(binning):
     expected = []

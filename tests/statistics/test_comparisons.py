@@ -131,7 +131,7 @@ def test_against_a_named_method_it_is_always_the_second():
 
 
 def test_against_the_best_all_pairs_are_paid_for():
-    scores = {"x": A, "y": B, "z": B + 0.002, "lost": np.where(A[0] == A, math.nan, 5.0)}
+    scores = {"lost": np.where(A[0] == A, math.nan, 5.0), "x": A, "y": B, "z": B + 0.002}
     results = compare_scores(scores, direction="maximize", against="best")
     assert {r.b for r in results} == {"x"}
     smallest = min((r for r in results if not math.isnan(r.p_value)), key=lambda r: r.p_value)
