@@ -58,7 +58,7 @@ def compare_scores(
         against: None for all pairs, a name for all others against it, "best" for the best mean.
         resplit: each seed had folds of its own, the same for all methods.
         test_to_train: rows of a test part / rows of its training part. None: 0 for seeds alone, 1 / (F - 1) for
-            folds. Not used by the sequential mode.
+            folds. Give it for repeated random splits, whose scores have shape (S,). Not used by the sequential mode.
         sequential: the answer stays right however often it is asked.
         level: coverage of intervals; 1 - level is the rate of false winners, in (0, 1).
 

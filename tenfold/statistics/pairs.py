@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tenfold.core.intervals import wilson
-from tenfold.statistics.means import Mean, anytime_mean, fold_mean
+from tenfold.statistics.means import Mean, anytime_mean, fold_mean, one_pass
 from tenfold.statistics.power import pairs_needed
 from tenfold.statistics.scores import FloatArray, number, population
 
@@ -203,20 +203,17 @@ def _has_folds(scores: FloatArray) -> bool:
 
 def _share(wins: FloatArray, question: Question) -> tuple[float, float, float]:
     """How often A wins, with Wilson's interval; overlapping folds count as 1 / (1 / n + overlap) pairs."""
-    num_units = wins.shape[1] if _has_folds(wins) else wins.size
+    num_units = wins.shape[1] if _has_folds(wins) else one_pass(wins.size, question.overlap)
     share = float(wins.mean())
     low, high = wilson(share, max(1, int(1 / (1 / num_units + question.overlap))), question.level)
     return share, low, high
 
 
 def _more_seeds(mean: Mean, scores: FloatArray, question: Question) -> int | None:
-    """Seeds beyond those there are; None of folds, where more seeds do not replace data."""
-    if not mean.std > 0 or _has_folds(scores):
+    """Seeds beyond those there are; None of folds and splits, where more seeds do not replace data."""
+    if not mean.std > 0 or question.overlap or _has_folds(scores):
         return None
     needed = pairs_needed(
-        abs(mean.mean) / mean.std,
-        overlap=question.overlap,
-        level=question.simultaneous_level,
-        sequential=question.sequential,
+        abs(mean.mean) / mean.std, level=question.simultaneous_level, sequential=question.sequential
     )
     return None if needed is None else max(1, needed - len(scores))

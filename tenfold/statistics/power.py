@@ -1,4 +1,4 @@
-"""How many trainings it takes to be sure, if the difference and the spread are what they seem now.
+"""How many independent trainings it takes to be sure, if the difference and the spread are what they seem now.
 
 The estimate is as rough as the difference it starts from: with few seeds it may be off by a factor of several.
 """
@@ -17,15 +17,11 @@ MOST = 10_000
 CERTAIN_NONCENTRALITY = 30.0
 
 
-def pairs_needed(
-    effect: float, *, overlap: float = 0.0, level: float = 0.95, power: float = 0.8, sequential: bool = False
-) -> int | None:
+def pairs_needed(effect: float, *, level: float = 0.95, power: float = 0.8, sequential: bool = False) -> int | None:
     """The smallest number of pairs that will show a difference of this size.
 
     Args:
         effect: |mean difference| / standard deviation of the differences, at least 0.
-        overlap: n_test / n_train, as in `student_mean`; with it no number may be enough, as no repetition replaces
-            data.
         level: coverage of the interval that is to leave out zero, in (0, 1).
         power: probability to show it with that many pairs, in (0, 1).
         sequential: for `anytime_mean`: the first number at which a difference of exactly this size is shown
@@ -35,7 +31,7 @@ def pairs_needed(
         At least 2; None where 10,000 are not enough.
 
     Example:
-        >>> pairs_needed(0.5), pairs_needed(1.0), pairs_needed(0.5, overlap=0.25)
+        >>> pairs_needed(0.5), pairs_needed(1.0), pairs_needed(0.01)
         (34, 10, None)
 
     References:
@@ -43,11 +39,11 @@ def pairs_needed(
     """
     if sequential:
         return _smallest(lambda n: effect * math.sqrt(n) >= anytime_threshold(n, level))
-    precision = (effect / (norm.isf((1 - level) / 2) + norm.ppf(power))) ** 2 - overlap
+    precision = (effect / (norm.isf((1 - level) / 2) + norm.ppf(power))) ** 2
     if precision * MOST < 1:
         return None
     start = max(2, math.floor(1 / precision))  # a normal needs fewer than t does
-    enough = (n for n in range(start, MOST + 1) if _power(effect / math.sqrt(1 / n + overlap), n, level) >= power)
+    enough = (n for n in range(start, MOST + 1) if _power(effect * math.sqrt(n), n, level) >= power)
     return next(enough, None)
 
 

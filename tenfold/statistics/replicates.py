@@ -107,7 +107,7 @@ def summarize_replicates(
         direction: "maximize" or "minimize".
         resplit: each seed had folds of its own.
         test_to_train: rows of a test part / rows of its training part. None: 0 for seeds alone, 1 / (F - 1) for
-            folds. Give it for repeated random splits, shape (S,) included.
+            folds. Give it for repeated random splits, whose scores have shape (S,).
         level: coverage, in (0, 1).
 
     Returns:

@@ -42,7 +42,7 @@ def nearest_mean_scores(x, y, folds):
     return np.array(scores)
 
 
-def test_of_overlapping_folds_intervals_cover_where_the_plain_t_interval_would_not_be_safe():
+def test_of_overlapping_folds_no_winner_is_called_too_often():
     random, false = np.random.default_rng(3), []
     y = (np.arange(60) >= 30).astype(int)
     for _ in range(800):

