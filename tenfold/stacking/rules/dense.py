@@ -10,18 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tenfold.stacking.layout import NARROW
+
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """One product without the copies of the general batching rule.
 
-    With the stack's layout of matrices (see `layout.py`) the transposed weight is contiguous, so the product, its
-    gradient and the update run over memory as it lies.
+    With the stack's layout of matrices (see `layout.py`) the weight, or its transpose, is contiguous as the product
+    takes it, so the product, its gradient and the update run over memory as it lies.
     """
     if weight.dim() != 2:
         return F.linear(input, weight, bias)
     plain = input.dim() == 2
     rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-    output = torch.mm(rows, weight.t())
+    narrow = weight.shape[0] < NARROW
+    output = torch.mm(weight, rows.t()).t() if narrow else torch.mm(rows, weight.t())
     if bias is not None:
         output = _add_to_new(output, bias)
     return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
