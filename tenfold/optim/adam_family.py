@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tenfold.optim.optimizer import Move
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, blend_square_, spread
+from tenfold.optim.values import Value, blend_square_, spread, to_the_power
 
 _FUSED_DTYPES = (torch.float32, torch.float64)
 
@@ -87,6 +87,6 @@ def _direction(direction: Tensor, move: Move, group: Group) -> None:
     if group["amsgrad"]:
         square = torch.maximum(move.state["largest"], square, out=move.state["largest"])
     # m / c1 / (sqrt(v / c2) + eps)  =  (sqrt(c2) / c1) m / (sqrt(v) + eps sqrt(c2)): one pass less
-    correction1, correction2 = 1.0 - beta1**steps, (1.0 - beta2**steps) ** 0.5
+    correction1, correction2 = 1.0 - to_the_power(beta1, steps), (1.0 - to_the_power(beta2, steps)) ** 0.5
     torch.sqrt(square, out=direction).add_(spread(group["eps"] * correction2, square))
     torch.div(mean, direction, out=direction).mul_(spread(-correction2 / correction1, square))

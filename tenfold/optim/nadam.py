@@ -11,7 +11,7 @@ from torch import Tensor
 from tenfold.optim.adam_family import start_moments, update_moments
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, add_scaled, as_scalar_state, spread
+from tenfold.optim.values import Value, add_scaled, as_scalar_state, spread, to_the_power
 
 
 class NAdam(StackedOptimizer):
@@ -79,12 +79,12 @@ class NAdam(StackedOptimizer):
 def _direction(direction: Tensor, root: Tensor, move: Move, group: Group) -> None:
     """The step for a rate of 1: (g (1 - mu_t) / (1 - prod_t) + m mu_t+1 / (1 - prod_t+1)) / (sqrt(v / c2) + eps)."""
     (beta1, beta2), steps, decay = group["betas"], move.state["steps"], group["momentum_decay"]
-    momentum = beta1 * (1.0 - 0.5 * 0.96 ** (steps * decay))
-    momentum_next = beta1 * (1.0 - 0.5 * 0.96 ** ((steps + 1) * decay))
+    momentum = beta1 * (1.0 - 0.5 * to_the_power(0.96, steps * decay))
+    momentum_next = beta1 * (1.0 - 0.5 * to_the_power(0.96, (steps + 1) * decay))
     product = as_scalar_state(move.state.get("product", 1.0) * as_scalar_state(momentum))
     move.state["product"] = product
     mean, square = update_moments(move, group["betas"], root)
-    correction2 = (1.0 - beta2**steps) ** 0.5
+    correction2 = (1.0 - to_the_power(beta2, steps)) ** 0.5
     torch.sqrt(square, out=root).add_(spread(group["eps"] * correction2, root))
     torch.mul(mean, spread(correction2 * momentum_next / (1.0 - product * momentum_next), mean), out=direction)
     add_scaled(direction, move.gradient, correction2 * (1.0 - momentum) / (1.0 - product), out=direction)

@@ -38,7 +38,7 @@ class StepInputs(NamedTuple):
         call: the number of the call, which random draws depend on; int64, shape ().
         steps: of each trained parameter, by name, how often it has moved, this step included; float64, shape (b,).
         options: for each group its options that are tensors, float64, shape (b,).
-        max_norm: each member's gradient is clipped to this norm, shape (b,); None for no clipping.
+        max_norm: each member's gradient is clipped to this norm, shape (b,); empty for no clipping.
         batch: what the function gets besides the model; per-member parts hold b values.
     """
 
@@ -49,7 +49,7 @@ class StepInputs(NamedTuple):
     call: Tensor
     steps: dict[str, Tensor]
     options: list[list[Tensor]]
-    max_norm: Tensor | None
+    max_norm: list[Tensor]
     batch: tuple[Any, ...]
 
 
@@ -121,7 +121,7 @@ class StepProgram:
         with torch.enable_grad():
             loss_M, replaced = run_stacked(members, self._function, batch, inputs.call)
             found = torch.autograd.grad(loss_M.sum(), [leaves[name] for name in names])
-        gradients = found if inputs.max_norm is None else clipped(found, inputs.max_norm)
+        gradients = clipped(found, *inputs.max_norm) if inputs.max_norm else found
         self._update(inputs, dict(zip(names, gradients, strict=True)))
         for name, buffer in replaced.items():
             inputs.buffers[name].copy_(buffer)

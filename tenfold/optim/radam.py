@@ -11,7 +11,7 @@ from torch import Tensor
 from tenfold.optim.adam_family import can_fuse, fused_directions, start_moments, update_moments
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, spread
+from tenfold.optim.values import Value, spread, to_the_power
 from tenfold.stacking.layout import per_member_shape
 
 _SURE = 5.0  # the second mean is used when it is worth an average longer than this
@@ -72,7 +72,7 @@ class RAdam(StackedOptimizer):
         start_moments(batch)
         if can_fuse(batch, group) and _length(beta2, steps) > _SURE:
             # Adam's step, where eps stands beside the root of the corrected mean
-            eps = group["eps"] / (1.0 - beta2**steps) ** 0.5
+            eps = group["eps"] / (1.0 - to_the_power(beta2, steps)) ** 0.5
             fused_directions(directions, batch, group, eps=eps, amsgrad=False)
             rate = rate * _rectification(beta2, steps)
         else:
@@ -85,7 +85,7 @@ def _direction(direction: Tensor, move: Move, group: Group) -> None:
     """The update for a rate of 1: -m / c1, times r sqrt(c2) / (sqrt(v) + eps) for members that are sure of v."""
     (beta1, beta2), steps = group["betas"], move.state["steps"]
     mean, square = update_moments(move, group["betas"], direction)
-    correction1, correction2 = 1.0 - beta1**steps, (1.0 - beta2**steps) ** 0.5
+    correction1, correction2 = 1.0 - to_the_power(beta1, steps), (1.0 - to_the_power(beta2, steps)) ** 0.5
     length = _length(beta2, steps)
     if not isinstance(length, Tensor) and length <= _SURE:
         torch.mul(mean, spread(-1.0 / correction1, mean), out=direction)
@@ -101,7 +101,7 @@ def _direction(direction: Tensor, move: Move, group: Group) -> None:
 
 def _length(beta2: Value, steps: Value) -> Value:
     """The length of the simple moving average that the second mean is worth by now, rho_t."""
-    return _longest(beta2) - 2.0 * steps * beta2**steps / (1.0 - beta2**steps)
+    return _longest(beta2) - 2.0 * steps * to_the_power(beta2, steps) / (1.0 - to_the_power(beta2, steps))
 
 
 def _longest(beta2: Value) -> Value:

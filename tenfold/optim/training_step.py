@@ -18,7 +18,7 @@ from tenfold.stacking import PerMember, Stack, structure_of
 from tenfold.stacking.forms import Members, user_line
 from tenfold.stacking.layout import take_members
 
-_BLOCK_BYTES = 8 << 20  # of weights, gradients and two moments: about what two cores' caches hold through a step
+_BLOCK_BYTES = 8 << 20  # of weights, gradients and two moments: larger blocks leave the caches during a step
 _OFTEN = 20  # a shape of batches that comes back so often is worth a program of its own
 
 Programs = dict[Hashable, StepProgram]
@@ -200,8 +200,12 @@ class TrainingStep:
             for group in self.optimizer.param_groups
         ]
         _, parameters, buffers, keys, _ = block.members
-        example = StepInputs(parameters, buffers, keys, block.moments, *self._passing(block.place, 0, batch))
+        first = block.place
+        steps, options, max_norm = pytree.tree_map(lambda value_M: value_M[first], self._values())
         marks = [isinstance(argument, PerMember) for argument in batch]
+        own = tuple(_part(argument, first) for argument in batch)
+        call = torch.tensor(0, device=self.stack.device)
+        example = StepInputs(parameters, buffers, keys, block.moments, call, steps, options, max_norm, own)
         return StepProgram(block.members, self.loss, self.optimizer, groups, example, marks)
 
     def _run(self, program: StepProgram, batch: tuple[Any, ...]) -> Tensor:
@@ -209,34 +213,39 @@ class TrainingStep:
         self.optimizer.num_steps += 1
         for state in self.optimizer.state.values():
             state["steps"] = state["steps"] + 1
-        number = self.stack.next_call()
-        losses = [
-            program(*block.leaves, *pytree.tree_leaves(self._passing(block.place, number, batch)))
-            for block in self._blocks
-        ]
+        passing = self._passing(self.stack.next_call(), batch)
+        losses = [program(*block.leaves, *leaves) for block, leaves in zip(self._blocks, passing, strict=True)]
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
-    def _passing(self, place: slice, number: int, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The inputs that are other tensors at every step, for one block: the rest of `StepInputs`, in its order."""
-        device = self.stack.device
-        size = place.stop - place.start
-        ages: dict[Any, Tensor] = {}
+    def _passing(self, number: int, batch: tuple[Any, ...]) -> list[tuple[Tensor, ...]]:
+        """For each block the leaves of `StepInputs` that are other tensors at every step, in its order."""
+        count, size = len(self._blocks), len(self._blocks[0].members.keys_M)
+        columns: list[Any] = [(torch.tensor(number, device=self.stack.device),) * count]
+        columns += [value_M.split(size) for value_M in pytree.tree_leaves(self._values())]
+        for argument in batch:
+            if isinstance(argument, PerMember):
+                columns += [leaf.split(size) for leaf in pytree.tree_leaves(argument.value)]
+            else:
+                columns += [(leaf,) * count for leaf in pytree.tree_leaves(argument)]
+        return list(zip(*columns, strict=True))
+
+    def _values(self) -> tuple[dict[str, Tensor], list[list[Tensor]], list[Tensor]]:
+        """Ages, options and bounds, each of shape (M,)."""
+        members, device = len(self.stack), self.stack.device
+        ages: dict[int, Tensor] = {}
         steps = {}
         for parameter, state in self.optimizer.state.items():
             age = state["steps"]
-            if isinstance(age, Tensor):
-                steps[self._names[id(parameter)]] = age[place]
-            else:
+            if not isinstance(age, Tensor):
                 if age not in ages:
-                    ages[age] = torch.full((size,), float(age), dtype=torch.float64, device=device)
-                steps[self._names[id(parameter)]] = ages[age]
-        options = [[t[place] for t in split_options(group)[0]] for group in self.optimizer.param_groups]
-        max_norm = None
-        if self.max_norm is not None:
-            bound = torch.as_tensor(self.max_norm, dtype=torch.float32, device=device)
-            max_norm = bound.expand(len(self.stack))[place]
-        own = tuple(_part(argument, place) for argument in batch)
-        return torch.tensor(number, device=device), steps, options, max_norm, own
+                    ages[age] = torch.full((members,), float(age), dtype=torch.float64, device=device)
+                age = ages[age]
+            steps[self._names[id(parameter)]] = age
+        options = [split_options(group)[0] for group in self.optimizer.param_groups]
+        if self.max_norm is None:
+            return steps, options, []
+        bound = torch.as_tensor(self.max_norm, dtype=torch.float64, device=device)
+        return steps, options, [bound.expand(members)]
 
     def _give_up(self, error: Exception) -> None:
         if "allocate memory" in str(error) or isinstance(error, torch.OutOfMemoryError | MemoryError):

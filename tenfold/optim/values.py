@@ -6,6 +6,7 @@ float64, and rounded once, to the dtype of the tensor that they meet.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ def spread(value: Value, like: Tensor) -> Any:
 def is_zero(value: Value) -> bool:
     """Whether an option is switched off for every member (a value a member counts as on)."""
     return not isinstance(value, Tensor) and value == 0
+
+
+def to_the_power(base: Value, exponent: Value) -> Value:
+    """Base ** exponent, for a base in [0, 1).
+
+    Of tensors by `exp`: TorchInductor then computes it once a member, and not for every element that it meets.
+    """
+    if not isinstance(exponent, Tensor):
+        return base**exponent
+    logarithm = base.log() if isinstance(base, Tensor) else math.log(base) if base > 0 else -math.inf
+    return torch.exp(exponent * logarithm)
 
 
 def at_most(value: Value, high: float) -> Value:
