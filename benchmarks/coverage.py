@@ -49,6 +49,12 @@ SCORES: dict[str, Draw] = {
     "very skewed (exponential)": lambda rng, shape: MEAN + 0.01 * (1 - rng.exponential(size=shape)),
 }
 
+PAIRS = [
+    *((name, draw, draw) for name, draw in SCORES.items()),
+    ("A exponential, B normal", SCORES["very skewed (exponential)"], SCORES["normal"]),
+    ("A exponential, B constant", SCORES["very skewed (exponential)"], lambda rng, shape: np.full(shape, MEAN)),
+]
+
 
 def within(low: float, truth: float, high: float) -> bool:
     return low <= truth <= high
@@ -88,9 +94,7 @@ def paired(rng: np.random.Generator, draw_a: Draw, draw_b: Draw, shape: tuple[in
 
 
 def compare_rows(rng: np.random.Generator, repetitions: int) -> Iterator[list[str]]:
-    kinds = [(name, draw, draw) for name, draw in SCORES.items()]
-    kinds.append(("A exponential, B normal", SCORES["very skewed (exponential)"], SCORES["normal"]))
-    for name, draw_a, draw_b in kinds:
+    for name, draw_a, draw_b in PAIRS:
         for n in (3, 5, 10, 20):
             covered, false = [], []
             for a, b in zip(*paired(rng, draw_a, draw_b, (repetitions, n)), strict=True):
@@ -116,9 +120,7 @@ def several_rows(rng: np.random.Generator, repetitions: int) -> Iterator[list[st
 
 
 def peeking_rows(rng: np.random.Generator, repetitions: int) -> Iterator[list[str]]:
-    kinds = [(name, draw, draw) for name, draw in SCORES.items()]
-    kinds.append(("A exponential, B normal", SCORES["very skewed (exponential)"], SCORES["normal"]))
-    for name, draw_a, draw_b in kinds:
+    for name, draw_a, draw_b in PAIRS:
         for most, step in ((20, 1), (100, 1), (100, 5)):
             looks = range(max(2, step), most + 1, step)
             honest, naive = [], []
