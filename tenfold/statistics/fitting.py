@@ -17,6 +17,7 @@ from tenfold.statistics.power_law import fit_power_law
 from tenfold.statistics.scores import FloatArray, as_scores, check_direction, number
 
 UNMEASURED_GAP = 10
+NORMAL_MEDIAN = NormalDist().inv_cdf(0.75)
 CURVES = ("epochs", "sizes", "widths")
 
 
@@ -166,7 +167,8 @@ def _fall_of_epochs(valid: FloatArray) -> Remedy:
     sums = np.cumsum(np.concatenate([np.zeros((1, valid.shape[1])), valid]), axis=0)
     means = (sums[window:] - sums[:-window]) / window
     best = int(means.mean(axis=1).argmax())
-    noise = float(np.diff(valid, axis=0).std()) / math.sqrt(2)
+    steps = np.abs(np.diff(valid, axis=0))
+    noise = float(np.median(steps)) / NORMAL_MEDIAN / math.sqrt(2)  # the median does not see the steep beginning
     alone = noise * math.sqrt(2 / window / valid.shape[1])
     gain, low, high = _interval(means[best] - means[-1], alone, num_choices=len(means))
     basis = f"the fall from the best {window} epochs to the last" if window > 1 else "the fall from the best epoch"

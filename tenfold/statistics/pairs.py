@@ -101,7 +101,9 @@ class Comparison:
         if not self.n:
             return "no pair in which both trainings ended"
         text = f"{self.a} - {self.b} = {number(self.difference)}"
-        if not math.isnan(self.low):
+        if math.isinf(self.low):
+            text += " (too few for an interval)"
+        elif not math.isnan(self.low):
             text += f" ({100 * self.level:g} % interval {number(self.low)} to {number(self.high)})"
         return f"{text}, n = {self.n}" + ("" if math.isnan(self.p_adjusted) else f", p = {self.p_adjusted:.2g}")
 
@@ -121,7 +123,7 @@ class Comparison:
             )
         if not self.winner and self.more_seeds:
             remarks.append(f"If the difference is what it seems, {self.more_seeds} more seeds would show it.")
-        if not self.winner and self.test == "corrected resampled t" and self.more_seeds is None:
+        if not self.winner and self.test == "corrected resampled t":
             remarks.append("Other data would tell more; further seeds on the same rows hardly do.")
         return remarks
 

@@ -114,6 +114,10 @@ def test_the_sequential_mode_stands_on_the_anytime_mean_of_seeds():
     assert "fresh seeds" in result.population
 
 
+def test_before_the_fifth_seed_the_sequential_mode_has_no_interval():
+    assert "a - b = 1 (too few for an interval), n = 2" in one([1.5, 2.5], [1.0, 1.0], sequential=True).sentence
+
+
 def test_several_methods_are_corrected_by_holm():
     scores = {name: RNG.normal(0.9, 0.01, 6) for name in "xyz"}
     results = compare_scores(scores, direction="maximize")

@@ -105,6 +105,11 @@ def test_noise_alone_promises_nothing():
     assert np.mean([result.verdict == "fine" for result in verdicts]) > 0.9
 
 
+def test_a_steep_beginning_does_not_hide_a_fall_at_the_end():
+    valid = np.concatenate([[0.1, 0.4, 0.6, 0.8, 0.88, 0.9], np.linspace(0.9, 0.86, 24)])
+    assert diagnose(epochs=Curve(at=np.arange(30), train=valid, valid=valid)).verdict == "more regularisation"
+
+
 def test_losses_are_read_the_other_way_round():
     curve = Curve(at=EPOCHS, train=1 - TRAINED - 0.09, valid=1 - OVERFITTED)
     result = diagnose_fit(direction="minimize", min_gain=0.005, epochs=curve)

@@ -149,6 +149,7 @@ def test_equal_values_convince_the_anytime_sign_test_after_seven():
     ratio = [quad(lambda p, n=n: stats.beta(0.5, 0.5).pdf(p) * p**n, 0, 1)[0] * 2**n for n in (6, 7)]
     assert [1 / anytime_mean(np.ones(n)).p_value for n in (6, 7)] == pytest.approx(ratio, rel=1e-6)
     assert ratio[0] < 20 < ratio[1]
+    assert anytime_mean(np.ones(5000)).p_value == 0.0
 
 
 @pytest.mark.parametrize(
