@@ -13,7 +13,15 @@ from tenfold.core.records import read_records
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import FitOptions
-from tenfold.train import Checkpointer, Cohort, Lane, MemberSpec, build_lane
+from tenfold.train import (
+    Checkpointer,
+    Cohort,
+    Lane,
+    MemberSpec,
+    PlannedStack,
+    build_lane,
+    compile_where_it_pays,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +88,7 @@ def final_model(
     notes |= {"metric": cohort.metric.name, "valid": best.score}
     if options.final == "refit":
         refit = prepare_refit(material, device)
-        lane = _lane_anew(specs[best.trial], refit, options, cohort, device)
+        lane = _lane_anew(specs[best.trial], refit, options, cohort, device, best.lane.line)
         module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
@@ -99,19 +107,27 @@ def _part(spec: MemberSpec, module: torch.nn.Module, own_networks: frozenset[str
 
 
 def _lane_anew(
-    spec: MemberSpec, material: Material, options: FitOptions, cohort: Cohort, device: torch.device
+    spec: MemberSpec,
+    material: Material,
+    options: FitOptions,
+    cohort: Cohort,
+    device: torch.device,
+    line: PlannedStack | None,
 ) -> Lane:
     """The configuration at its own start, to be trained for as many epochs as the cohort."""
     metrics = [cohort.metric.name] if material.encoder.classes else None
     steps = DatasetProvider(material, batch_size=spec.config.recipe.batch_size, seed=options.seed).steps_per_epoch
-    return build_lane(
+    lane = build_lane(
         [spec],
         make_task(material, options, metrics),
         form="serial",
         device=device,
         total_steps=cohort.epoch * steps,
         direction=cohort.metric.direction,
+        line=line,
     )
+    compile_where_it_pays([lane], lambda lane: cohort.epoch * steps)
+    return lane
 
 
 def _train_anew(

@@ -7,7 +7,7 @@ task or network.
 
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
-from tenfold.train.compiling import with_compiled_steps
+from tenfold.train.compiling import compile_where_it_pays, with_compiled_steps
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.planner import build_lane, plan_stacks
@@ -30,6 +30,7 @@ __all__ = [
     "Recipe",
     "SplitConfig",
     "build_lane",
+    "compile_where_it_pays",
     "num_threads",
     "plan_stacks",
     "quickest_plan",

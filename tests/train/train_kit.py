@@ -135,6 +135,7 @@ def make_cohort(
             device=device,
             total_steps=total_steps,
             direction=metric.direction,
+            line=planned,
         )
         for planned in plan
     ]
