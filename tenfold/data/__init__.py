@@ -5,6 +5,7 @@
 - `TargetEncoder`: from raw targets to class indices or standardised numbers, and back.
 - `split` cuts rows into training, validation and test (`Split`).
 - `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
+- `Preparer`: worker processes that prepare costly samples ahead, the same bits with any number of them.
 """
 
 from tenfold.data.augmentation import Augmentation
@@ -15,6 +16,7 @@ from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
 from tenfold.data.prediction import RawInputs, read_inputs
+from tenfold.data.preparing import Preparer, WorkersWarning
 from tenfold.data.preprocessor import Preprocessor
 from tenfold.data.read import read
 from tenfold.data.source import Skipped, Source
@@ -35,6 +37,7 @@ __all__ = [
     "ImagePreprocessor",
     "Inputs",
     "PictureFormat",
+    "Preparer",
     "Preprocessor",
     "RawInputs",
     "Skipped",
@@ -43,6 +46,7 @@ __all__ = [
     "TableInputs",
     "TablePreprocessor",
     "TargetEncoder",
+    "WorkersWarning",
     "fit_preprocessor",
     "preprocessor_from_json",
     "read",

@@ -2,8 +2,8 @@
 
 What can be prepared once is: normalised floats of the whole part, when they fit into `PREPARED_BYTES`. An epoch is
 then gathered in chunks of many batches (one `index_select` each), and a batch is a view of its chunk. Measured on two
-cores: 5 microseconds a batch of 32, for a table of 8 columns as for pictures of 28x28. Augmented and large parts are
-prepared batch by batch.
+cores: 5 microseconds a batch of 32, for a table of 8 columns as for pictures of 28x28. Augmented parts, and data sets
+that are read anew, are prepared batch by batch, ahead, by workers (`preparing.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from tenfold.core.seeds import derive_seed, generator
+from tenfold.data.preparing import Job, Preparer
 from tenfold.data.preprocessor import Preprocessor, Tensors
 from tenfold.data.source import Source
 from tenfold.data.target_encoder import TargetEncoder
@@ -72,9 +73,11 @@ class Batches:
             normalisation cannot take it), unless batches are of size 1 anyway.
         seed: of the run; streams "order" and "augment" derive from it.
         augment: whether training batches are augmented, if the preprocessor can.
+        workers: processes that prepare samples which are augmented or fetched anew, as in `Preparer`; or the
+            `Preparer` of this part, for batches of several sizes to share. The batches are the same bits with any.
 
     Raises:
-        ValueError: the batch size is below 1, or the part is empty.
+        ValueError: the batch size is below 1, the number of workers negative, or the part is empty.
 
     Example:
         >>> from tenfold.data import fit_preprocessor, read
@@ -87,7 +90,14 @@ class Batches:
     """
 
     def __init__(
-        self, part: DataPart, preprocessor: Preprocessor, *, batch_size: int, seed: int, augment: bool = False
+        self,
+        part: DataPart,
+        preprocessor: Preprocessor,
+        *,
+        batch_size: int,
+        seed: int,
+        augment: bool = False,
+        workers: int | Preparer | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"Batches: batch_size must be at least 1, got {batch_size!r}. Choose 32 to begin with.")
@@ -96,6 +106,9 @@ class Batches:
         self.part, self.preprocessor = part, preprocessor
         self.batch_size, self.seed = batch_size, seed
         self.augment = augment and preprocessor.augments
+        if not isinstance(workers, Preparer):
+            workers = Preparer(preprocessor, part.inputs, workers=workers)
+        self._preparer = workers
         self._prepared: Tensors | None = None
         self._checked = False
 
@@ -163,10 +176,15 @@ class Batches:
         return zip(zip(*columns, strict=True), targets.split(batch_size), strict=True)
 
     def _by_batch(self, order: np.ndarray, epoch: int | None, batch_size: int | None = None) -> Iterator[Batch]:
-        for chunk in np.split(order, range(size := batch_size or self.batch_size, len(order), size)):
-            index = torch.from_numpy(chunk).to(self.part.targets.device)
-            tensors = tuple(tensor.index_select(0, index) for tensor in self.part.inputs)
-            indices = () if epoch is None else (epoch,)
-            keys = [derive_seed(self.seed, "augment", *indices, row) for row in self.part.rows[chunk].tolist()]
-            train = epoch is not None and self.augment
-            yield self.preprocessor.prepare_batch(tensors, train, keys), self.part.targets.index_select(0, index)
+        chunks = np.split(order, range(size := batch_size or self.batch_size, len(order), size))
+        indices = () if epoch is None else (epoch,)
+
+        def job(number: int) -> Job:
+            rows = self.part.rows[chunks[number]].tolist()
+            return chunks[number], [derive_seed(self.seed, "augment", *indices, row) for row in rows]
+
+        device = self.part.targets.device
+        for chunk, varied in zip(chunks, self._preparer.run(len(chunks), job), strict=True):
+            tensors = tuple(tensor.to(device, non_blocking=True) for tensor in varied)
+            targets = self.part.targets.index_select(0, torch.from_numpy(chunk).to(device))
+            yield self.preprocessor.prepare_batch(tensors, False), targets

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import torch_seed
@@ -160,7 +160,13 @@ def _tensor(value: Any, name: str) -> torch.Tensor:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seeds what users' transforms draw from, and gives the states back."""
+    """Seeds what users' transforms draw from, and gives the states back (a worker has no other use for them)."""
+    if get_worker_info() is not None:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)  # leaves a GPU alone, which a forked process cannot use
+        yield
+        return
     python, numpy = random.getstate(), np.random.get_state()
     try:
         random.seed(seed)
@@ -230,11 +236,15 @@ class DatasetPreprocessor(Preprocessor):
         """The samples themselves, fetched under their keys if the data set changes."""
         if self.resident or tensors[0].ndim != 1:
             return tensors
-        rows = tensors[0].tolist()
-        seeds = [0] * len(rows) if keys is None else keys
-        fetched = [fetch(self.dataset, row, seed)[0] for row, seed in zip(rows, seeds, strict=True)]
-        batch = _as_model_inputs(tuple(default_collate(fetched)), self.spec)
+        batch = self.vary(tensors, [0] * len(tensors[0]) if keys is None else keys)
         return tuple(tensor.to(tensors[0].device) for tensor in batch)
+
+    def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
+        """The samples themselves, each of shape (B, ...), fetched under their keys if the data set changes."""
+        if self.resident:
+            return tensors
+        fetched = [fetch(self.dataset, row, key)[0] for row, key in zip(tensors[0].tolist(), keys, strict=True)]
+        return _as_model_inputs(tuple(default_collate(fetched)), self.spec)
 
     def to_json(self) -> dict[str, Any]:
         """The spec; the data set itself is not kept."""

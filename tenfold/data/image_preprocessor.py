@@ -106,7 +106,14 @@ class ImagePreprocessor(Preprocessor):
             raise ValueError(
                 "prepare_batch: keys must be given, one for each sample, when training with augmentation."
             )
-        return (self._normalised(augment(images, self.augment, keys, height, width)),)
+        return (self._normalised(*self.vary(tensors, keys)),)
+
+    def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
+        """The pictures augmented, in the size that a network receives; the same dtype as stored."""
+        if self.augment is None:
+            return tensors
+        height, width = self.spec.shape[1:]
+        return (augment(tensors[0], self.augment, keys, height, width),)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         mean, std = self._mean.to(images.device), self._std.to(images.device)

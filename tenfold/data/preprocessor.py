@@ -40,6 +40,18 @@ class Preprocessor(ABC):
     def transform(self, inputs: Any) -> Tensors:
         """All rows in a form that is small in memory (pictures may stay uint8), each tensor of shape (N, ...)."""
 
+    def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
+        """The costly and random part of a training batch, before `prepare_batch`: workers do it ahead.
+
+        Args:
+            tensors: a slice of what `transform` gave, each of shape (B, ...), in memory.
+            keys: B seeds, one a sample; equal keys give equal bits.
+
+        Returns:
+            What `prepare_batch` takes: pictures augmented, or samples fetched.
+        """
+        return tensors
+
     def prepare_batch(self, tensors: Tensors, train: bool, keys: Sequence[int] | None = None) -> Tensors:
         """Model inputs from a slice of what `transform` gave.
 

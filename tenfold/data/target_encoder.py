@@ -2,65 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from tenfold.core.errors import InputError
+from tenfold.core.errors import InputError, did_you_mean
 from tenfold.data.source import TASKS
+
+MULTI_LABEL = "multilabel"
+SEPARATOR = ";"  # between the labels of a sample, as clean_label_sets writes them
 
 
 class TargetEncoder:
-    """Class indices, or standardised numbers.
+    """Class indices, rows of 0 and 1, or standardised numbers.
 
     Args:
-        task: "classification" or "regression".
-        classes: the labels in the order of their indices; None for regression.
-        mean: of the training targets; 0 for classification.
-        std: of the training targets; 1 for classification.
+        task: "classification", "multilabel" or "regression".
+        classes: the labels in the order of their indices; None but for classification.
+        ordered: whether the classes stand in an order that matters.
+        labels: the labels in the order of their columns; None but for multi-label targets.
+        mean: of the training targets; 0 but for regression.
+        std: of the training targets; 1 but for regression.
+        quantiles: levels that a regression predicts; none for the mean.
 
     Example:
         >>> encoder = TargetEncoder.fit(np.array(["b", "a", "b"]), "classification", np.arange(3))
         >>> encoder.classes, encoder.encode(np.array(["b"])).tolist(), encoder.decode(np.array([0])).tolist()
         (('a', 'b'), [1], ['a'])
+        >>> encoder = TargetEncoder.fit(np.array(["b;a", "", "b"]), "multilabel", np.arange(3))
+        >>> encoder.encode(np.array(["b", "a;b"])).tolist(), encoder.decode(np.array([[1, 1], [0, 0]])).tolist()
+        ([[0.0, 1.0], [1.0, 1.0]], ['a;b', ''])
     """
 
     def __init__(
-        self, *, task: str, classes: tuple[str | int, ...] | None = None, mean: float = 0.0, std: float = 1.0
+        self,
+        *,
+        task: str,
+        classes: tuple[str | int, ...] | None = None,
+        ordered: bool = False,
+        labels: tuple[str, ...] | None = None,
+        mean: float = 0.0,
+        std: float = 1.0,
+        quantiles: tuple[float, ...] = (),
     ) -> None:
-        self.task, self.classes, self.mean, self.std = task, classes, mean, std
+        self.task, self.classes, self.ordered, self.labels = task, classes, ordered, labels
+        self.mean, self.std, self.quantiles = mean, std, quantiles
 
     @classmethod
-    def fit(cls, raw_targets: np.ndarray, task: str, rows: np.ndarray) -> TargetEncoder:
+    def fit(
+        cls,
+        raw_targets: np.ndarray,
+        task: str,
+        rows: np.ndarray,
+        *,
+        order: Sequence[str | int] | None = None,
+        quantiles: Sequence[float] = (),
+    ) -> TargetEncoder:
         """An encoder from the targets of these training rows alone.
 
+        Args:
+            raw_targets: class labels, sets of labels joined by ";", or numbers, shape (N,).
+            task: "classification", "multilabel" or "regression".
+            rows: of the training part.
+            order: the classes in an order that matters, such as ("low", "middle", "high"); those that the training
+                rows lack are left out. None for classes without one.
+            quantiles: levels that a regression shall predict.
+
         Raises:
-            ValueError: the task is unknown.
-            InputError: there is one class, or one value, only.
+            ValueError: the task is unknown, or an order or quantiles are for another one.
+            InputError: there is one class, label set or value only, or a class that the order lacks.
         """
-        if task not in TASKS:
-            raise ValueError(f"TargetEncoder: task must be one of {TASKS}, got {task!r}. Choose one of them.")
+        if task not in (*TASKS, MULTI_LABEL):
+            raise ValueError(
+                f"TargetEncoder: task must be one of {(*TASKS, MULTI_LABEL)}, got {task!r}. Choose one of them."
+            )
+        for name, given, owner in (("order", order, "classification"), ("quantiles", quantiles, "regression")):
+            if given and task != owner:
+                raise ValueError(f"TargetEncoder: {name} must be left out, the task is {task}. It is for {owner}.")
         values = np.asarray(raw_targets)[rows]
         distinct = np.unique(values)
         if len(distinct) < 2:
             raise InputError(f"target: the training rows hold {distinct.tolist()} only, there is nothing to learn.")
+        if task == MULTI_LABEL:
+            labels = sorted({label for one in distinct.tolist() for label in _split(one)})
+            return cls(task=task, labels=tuple(labels))
         if task == "classification":
-            return cls(task=task, classes=tuple(distinct.tolist()))
-        return cls(task=task, mean=float(values.mean()), std=float(values.std()))
+            classes = tuple(distinct.tolist()) if order is None else _in_order(distinct.tolist(), order)
+            return cls(task=task, classes=classes, ordered=order is not None)
+        return cls(task=task, mean=float(values.mean()), std=float(values.std()), quantiles=tuple(quantiles))
 
     @property
     def num_outputs(self) -> int:
-        """How many outputs a network needs: one a class, or one."""
-        return len(self.classes) if self.classes else 1
+        """How many outputs a network needs: one a class, a label or a quantile, or one."""
+        return len(self.classes or self.labels or self.quantiles or (self.mean,))
 
     def encode(self, raw: np.ndarray) -> torch.Tensor:
-        """Class indices, int64 of shape (B,), or standardised targets, float32 of shape (B,).
+        """Class indices, int64 of shape (B,), or float32: labels of shape (B, L), standardised numbers of shape (B,).
 
         Raises:
-            InputError: a label is no class of the training rows.
+            InputError: a class or label does not occur in the training rows.
         """
         raw = np.asarray(raw)
+        if self.labels is not None:
+            return _multi_hot(raw, self.labels)
         if self.classes is None:
             return torch.from_numpy(((raw.astype(np.float64) - self.mean) / self.std).astype(np.float32))
         known = np.array(self.classes)
@@ -70,26 +116,83 @@ class TargetEncoder:
         places = order[np.searchsorted(known, raw, sorter=order).clip(max=len(known) - 1)]
         wrong = np.flatnonzero(known[places] != raw)
         if len(wrong):
-            raise InputError(
-                f"target: class {raw[wrong[0]].item()!r} does not occur in the training rows "
-                f"({len(wrong)} such rows). Move some of them to training, or remove them."
-            )
+            raise _unknown("class", raw[wrong[0]].item(), len(wrong))
         return torch.from_numpy(places.astype(np.int64))
 
     def decode(self, encoded: Any) -> np.ndarray:
-        """Labels of class indices, or values in raw units, shape (B,)."""
+        """Labels of class indices, shape (B,); of rows of 0 and 1 joined by ";", shape (B,); or values in raw units.
+
+        Args:
+            encoded: int of shape (B,); 0 and 1 of shape (B, L); or standardised values, shape (B,) or (B, Q).
+        """
         values = np.asarray(encoded)
+        if self.labels is not None:
+            names = np.array(self.labels)
+            return np.array([SEPARATOR.join(names[row > 0]) for row in values], dtype=np.str_)
         if self.classes is None:
             return values.astype(np.float64) * self.std + self.mean
         return np.array(self.classes)[values]
 
     def to_json(self) -> dict[str, Any]:
         """This encoder as plain JSON types."""
-        classes = None if self.classes is None else list(self.classes)
-        return {"task": self.task, "classes": classes, "mean": self.mean, "std": self.std}
+        return {
+            "task": self.task,
+            "classes": None if self.classes is None else list(self.classes),
+            "ordered": self.ordered,
+            "labels": None if self.labels is None else list(self.labels),
+            "mean": self.mean,
+            "std": self.std,
+            "quantiles": list(self.quantiles),
+        }
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> TargetEncoder:
-        """The encoder that `to_json` wrote."""
-        classes = None if record["classes"] is None else tuple(record["classes"])
-        return cls(task=record["task"], classes=classes, mean=record["mean"], std=record["std"])
+        """The encoder that `to_json` wrote, also before it knew of order, labels and quantiles."""
+        labels = record.get("labels")
+        return cls(
+            task=record["task"],
+            classes=None if record["classes"] is None else tuple(record["classes"]),
+            ordered=record.get("ordered", False),
+            labels=None if labels is None else tuple(labels),
+            mean=record["mean"],
+            std=record["std"],
+            quantiles=tuple(record.get("quantiles", ())),
+        )
+
+
+def _split(joined: str) -> list[str]:
+    return joined.split(SEPARATOR) if joined else []
+
+
+def _in_order(classes: list[str | int], order: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The classes in the order given, whose entries may be text where the classes are numbers."""
+    places = {str(name): place for place, name in enumerate(order)}
+    for label in classes:
+        if str(label) not in places:
+            raise InputError(
+                f"target: class {label!r} must have its place in the order, got {list(order)!r}."
+                f"{did_you_mean(str(label), places)}"
+            )
+    return tuple(sorted(classes, key=lambda label: places[str(label)]))
+
+
+def _multi_hot(raw: np.ndarray, labels: tuple[str, ...]) -> torch.Tensor:
+    places = {label: place for place, label in enumerate(labels)}
+    encoded = np.zeros((len(raw), len(labels)), dtype=np.float32)
+    unknown = []
+    for row, joined in enumerate(raw.tolist()):
+        for label in _split(joined):
+            if label in places:
+                encoded[row, places[label]] = 1
+            else:
+                unknown.append(label)
+    if unknown:
+        raise _unknown("label", unknown[0], len(unknown))
+    return torch.from_numpy(encoded)
+
+
+def _unknown(noun: str, value: Any, count: int) -> InputError:
+    return InputError(
+        f"target: {noun} {value!r} does not occur in the training rows ({count} such rows). "
+        "Move some of them to training, or remove them."
+    )

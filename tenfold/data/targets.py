@@ -14,7 +14,9 @@ import pandas as pd
 
 from tenfold.core.errors import InputError
 from tenfold.data.source import TASKS
+from tenfold.data.target_encoder import MULTI_LABEL, SEPARATOR
 
+SEPARATORS = (SEPARATOR, "|", ",")
 MAX_WHOLE_CLASSES = 20
 LARGEST = 1e150  # squares of larger numbers overflow
 
@@ -24,9 +26,9 @@ class Target:
     """A clean target.
 
     Attributes:
-        values: class labels (str or int) or float64, shape (n,).
+        values: class labels (str or int), sets of labels joined by ";", or float64; shape (n,).
         kept: the rows that have a target, int64, shape (n,).
-        task: "classification" or "regression".
+        task: "classification", "multilabel" or "regression".
         notes: a sentence for each inference.
     """
 
@@ -72,6 +74,67 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
     values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
     _check_learnable(values, chosen, name, where, text)
     return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
+
+
+def clean_label_sets(raw: Any, *, name: str, where: str) -> Target:
+    """The targets of a multi-label task, from a column of lists or from several columns of 0 and 1.
+
+    Args:
+        raw: text such as "sun;wind", shape (N,): labels separated by ";", "|" or ",", whichever comes first in this
+            order; an empty cell is a sample without a label. Or a DataFrame, shape (N, L), whose cells are 0 or 1,
+            true or false, and whose column names are the labels.
+        name: the target's name for messages.
+        where: the source's name for messages.
+
+    Returns:
+        Values are the labels of each sample, sorted, each once, and joined by ";".
+
+    Raises:
+        InputError: a cell that is not 0 or 1, a label with ";" in it, or fewer than two different sets.
+
+    Example:
+        >>> clean_label_sets(["sun|wind", "wind | rain", ""], name="weather", where="x").values.tolist()
+        ['sun;wind', 'rain;wind', '']
+        >>> clean_label_sets(pd.DataFrame({"sun": [1, 0], "wind": [1, 1]}), name="weather", where="x").values.tolist()
+        ['sun;wind', 'wind']
+    """
+    if isinstance(raw, pd.DataFrame):
+        sets, notes = _sets_of_columns(raw, where), [f"labels: {len(raw.columns)} columns of 0 and 1"]
+    else:
+        cells = pd.Series(raw).reset_index(drop=True)
+        texts = ["" if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)]
+        separator = next((mark for mark in SEPARATORS if any(mark in text for text in texts)), SEPARATOR)
+        sets = [{label.strip() for label in text.split(separator)} - {""} for text in texts]
+        notes = [f"labels: separated by {separator!r}"]
+    _check_sets(sets, name, where)
+    values = np.array([SEPARATOR.join(sorted(one)) for one in sets], dtype=np.str_)
+    return Target(values=values, kept=np.arange(len(values)), task=MULTI_LABEL, notes=tuple(notes))
+
+
+def _sets_of_columns(frame: pd.DataFrame, where: str) -> list[set[str]]:
+    columns = {}
+    for label, column in frame.items():
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        wrong = np.flatnonzero(~np.isin(numbers, (0, 1)))
+        if len(wrong):
+            raise InputError(
+                f"{where}: the label column {label!r} must hold 0 and 1, got {shown(column.iloc[wrong[0]])} in "
+                f"{len(wrong)} of {len(column)} rows. Mend them, or leave the column out."
+            )
+        columns[str(label)] = numbers == 1
+    return [{label for label, holds in columns.items() if holds[row]} for row in range(len(frame))]
+
+
+def _check_sets(sets: list[set[str]], name: str, where: str) -> None:
+    torn = sorted(label for one in sets for label in one if SEPARATOR in label)
+    if torn:
+        raise InputError(f"{where}: the label {shown(torn[0])} must not hold {SEPARATOR!r}. Rename it.")
+    if len(set(map(frozenset, sets))) < 2:
+        only = SEPARATOR.join(sorted(sets[0])) if sets else ""
+        raise InputError(
+            f"{where}: the target {name!r} has the labels {only!r} in every row, there is nothing to learn. "
+            "Choose another --target."
+        )
 
 
 def infer_task(values: np.ndarray, *, whole_are_classes: bool = False) -> tuple[str, str]:
