@@ -1,32 +1,50 @@
 """What is learned: tasks with their losses, predictions and metrics, the intervals of test metrics, baselines.
 
-`Classification` and `Regression` are the tasks, `supervised.py` what they share; `classification_metrics.py` and
-`regression_metrics.py` hold the metrics, for all members at once; `metric_of` finds one by name. `metric_intervals`
-tells how sure they are on a test part, and `run_baselines` what simple models reach there.
+`Classification`, `MultiLabel` and `Regression` are the tasks, `supervised.py` what they share; their losses and
+metrics, for all members at once, are in files of their own; `metric_of` finds a metric by name, `OwnMetric` is one
+of the user's. `metric_intervals` tells how sure they are on a test part, and `run_baselines` what simple models reach
+there.
 """
 
 from tenfold.tasks.baselines import BaselinePart, BaselineResult, run_baselines
-from tenfold.tasks.classification import Classification, balanced_class_weights, cross_entropy
+from tenfold.tasks.classification import CLASSIFICATION_LOSSES, Classification
+from tenfold.tasks.classification_losses import balanced_class_weights, cross_entropy, cumulative_cross_entropy
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS, confusion_matrix
 from tenfold.tasks.intervals import metric_intervals
+from tenfold.tasks.multilabel import (
+    MULTI_LABEL_LOSSES,
+    MultiLabel,
+    balanced_positive_weights,
+    binary_cross_entropy,
+)
+from tenfold.tasks.multilabel_metrics import MULTI_LABEL_METRICS
+from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.registry import TASKS, metric_of, task_from
 from tenfold.tasks.regression import REGRESSION_LOSSES, Regression
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
 from tenfold.tasks.supervised import SupervisedTask
 
 __all__ = [
+    "CLASSIFICATION_LOSSES",
     "CLASSIFICATION_METRICS",
+    "MULTI_LABEL_LOSSES",
+    "MULTI_LABEL_METRICS",
     "REGRESSION_LOSSES",
     "REGRESSION_METRICS",
     "TASKS",
     "BaselinePart",
     "BaselineResult",
     "Classification",
+    "MultiLabel",
+    "OwnMetric",
     "Regression",
     "SupervisedTask",
     "balanced_class_weights",
+    "balanced_positive_weights",
+    "binary_cross_entropy",
     "confusion_matrix",
     "cross_entropy",
+    "cumulative_cross_entropy",
     "metric_intervals",
     "metric_of",
     "run_baselines",

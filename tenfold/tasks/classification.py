@@ -7,40 +7,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.task import Batch, MemberView
+from tenfold.tasks.classification_losses import checked_weights, cross_entropy, cumulative_cross_entropy
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
+from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.supervised import SupervisedTask
 
 ONE_VS_REST_CLASSES = 10
+DEAR_METRICS = ("roc_auc", "average_precision")
+ORDINAL_METRICS = ("quadratic_kappa", "step_error")
+CLASSIFICATION_LOSSES = {
+    "cross_entropy": {"label_smoothing": 0.0},
+    "focal": {"label_smoothing": 0.0, "focal_gamma": 2.0},
+    "ordinal": {},
+}
 
 
 class Classification(SupervisedTask):
-    """Learns classes by cross-entropy, with label smoothing as a value a member.
+    """Learns classes; the options of its loss are values a member.
 
     A batch is (*inputs, targets) with targets int64 class indices of shape (B,); `model(*inputs)` returns logits,
     float, shape (B, K). `predict` gives log-probabilities: they keep their digits where probabilities are near 0.
 
+    Values a member, which a search may draw: `label_smoothing` in [0, 1]; with the focal loss `focal_gamma`, at least
+    0; with class weights `class_weight_power`, to which they are raised: 0 for none of them, 1 for all.
+
     Args:
         num_classes: K, at least 2; may be left out when class_names are given.
         class_names: the labels, in the order of their indices.
+        loss: "cross_entropy", "focal", or "ordinal" for classes that stand in their order: see
+            `cumulative_cross_entropy`.
         class_weights: at least 0, shape (K,): weights of the classes in the loss (not in the metrics), as in
             `torch.nn.CrossEntropyLoss`; see `balanced_class_weights`.
-        metrics: names of what `evaluate` computes, the default first; None for all, except `roc_auc` beyond 10
-            classes, where sorting once a class would cost more than training.
+        metrics: what `evaluate` computes, the default first: names, or metrics of one's own. None for those that say
+            something here: `top_5_accuracy` from 6 classes on, `roc_auc` and `average_precision` up to 10 classes
+            (beyond, sorting once a class would cost more than training), `quadratic_kappa` and `step_error` with the
+            ordinal loss.
 
     Raises:
         ValueError: fewer than two classes, names that repeat or are not K, weights of another shape or negative.
-        InputError: a metric has no such name.
+        InputError: a metric or the loss has no such name.
 
     Example:
-        >>> task = Classification(class_names=("ant", "bee"))
+        >>> task = Classification(class_names=("ant", "bee"), loss="focal")
         >>> task.predict(nn.Linear(3, 2), (torch.zeros(5, 3), None)).shape
         torch.Size([5, 2])
-        >>> list(task.info.metrics)
-        ['accuracy', 'macro_f1', 'balanced_accuracy', 'log_loss', 'roc_auc']
+        >>> task.info.values
+        {'label_smoothing': 0.0, 'focal_gamma': 2.0}
+        >>> list(task.info.metrics)[:5]
+        ['accuracy', 'macro_f1', 'balanced_accuracy', 'mcc', 'log_loss']
     """
 
     def __init__(
@@ -48,26 +68,52 @@ class Classification(SupervisedTask):
         num_classes: int | None = None,
         *,
         class_names: Sequence[str | int] | None = None,
+        loss: str = "cross_entropy",
         class_weights: Tensor | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[str | OwnMetric] | None = None,
     ) -> None:
         self.num_classes = _checked_num_classes(num_classes, class_names)
         self.class_names = tuple(class_names) if class_names is not None else tuple(range(self.num_classes))
-        self.class_weights = None if class_weights is None else _checked_weights(class_weights, self.num_classes)
-        if metrics is None:
-            metrics = [m for m in CLASSIFICATION_METRICS if m != "roc_auc" or self.num_classes <= ONE_VS_REST_CLASSES]
+        if loss not in CLASSIFICATION_LOSSES:
+            raise InputError(f"unknown classification loss {loss!r}.{did_you_mean(loss, CLASSIFICATION_LOSSES)}")
+        self.loss_name, values = loss, dict(CLASSIFICATION_LOSSES[loss])
+        self.class_weights = None
+        if class_weights is not None:
+            advice = "Use balanced_class_weights."
+            self.class_weights = checked_weights(
+                "Classification", "class_weights", class_weights, self.num_classes, "class", advice
+            )
+            values["class_weight_power"] = 1.0
+        chosen = self._usual_metrics() if metrics is None else metrics
         super().__init__(
             name="classification",
-            metrics=[CLASSIFICATION_METRICS[name] for name in metrics],
-            values={"label_smoothing": 0.0},
+            metrics=[CLASSIFICATION_METRICS[metric] if isinstance(metric, str) else metric for metric in chosen],
+            values=values,
+            num_outputs=self.num_classes,
         )
 
+    def _usual_metrics(self) -> list[str]:
+        left_out: set[str] = set() if self.num_classes > 5 else {"top_5_accuracy"}
+        left_out |= set(DEAR_METRICS) if self.num_classes > ONE_VS_REST_CLASSES else set()
+        left_out |= set() if self.loss_name == "ordinal" else set(ORDINAL_METRICS)
+        return [name for name in CLASSIFICATION_METRICS if name not in left_out]
+
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
-        """The mean cross-entropy of a batch; see `cross_entropy`."""
+        """The mean loss of a batch; see `cross_entropy` and `cumulative_cross_entropy`."""
         *inputs, targets_B = batch
         logits_BK = self._logits(model, inputs)
-        smoothing = member.values.get("label_smoothing")
-        return cross_entropy(logits_BK, targets_B, label_smoothing=smoothing, class_weights=self.class_weights)
+        weights_K = self.class_weights
+        if weights_K is not None and "class_weight_power" in member.values:
+            weights_K = weights_K.to(logits_BK.device) ** member.values["class_weight_power"]
+        if self.loss_name == "ordinal":
+            return cumulative_cross_entropy(logits_BK, targets_B, class_weights=weights_K)
+        return cross_entropy(
+            logits_BK,
+            targets_B,
+            label_smoothing=member.values.get("label_smoothing"),
+            class_weights=weights_K,
+            focal_gamma=member.values["focal_gamma"] if self.loss_name == "focal" else None,
+        )
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Log-probabilities of the classes, float, shape (B, K).
@@ -81,9 +127,17 @@ class Classification(SupervisedTask):
             logits_BK = logits_BK.float()
         return torch.log_softmax(logits_BK, dim=1)
 
-    def in_metric_units(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Both as they are: log-probabilities and class indices."""
-        return outputs, targets
+    def predictions_of(self, outputs: Tensor) -> np.ndarray:
+        """The most probable labels, shape (N,)."""
+        return self.truth_of(outputs.argmax(dim=-1))
+
+    def truth_of(self, targets: Tensor) -> np.ndarray:
+        """The labels of class indices, shape (N,)."""
+        return np.array(self.class_names)[targets.cpu().numpy()]
+
+    def probabilities_of(self, outputs: Tensor) -> np.ndarray:
+        """Probabilities of the classes, float64, shape (N, K)."""
+        return outputs.double().exp().cpu().numpy()
 
     def _logits(self, model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         logits_BK = model(*inputs)
@@ -93,69 +147,6 @@ class Classification(SupervisedTask):
                 f"{tuple(logits_BK.shape)}. Give its last layer {self.num_classes} outputs."
             )
         return logits_BK
-
-
-def cross_entropy(
-    logits_BK: Tensor,
-    targets_B: Tensor,
-    *,
-    label_smoothing: float | Tensor | None = None,
-    class_weights: Tensor | None = None,
-) -> Tensor:
-    """`torch.nn.functional.cross_entropy` with a label smoothing that may be a tensor, one value a member under vmap.
-
-    Args:
-        logits_BK: float, shape (B, K).
-        targets_B: int64 in [0, K), shape (B,).
-        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1], a number or a
-            0-dimensional tensor; None for 0.
-        class_weights: shape (K,); each sample counts by its target's weight, and the mean is over these weights.
-
-    Returns:
-        The mean over the batch, in nats, 0-dimensional.
-
-    Example:
-        >>> cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]), label_smoothing=torch.tensor(0.1)).item()
-        1.386294...
-
-    References:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7.
-    """
-    losses_KB = -torch.log_softmax(logits_BK.t(), dim=0)  # ten times as quick as over rows of few classes
-    hard_B = losses_KB.gather(0, targets_B[None]).squeeze(0)
-    if class_weights is None:
-        hard, even = hard_B.mean(), losses_KB.mean()
-    else:
-        weights_K = class_weights.to(logits_BK.device, logits_BK.dtype)
-        weights_B = weights_K[targets_B]
-        hard = (weights_B * hard_B).sum() / weights_B.sum()
-        even = (losses_KB * weights_K[:, None]).mean(dim=0).sum() / weights_B.sum()
-    if label_smoothing is None:
-        return hard
-    share = torch.as_tensor(label_smoothing, dtype=logits_BK.dtype, device=logits_BK.device)
-    # A class that is masked by a logit of -inf has an infinite loss: 0 times it would be NaN.
-    return (1 - share) * hard + torch.where(share > 0, share * even, 0.0)
-
-
-def balanced_class_weights(targets_N: Tensor, num_classes: int) -> Tensor:
-    """Weights that let every class count alike in the loss: N / (K * number of samples of the class).
-
-    Args:
-        targets_N: int64 class indices of the training part (of this fold, and no other), shape (N,).
-        num_classes: K.
-
-    Returns:
-        float32, shape (K,); a class without a sample has weight 0.
-
-    Example:
-        >>> balanced_class_weights(torch.tensor([0, 0, 0, 1]), 2)
-        tensor([0.6667, 2.0000])
-
-    References:
-        King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9, 2001, section 3.2.
-    """
-    counts_K = torch.bincount(targets_N, minlength=num_classes)
-    return torch.where(counts_K > 0, len(targets_N) / (num_classes * counts_K), 0.0)
 
 
 def _checked_num_classes(num_classes: int | None, class_names: Sequence[str | int] | None) -> int:
@@ -170,18 +161,3 @@ def _checked_num_classes(num_classes: int | None, class_names: Sequence[str | in
             "Leave num_classes out."
         )
     return count
-
-
-def _checked_weights(class_weights: Tensor, num_classes: int) -> Tensor:
-    weights_K = torch.as_tensor(class_weights)
-    if weights_K.shape != (num_classes,):
-        raise ValueError(
-            f"Classification: class_weights must have shape ({num_classes},), got {tuple(weights_K.shape)}. "
-            "Give one weight a class."
-        )
-    if not bool((weights_K >= 0).all() and weights_K.isfinite().all() and (weights_K > 0).any()):
-        raise ValueError(
-            f"Classification: class_weights must be finite, at least 0 and not all 0, got {weights_K.tolist()!r}. "
-            "Use balanced_class_weights."
-        )
-    return weights_K

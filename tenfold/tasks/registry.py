@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.registry import Registry
 from tenfold.core.task import Metric, Task
 from tenfold.tasks.classification import Classification
+from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
+from tenfold.tasks.multilabel import MultiLabel
+from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.regression import Regression
 from tenfold.tasks.supervised import SupervisedTask
 
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 TASKS: Registry[type[SupervisedTask]] = Registry("task")
 TASKS.add("classification", Classification)
 TASKS.add("regression", Regression)
+TASKS.add("multilabel", MultiLabel)
 
 
 def metric_of(task: Task, name: str | None = None) -> Metric:
@@ -45,27 +51,52 @@ def metric_of(task: Task, name: str | None = None) -> Metric:
     return metrics[name]
 
 
-def task_from(encoder: TargetEncoder, *, metric: str | None = None, loss: str = "mse") -> SupervisedTask:
-    """The task that belongs to encoded targets: their classes, or their mean and scale.
+def task_from(
+    encoder: TargetEncoder,
+    *,
+    metric: str | OwnMetric | None = None,
+    loss: str | None = None,
+    class_weights: Tensor | None = None,
+) -> SupervisedTask:
+    """The task that belongs to encoded targets: their classes, their labels, or their mean, scale and quantiles.
 
     Args:
         encoder: fitted to the training targets.
-        metric: a metric that must be among those of the task, however dear; None for the usual ones.
-        loss: of a regression; see `Regression`.
+        metric: a metric that must be among those of the task, however dear, or one's own; None for the usual ones.
+        loss: of the task, by name; None for its default, which of classes in order is the ordinal one.
+        class_weights: of a classification, or the positive weights of labels.
 
     Raises:
-        InputError: there is no such metric or loss.
+        InputError: there is no such metric or loss, or a regression was given weights.
 
     Example:
         >>> from tenfold.data import TargetEncoder
         >>> task_from(TargetEncoder(task="regression", mean=20.0, std=5.0)).info.name
         'regression'
     """
-    if encoder.classes is None:
-        task: SupervisedTask = Regression(mean=encoder.mean, scale=encoder.std, loss=loss)
-    else:
-        task = Classification(class_names=encoder.classes)
-        if metric == "roc_auc" and metric not in task.info.metrics:
-            task = Classification(class_names=encoder.classes, metrics=(*task.info.metrics, metric))
-    metric_of(task, metric)
-    return task
+    usual = _task(encoder, loss, class_weights, None)
+    name = metric.name if isinstance(metric, OwnMetric) else metric
+    if isinstance(metric, OwnMetric) or (
+        isinstance(usual, Classification) and name not in usual.info.metrics and name in CLASSIFICATION_METRICS
+    ):
+        assert metric is not None
+        return _task(encoder, loss, class_weights, [*usual.info.metrics, metric])
+    metric_of(usual, name)
+    return usual
+
+
+def _task(
+    encoder: TargetEncoder, loss: str | None, weights: Tensor | None, metrics: list[str | OwnMetric] | None
+) -> SupervisedTask:
+    if encoder.labels is not None:
+        return MultiLabel(
+            encoder.labels, loss=loss or "binary_cross_entropy", positive_weights=weights, metrics=metrics
+        )
+    if encoder.classes is not None:
+        loss = loss or ("ordinal" if encoder.ordered else "cross_entropy")
+        return Classification(class_names=encoder.classes, loss=loss, class_weights=weights, metrics=metrics)
+    if weights is not None:
+        raise InputError(
+            "task_from: class_weights are for classes and labels, the task is regression. Leave them out."
+        )
+    return Regression(mean=encoder.mean, scale=encoder.std, loss=loss, quantiles=encoder.quantiles, metrics=metrics)

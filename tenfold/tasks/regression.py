@@ -1,25 +1,48 @@
-"""Regression: one number for each sample.
+"""Regression: one number for each sample, or several quantiles of it.
 
-B batch, M members, N samples
+Several targets at once are not here: each would need a scale, metrics and an interval of its own.
+
+B batch, M members, N samples, Q quantiles
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenfold.core.errors import InputError
 from tenfold.core.registry import Registry
-from tenfold.core.task import Batch, MemberView
+from tenfold.core.task import Batch, MemberView, Metric
+from tenfold.tasks.own_metric import OwnMetric
+from tenfold.tasks.quantile_metrics import of_middle, pinball_losses, quantile_metrics
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
 from tenfold.tasks.supervised import SupervisedTask
+
+QUANTILE_LOSS = "pinball"
+
+
+def log_cosh(predictions_B: Tensor, targets_B: Tensor) -> Tensor:
+    """The mean of log(cosh(error)): squared for small errors, absolute for large ones, smooth throughout.
+
+    Example:
+        >>> import torch
+        >>> round(log_cosh(torch.tensor([0.0, 300.0]), torch.zeros(2)).item(), 3)
+        149.653
+    """
+    errors_B = (predictions_B - targets_B).abs()  # the cosh of a large one would overflow
+    return (errors_B - F.logsigmoid(2 * errors_B) - math.log(2)).mean()
+
 
 REGRESSION_LOSSES: Registry[Callable[[Tensor, Tensor], Tensor]] = Registry("regression loss")
 REGRESSION_LOSSES.add("mse", F.mse_loss)
 REGRESSION_LOSSES.add("l1", F.l1_loss)
 REGRESSION_LOSSES.add("huber", F.huber_loss)
+REGRESSION_LOSSES.add("log_cosh", log_cosh)
 
 
 class Regression(SupervisedTask):
@@ -29,14 +52,21 @@ class Regression(SupervisedTask):
     `model(*inputs)` returns float of shape (B, 1) or (B,). `predict` gives standardised values; `to_raw` turns them
     into raw units in float64, since float32 would lose the digits of a target that lies far from 0.
 
+    With `quantiles` the loss is the pinball loss, the model has one output for each, `predict` gives them in rising
+    order, and metrics of single predictions are of the middle one. The interval from the lowest to the highest is a
+    prediction interval: what it covers is measured.
+
     Args:
         mean: of the raw training targets.
         scale: standard deviation of the raw training targets, positive.
-        loss: "mse", "l1", or "huber", whose errors are squared up to one standard deviation and absolute beyond.
+        loss: "mse", "l1", "huber", whose errors are squared up to one standard deviation and absolute beyond, or
+            "log_cosh", which is smooth between the two; None for "mse", and with quantiles for "pinball".
+        quantiles: an odd number of levels in (0, 1), rising, such as (0.05, 0.5, 0.95); none for the mean.
+        metrics: what `evaluate` computes, the default first: names, or metrics of one's own; None for all named ones.
 
     Raises:
-        ValueError: mean or scale is not finite, or scale not positive.
-        InputError: the loss has no such name.
+        ValueError: mean or scale is not finite, scale not positive, or quantiles are not as said.
+        InputError: the loss or a metric has no such name, or the loss does not go with quantiles.
 
     Example:
         >>> import torch
@@ -44,41 +74,82 @@ class Regression(SupervisedTask):
         >>> values_M = task.evaluate([torch.tensor([[0.0, 1.0]])], [(torch.zeros(2, 3), torch.tensor([0.0, 2.0]))])
         >>> values_M["mae"].tolist()
         [2.5]
+        >>> list(Regression(quantiles=(0.05, 0.5, 0.95)).info.metrics)[:3]
+        ['pinball', 'coverage', 'interval_width']
 
     References:
         Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
+        Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
     """
 
-    def __init__(self, *, mean: float = 0.0, scale: float = 1.0, loss: str = "mse") -> None:
+    has_probabilities = False
+
+    def __init__(
+        self,
+        *,
+        mean: float = 0.0,
+        scale: float = 1.0,
+        loss: str | None = None,
+        quantiles: Sequence[float] = (),
+        metrics: Sequence[str | OwnMetric] | None = None,
+    ) -> None:
         if not (math.isfinite(mean) and math.isfinite(scale) and scale > 0):
             raise ValueError(
                 f"Regression: mean must be finite and scale positive, got {mean!r} and {scale!r}. "
                 "Take them from the training targets."
             )
-        self.mean, self.scale, self.loss_name = float(mean), float(scale), loss
-        self._loss = REGRESSION_LOSSES[loss]
-        metrics = [REGRESSION_METRICS[name] for name in REGRESSION_METRICS]
-        super().__init__(name="regression", metrics=metrics, values={})
+        self.mean, self.scale, self.quantiles = float(mean), float(scale), _checked_quantiles(quantiles)
+        self.loss_name = loss or (QUANTILE_LOSS if self.quantiles else "mse")
+        if (self.loss_name == QUANTILE_LOSS) != bool(self.quantiles):
+            raise InputError(
+                f"regression loss {self.loss_name!r}: quantiles go with the loss 'pinball', and it with them, got "
+                f"{list(self.quantiles)!r}. Give quantiles and no loss."
+            )
+        self._loss = None if self.quantiles else REGRESSION_LOSSES[self.loss_name]
+        known = _metrics_for(self.quantiles)
+        chosen = tuple(known) if metrics is None else metrics
+        super().__init__(
+            name="regression",
+            metrics=[known[metric] if isinstance(metric, str) else metric for metric in chosen],
+            values={},
+            num_outputs=max(1, len(self.quantiles)),
+        )
 
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
         """The mean loss of a batch, on standardised targets."""
-        output_B = self.predict(model, batch)
-        return self._loss(output_B, batch[-1].to(output_B.dtype))
+        output = self._output(model, batch[:-1])
+        targets_B = batch[-1].to(output.dtype)
+        if self._loss is None:
+            return pinball_losses(output, targets_B, self.quantiles).mean()
+        return self._loss(output, targets_B)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Standardised predictions, float, shape (B,).
+        """Standardised predictions, float, shape (B,), or (B, Q) in rising order.
+
+        Quantiles that cross are sorted, which never raises the pinball loss.
 
         Args:
             model: called as `model(*inputs)`.
             batch: (*inputs, targets); the targets are not looked at and may be None.
+
+        References:
+            Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves without crossing",
+                Econometrica 78, 2010.
         """
-        output = model(*batch[:-1])
-        if output.dim() == 2 and output.shape[1] == 1:
-            return output.squeeze(1)
-        if output.dim() != 1:
+        output = self._output(model, batch[:-1])
+        return output.sort(dim=1).values if self.quantiles else output
+
+    def _output(self, model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+        output = model(*inputs)
+        if self.quantiles:
+            wanted, fits = f"(B, {self.num_outputs})", output.dim() == 2 and output.shape[1] == self.num_outputs
+        else:
+            output = output.squeeze(1) if output.dim() == 2 and output.shape[1] == 1 else output
+            wanted, fits = "(B, 1) or (B,)", output.dim() == 1
+        if not fits:
             raise ValueError(
-                f"Regression: the model must return shape (B, 1) or (B,), got {tuple(output.shape)}. "
-                "Give its last layer 1 output."
+                f"Regression: the model must return shape {wanted}, got {tuple(output.shape)}. "
+                f"Give its last layer {self.num_outputs} output{'s' if self.num_outputs > 1 else ''}."
             )
         return output
 
@@ -89,3 +160,34 @@ class Regression(SupervisedTask):
     def in_metric_units(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Both in raw units, float64."""
         return self.to_raw(outputs), self.to_raw(targets)
+
+    def predictions_of(self, outputs: Tensor) -> np.ndarray:
+        """Values in raw units, float64, shape (N,); of quantiles the middle one."""
+        return (outputs[:, len(self.quantiles) // 2] if self.quantiles else outputs).cpu().numpy()
+
+    def truth_of(self, targets: Tensor) -> np.ndarray:
+        """Values in raw units, float64, shape (N,)."""
+        return targets.cpu().numpy()
+
+
+def _metrics_for(quantiles: tuple[float, ...]) -> Registry[Metric]:
+    known: Registry[Metric] = Registry("metric")
+    if not quantiles:
+        return REGRESSION_METRICS
+    for metric in quantile_metrics(quantiles):
+        known.add(metric.name, metric)
+    for name in REGRESSION_METRICS:
+        metric = REGRESSION_METRICS[name]
+        known.add(name, replace(metric, function=of_middle(metric.function)))
+    return known
+
+
+def _checked_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:
+    levels = tuple(float(level) for level in quantiles)
+    rising = all(low < high for low, high in zip((0.0, *levels), (*levels, 1.0), strict=True))
+    if levels and not (rising and len(levels) % 2):
+        raise ValueError(
+            f"Regression: quantiles must be an odd number of levels in (0, 1), rising, got {levels!r}. "
+            "The middle one is the prediction: take (0.05, 0.5, 0.95), say."
+        )
+    return levels

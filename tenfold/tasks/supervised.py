@@ -1,4 +1,4 @@
-"""What classification and regression share: inputs and one target a sample, one loss, metrics over a whole part.
+"""What the supervised tasks share: inputs and targets, one loss, metrics over a whole part.
 
 M members, N samples of a part, B samples of a batch, K classes
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tenfold.core.errors import InputError
 from tenfold.core.task import Batch, MemberView, Metric, Objective, Task, TaskInfo
 from tenfold.stacking import PerMember
+from tenfold.tasks.own_metric import OwnMetric
 
 
 class SupervisedTask(Task):
@@ -20,14 +24,35 @@ class SupervisedTask(Task):
 
     Subclasses say the loss, what to predict, and in which units metrics are told.
 
+    Attributes:
+        num_outputs: outputs that a network needs.
+        target_axes: axes of the targets of one sample: 0 for a class or a number, 1 for a row of labels.
+        has_probabilities: whether `probabilities_of` has an answer.
+
     Args:
         name: as in `--task`.
         metrics: what `evaluate` computes, the default first.
         values: hyper-parameters that may differ by member, with their defaults.
+        num_outputs: see above.
+
+    Raises:
+        InputError: two metrics of one name, or one that takes probabilities where there are none.
     """
 
-    def __init__(self, *, name: str, metrics: Sequence[Metric], values: Mapping[str, float]) -> None:
-        self.info = TaskInfo(name=name, metrics={metric.name: metric for metric in metrics}, values=dict(values))
+    target_axes: ClassVar[int] = 0
+    has_probabilities: ClassVar[bool] = True
+
+    def __init__(
+        self, *, name: str, metrics: Sequence[Metric | OwnMetric], values: Mapping[str, float], num_outputs: int
+    ) -> None:
+        self.num_outputs = num_outputs
+        self.info = TaskInfo(name=name, metrics={}, values=dict(values))
+        bound: dict[str, Metric] = {}
+        for metric in metrics:
+            if metric.name in bound:
+                raise InputError(f"metric {metric.name!r}: the name is taken. Name each metric once.")
+            bound[metric.name] = metric.bind(self) if isinstance(metric, OwnMetric) else metric
+        self.info = TaskInfo(name=name, metrics=bound, values=dict(values))
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
@@ -38,8 +63,20 @@ class SupervisedTask(Task):
         """What one plain model says of a batch, shape (B, ...); its targets may be None."""
 
     @abstractmethod
+    def predictions_of(self, outputs: Tensor) -> np.ndarray:
+        """Outputs of one model, in metric units, as predictions in the user's own terms, shape (N, ...)."""
+
+    @abstractmethod
+    def truth_of(self, targets: Tensor) -> np.ndarray:
+        """Targets, in metric units, in the user's own terms, shape (N, ...)."""
+
+    def probabilities_of(self, outputs: Tensor) -> np.ndarray:
+        """Outputs of one model, in metric units, as probabilities, float64, shape (N, K); not for every task."""
+        raise NotImplementedError
+
     def in_metric_units(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs as `predict` gives them and encoded targets, in the units in which metrics are told."""
+        """Outputs as `predict` gives them and encoded targets, in the units of metrics: as they are, or raw ones."""
+        return outputs, targets
 
     def objectives(self) -> Sequence[Objective]:
         """The one objective, "loss", over all parameters."""
@@ -50,7 +87,8 @@ class SupervisedTask(Task):
 
         Args:
             outputs: for each batch what `predict` said, float, shape (M, B, ...).
-            batches: the batches, the targets last: shape (B,), or (M, B) where marked by `tenfold.per_member`.
+            batches: the batches, the targets last: shape (B, ...), or (M, B, ...) where marked by
+                `tenfold.per_member`.
 
         Returns:
             By metric name, float64, shape (M,), on the device of the outputs. A member whose outputs hold a NaN
@@ -64,14 +102,15 @@ class SupervisedTask(Task):
                 f"evaluate: outputs and batches must be as many and at least one, got {len(outputs)} and "
                 f"{len(batches)}. Give the batches of one part and what predict said of each."
             )
-        return self.measure(torch.cat(list(outputs), dim=1), torch.cat([_targets(b) for b in batches], dim=-1))
+        targets = torch.cat([_targets(batch) for batch in batches], dim=-1 - self.target_axes)
+        return self.measure(torch.cat(list(outputs), dim=1), targets)
 
     def measure(self, outputs: Tensor, targets: Tensor, weights_MN: Tensor | None = None) -> dict[str, Tensor]:
         """Every metric for every member, of outputs and targets in one piece.
 
         Args:
             outputs: as `predict` gives them, with the member axis in front: shape (M, N, ...).
-            targets: encoded, shape (N,) or (M, N).
+            targets: encoded, shape (N, ...) or (M, N, ...).
             weights_MN: how often each sample counts, shape (M, N), or (R, N) beside outputs of one member (M = 1)
                 for R resamples of it; None for once.
 

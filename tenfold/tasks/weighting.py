@@ -8,8 +8,13 @@ M members (or resamples), N samples, K classes
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 from torch import Tensor
+
+MetricFunction = Callable[..., Tensor]
 
 
 def mean_over_samples(values_MN: Tensor, weights_MN: Tensor | None) -> Tensor:
@@ -50,3 +55,25 @@ def class_sums(labels_MN: Tensor, weights_MN: Tensor, num_classes: int) -> Tenso
 def all_ones(like_MN: Tensor) -> Tensor:
     """Weights of one for every sample, float64, shape (M, N), without taking memory for them."""
     return torch.ones((), dtype=torch.float64, device=like_MN.device).expand(like_MN.shape)
+
+
+def nan_for_nan(target_dim: int = 1) -> Callable[[MetricFunction], MetricFunction]:
+    """A decorator: members with a NaN among their outputs get NaN, the others do not notice.
+
+    It turns `(outputs_MNK, targets_MN, weights_MN) -> value_M`, whose targets have a member axis of size M or 1, into
+    a metric whose targets may lack that axis, and whose weights may be left out.
+
+    Args:
+        target_dim: axes of targets that all members share: 1 for (N,), 2 for (N, K).
+    """
+
+    def decorate(function: MetricFunction) -> MetricFunction:
+        @wraps(function)
+        def guarded(outputs_MNK: Tensor, targets: Tensor, weights_MN: Tensor | None = None) -> Tensor:
+            targets = targets if targets.dim() > target_dim else targets[None]
+            value_M = function(outputs_MNK, targets, weights_MN)
+            return torch.where(outputs_MNK.amax(dim=(1, 2)).isnan(), torch.nan, value_M)
+
+        return guarded
+
+    return decorate

@@ -1,0 +1,159 @@
+"""Metrics of how a classifier ranks the samples: area under the ROC curve, average precision.
+
+Every metric is `(log_probabilities_MNK, targets, weights_MN=None) -> value_M`, as in `classification_metrics.py`.
+They sort each member's scores once a class, and so are the dearest metrics: on one CPU core, TIMES.
+
+M members (or resamples, see `weighting.py`), N samples, K classes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tenfold.tasks.weighting import all_ones, nan_for_nan
+
+ScoreOfRanking = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@nan_for_nan()
+def roc_auc(log_probabilities_MNK: Tensor, targets_MN: Tensor, weights_MN: Tensor | None = None) -> Tensor:
+    """The probability that a sample of a class scores higher than one of another class; equals count half.
+
+    Two classes: of the second class against the first, by the log-odds; NaN when one is absent from the targets.
+    More: the unweighted mean over the classes of each against the rest; a class that is absent, or that is all
+    there is, is left out, and NaN when none remains.
+
+    Example:
+        >>> roc_auc(torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]]).log(), torch.tensor([0, 1, 0])).item()
+        1.0
+
+    References:
+        Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC)
+            curve", Radiology 143, 1982.
+        Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters 27, 2006, section 7 and 9.
+    """
+    return _one_vs_rest(_area, log_probabilities_MNK, targets_MN, weights_MN)
+
+
+@nan_for_nan()
+def average_precision(log_probabilities_MNK: Tensor, targets_MN: Tensor, weights_MN: Tensor | None = None) -> Tensor:
+    """The mean of the precisions at which each sample of a class is found; equal scores are found together.
+
+    Two classes: of the second class, by the log-odds; NaN when it is absent from the targets, where scikit-learn
+    says 0 with a warning. More: the unweighted mean over the classes of each against the rest, absent ones left out.
+
+    Example:
+        >>> probabilities = torch.tensor([[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]])
+        >>> average_precision(probabilities.log(), torch.tensor([0, 0, 1])).item()
+        0.5
+
+    References:
+        Davis and Goadrich, "The relationship between precision-recall and ROC curves", ICML 2006.
+    """
+    return _one_vs_rest(precision_of_ranking, log_probabilities_MNK, targets_MN, weights_MN)
+
+
+def _one_vs_rest(
+    score: ScoreOfRanking, log_probabilities_MNK: Tensor, targets_MN: Tensor, weights_MN: Tensor | None
+) -> Tensor:
+    weights_MN = all_ones(log_probabilities_MNK[..., 0]) if weights_MN is None else weights_MN.double()
+    if log_probabilities_MNK.shape[-1] == 2:
+        log_odds_MN = log_probabilities_MNK[..., 1] - log_probabilities_MNK[..., 0]
+        return score(log_odds_MN, targets_MN == 1, weights_MN)
+    scores = [
+        score(log_probabilities_MNK[..., k], targets_MN == k, weights_MN)
+        for k in range(log_probabilities_MNK.shape[-1])
+    ]
+    return torch.stack(scores).nanmean(dim=0)
+
+
+def _area(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Tensor) -> Tensor:
+    """The area under the ROC curve of each row, shape (M,); NaN without positives or without negatives."""
+    ranking = _rank(scores_MN, positive_MN, weights_MN)
+    negatives_MN = ranking.weights - ranking.positives
+    below_MN = _sums_before(negatives_MN)
+    beaten_MP = (_take(below_MN, ranking.first) + _take(below_MN, ranking.end)) / 2
+    pairs_M = ranking.positives.sum(dim=-1) * negatives_MN.sum(dim=-1)
+    return (ranking.hits * beaten_MP).sum(dim=-1) / pairs_M
+
+
+def precision_of_ranking(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Tensor) -> Tensor:
+    """The average precision of each row, shape (M,); NaN without positives.
+
+    Args:
+        scores_MN: float, shape (M, N), or (1, N) beside several rows of weights.
+        positive_MN: bool, shape (M, N) or (1, N).
+        weights_MN: float64, shape (M, N) or (1, N).
+
+    Example:
+        >>> precision_of_ranking(torch.tensor([[0.1, 0.2]]), torch.tensor([[True, False]]), torch.ones(1, 2)).item()
+        0.5
+    """
+    ranking = _rank(-scores_MN, positive_MN, weights_MN)
+    found_MP = _take(_sums_before(ranking.positives), ranking.end)
+    shown_MP = _take(_sums_before(ranking.weights), ranking.end)
+    precision_MP = torch.where(ranking.hits > 0, found_MP / shown_MP, 0.0)
+    return (ranking.hits * precision_MP).sum(dim=-1) / ranking.positives.sum(dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranking:
+    """Samples in the order of rising scores, and the P places where positives may be.
+
+    Attributes:
+        weights: of the samples, shape (M, N).
+        positives: the same, 0 for negatives.
+        hits: weights of positives at the places, shape (M, P).
+        first: where the equals of each place begin, shape (M, P) or (1, P).
+        end: where the next group begins.
+    """
+
+    weights: Tensor
+    positives: Tensor
+    hits: Tensor
+    first: Tensor
+    end: Tensor
+
+
+def _rank(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Tensor) -> _Ranking:
+    sorted_MN, order_MN = scores_MN.sort(dim=-1)
+    first_MN, end_MN = _tie_bounds(sorted_MN)
+    positive_MN = _take(positive_MN, order_MN)
+    weights_MN = _take(weights_MN, order_MN)
+    positives_MN = weights_MN * positive_MN
+    if len(positive_MN) > 1:
+        return _Ranking(weights=weights_MN, positives=positives_MN, hits=positives_MN, first=first_MN, end=end_MN)
+    # Resamples of one member: a thousand rows of weights, of which only the positives' columns need be looked up.
+    at_P = positive_MN[0].nonzero()[:, 0]
+    hits_MP = weights_MN.index_select(1, at_P)
+    first_1P, end_1P = first_MN[:, at_P], end_MN[:, at_P]
+    return _Ranking(weights=weights_MN, positives=positives_MN, hits=hits_MP, first=first_1P, end=end_1P)
+
+
+def _take(values_MN: Tensor, index_MP: Tensor) -> Tensor:
+    """The values at these places of each row; one row of either stands beside several of the other."""
+    if len(index_MP) == 1:
+        return values_MN.index_select(1, index_MP[0])
+    return values_MN.expand(len(index_MP), -1).gather(1, index_MP)
+
+
+def _sums_before(weights_MN: Tensor) -> Tensor:
+    """Sums of the weights before each place, and of all, shape (M, N + 1)."""
+    return torch.nn.functional.pad(weights_MN.cumsum(dim=-1), (1, 0))
+
+
+def _tie_bounds(sorted_MN: Tensor) -> tuple[Tensor, Tensor]:
+    """For each place of sorted rows where its group of equal values begins, and where the next group does."""
+    rows, n = sorted_MN.shape
+    place_MN = torch.arange(n, device=sorted_MN.device).expand(rows, n)
+    is_new_MN = torch.ones(rows, n, dtype=torch.bool, device=sorted_MN.device)
+    is_new_MN[:, 1:] = sorted_MN[:, 1:] != sorted_MN[:, :-1]
+    first_MN = torch.where(is_new_MN, place_MN, 0).cummax(dim=-1).values
+    is_last_MN = torch.ones_like(is_new_MN)
+    is_last_MN[:, :-1] = is_new_MN[:, 1:]
+    end_MN = torch.where(is_last_MN, place_MN + 1, n).flip(-1).cummin(dim=-1).values.flip(-1)
+    return first_MN, end_MN
