@@ -1,7 +1,8 @@
 """What simple models reach on the same split: a network that does not beat them is not worth having.
 
 The majority class (or the mean), a linear model, and for tables gradient-boosted trees, all by scikit-learn, fitted
-on the training part alone and scored by the task's own metrics. Large parts are cut to what one CPU core fits in some
+on the training part alone and scored by the task's own metrics. How they say what a task predicts is in
+`baseline_models.py`. Large parts are cut to what one CPU core fits in some
 20 seconds, and the note of the result says so.
 
 scikit-learn runs on one thread here: where other work held the cores, its threads waited for one another, and the
@@ -29,6 +30,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
 from tenfold.core.seeds import derive_seed, generator
+from tenfold.tasks.baseline_models import BaselineModel, baseline_model
 from tenfold.tasks.classification import Classification
 from tenfold.tasks.intervals import Interval, metric_intervals
 from tenfold.tasks.supervised import SupervisedTask
@@ -39,7 +41,6 @@ LINEAR_ITERATIONS = 100
 TREE_CELLS = 4_000_000_000  # rows x columns x trees
 TREE_ROUNDS, TREES = 100, 1000
 MOST_CODES = 255
-SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 NOTHING_TO_FIT = "It knows the targets' distribution only: training holds one class, or no column."
 SAID_IN_NOTES: dict[type[Warning], str] = {
@@ -55,7 +56,7 @@ class BaselinePart:
 
     Attributes:
         x: numbers without NaN, shape (N, D) or an image's (N, C, H, W); uint8 is divided by 255.
-        y: encoded targets, shape (N,): class indices, or standardised values.
+        y: encoded targets: class indices or standardised values, shape (N,), or labels, 0 and 1, shape (N, L).
         codes: categorical columns, int, shape (N, number of columns), or None.
     """
 
@@ -129,7 +130,7 @@ def run_baselines(
     2.2e-16, so that the log loss stays finite. Convergence warnings of scikit-learn become a sentence in `note`.
 
     Args:
-        task: a `Classification` or `Regression`, whose metrics are computed.
+        task: a `Classification`, `MultiLabel` or `Regression`, whose metrics are computed.
         train: at least one row.
         valid: at least one row.
         test: None when there is none.
@@ -156,7 +157,7 @@ def run_baselines(
     """
     _check(train, kind, cardinalities)
     fits: list[tuple[str, Callable[[], _Fitted]]] = [
-        ("majority" if isinstance(task, Classification) else "mean", lambda: _fit_constant(task, train)),
+        ("majority" if task.has_probabilities else "mean", lambda: _fit_constant(task, train)),
         ("linear", lambda: _fit_linear(task, train, kind, cardinalities, seed)),
     ]
     if kind == "table":
@@ -190,9 +191,9 @@ def _score(
 
 
 def _fit_constant(task: SupervisedTask, train: BaselinePart, notes: Notes = ()) -> _Fitted:
-    """The share of each class in training, or the mean."""
-    model = DummyClassifier(strategy="prior") if isinstance(task, Classification) else DummyRegressor()
-    return _fit(task, model, lambda part: np.zeros((len(part.y), 1)), train, notes)
+    """The share of each class or label in training, or the mean."""
+    model = baseline_model(task, DummyClassifier(strategy="prior"), DummyRegressor())
+    return _fit(model, lambda part: np.zeros((len(part.y), 1)), train, notes)
 
 
 def _fit_linear(
@@ -204,14 +205,14 @@ def _fit_linear(
     train, notes = _at_most(train, min(most, LINEAR_CELLS // max(1, num_columns)), seed)
     if not num_columns or _has_one_class(task, train):
         return _fit_constant(task, train, (*notes, NOTHING_TO_FIT))
-    model = LogisticRegression(max_iter=LINEAR_ITERATIONS) if isinstance(task, Classification) else Ridge()
-    return _fit(task, model, lambda part: _one_hot(part, cardinalities), train, notes)
+    model = baseline_model(task, LogisticRegression(max_iter=LINEAR_ITERATIONS), Ridge())
+    return _fit(model, lambda part: _one_hot(part, cardinalities), train, notes)
 
 
 def _fit_trees(task: SupervisedTask, train: BaselinePart, cardinalities: tuple[int, ...], seed: int) -> _Fitted:
     """Histogram-based boosting on the numbers and the codes, which it splits as categories."""
     num_columns = train.num_numbers + len(cardinalities)
-    trees_a_round = task.num_classes if isinstance(task, Classification) and task.num_classes > 2 else 1
+    trees_a_round = 1 if isinstance(task, Classification) and task.num_classes == 2 else task.num_outputs
     rounds = max(10, min(TREE_ROUNDS, TREES // trees_a_round))
     work_a_row = max(1, num_columns * trees_a_round * rounds)
     train, notes = _at_most(train, min(TABLE_ROWS, TREE_CELLS // work_a_row), seed)
@@ -219,41 +220,27 @@ def _fit_trees(task: SupervisedTask, train: BaselinePart, cardinalities: tuple[i
         return _fit_constant(task, train, (*notes, NOTHING_TO_FIT))
     if rounds < TREE_ROUNDS:
         notes = (*notes, f"Boosted for {rounds} rounds only, as each takes {trees_a_round} trees.")
-    kind = HistGradientBoostingClassifier if isinstance(task, Classification) else HistGradientBoostingRegressor
-    model = kind(
-        max_iter=rounds,
+    options: dict[str, Any] = {
+        "max_iter": rounds,
         # Without a penalty, rare classes blow up: on the five classes of California's ocean proximity the log loss on
         # the validation part is 3.1 to 9.0 without it and 0.05 to 0.06 with it (three splits); adult does not care.
-        l2_regularization=1.0,
-        early_stopping=False,  # its split of the rows fails on a class with one sample
-        categorical_features=[False] * train.num_numbers + [size <= MOST_CODES for size in cardinalities],
-        random_state=derive_seed(seed, "sample") % 2**32,
-    )
-    return _fit(task, model, _with_codes, train, notes)
+        "l2_regularization": 1.0,
+        "early_stopping": False,  # its split of the rows fails on a class with one sample
+        "categorical_features": [False] * train.num_numbers + [size <= MOST_CODES for size in cardinalities],
+        "random_state": derive_seed(seed, "sample") % 2**32,
+    }
+    model = baseline_model(task, HistGradientBoostingClassifier(**options), HistGradientBoostingRegressor(**options))
+    return _fit(model, _with_codes, train, notes)
 
 
-def _fit(
-    task: SupervisedTask, model: Any, columns: Callable[[BaselinePart], Any], train: BaselinePart, notes: Notes
-) -> _Fitted:
+def _fit(model: BaselineModel, columns: Callable[[BaselinePart], Any], train: BaselinePart, notes: Notes) -> _Fitted:
     with warnings.catch_warnings(record=True) as caught:
         for category in SAID_IN_NOTES:
             warnings.simplefilter("always", category)
         model.fit(columns(train), train.y)
     categories = {warning.category for warning in caught}
     notes = (*notes, *(sentence for category, sentence in SAID_IN_NOTES.items() if category in categories))
-    if isinstance(task, Classification):
-        num_classes = task.num_classes
-        return _Fitted(predict=lambda part: _log_probabilities(model, columns(part), num_classes), notes=notes)
-    return _Fitted(predict=lambda part: model.predict(columns(part)).astype(np.float64), notes=notes)
-
-
-def _log_probabilities(model: Any, columns: Any, num_classes: int) -> np.ndarray:
-    """Log-probabilities of all classes, those absent from training included, float64, shape (N, K)."""
-    known = model.predict_proba(columns).astype(np.float64)
-    probabilities = np.zeros((len(known), num_classes))
-    probabilities[:, model.classes_] = known
-    probabilities = np.clip(probabilities, SMALLEST_PROBABILITY, None)
-    return np.log(probabilities / probabilities.sum(axis=1, keepdims=True))
+    return _Fitted(predict=lambda part: model.outputs(columns(part)), notes=notes)
 
 
 def _at_most(train: BaselinePart, rows: int, seed: int) -> tuple[BaselinePart, Notes]:
