@@ -3,7 +3,7 @@
 - `read` reads a source (`Source`), `sources` lists the bundled ones, `read_inputs` reads inputs for prediction.
 - `fit_preprocessor`, `preprocessor_from_json`: from raw inputs to tensors (`Preprocessor` and its kinds).
 - `TargetEncoder`: from raw targets to class indices or standardised numbers, and back.
-- `split` cuts rows into training, validation and test (`Split`).
+- `split` cuts rows into training, validation and test (`Split`); `cut_folds` into folds (`Folds`).
 - `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
 - `Preparer`: worker processes that prepare costly samples ahead, the same bits with any number of them.
 """
@@ -13,6 +13,7 @@ from tenfold.data.batches import Batches, DataPart
 from tenfold.data.bundled import SOURCES, Bundled, sources
 from tenfold.data.datasets import DatasetPreprocessor
 from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
+from tenfold.data.folds import MANNERS, Folds, cut_folds
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
 from tenfold.data.prediction import RawInputs, read_inputs
@@ -25,6 +26,7 @@ from tenfold.data.table_preprocessor import TablePreprocessor
 from tenfold.data.target_encoder import TargetEncoder
 
 __all__ = [
+    "MANNERS",
     "SOURCES",
     "ArrayInputs",
     "Augmentation",
@@ -33,6 +35,7 @@ __all__ = [
     "DataPart",
     "DatasetInputs",
     "DatasetPreprocessor",
+    "Folds",
     "ImageFileInputs",
     "ImagePreprocessor",
     "Inputs",
@@ -47,6 +50,7 @@ __all__ = [
     "TablePreprocessor",
     "TargetEncoder",
     "WorkersWarning",
+    "cut_folds",
     "fit_preprocessor",
     "preprocessor_from_json",
     "read",

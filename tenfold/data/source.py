@@ -37,6 +37,7 @@ class Source:
         task: "classification" or "regression".
         target_name: the target column's name, or "target".
         parts: "train", "valid" or "test" for each row, shape (N,), or None when the source came in one piece.
+        groups: what belongs together, such as a patient; one label a row, shape (N,), or None. A group is never cut.
         skipped: files that could not be used.
         notes: one sentence for each inference; it names the flag that overrules it.
     """
@@ -48,6 +49,7 @@ class Source:
     task: str
     target_name: str = "target"
     parts: np.ndarray | None = None
+    groups: np.ndarray | None = None
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -80,6 +82,7 @@ class Source:
             task=self.task,
             target_name=self.target_name,
             parts=None if self.parts is None else self.parts[rows],
+            groups=None if self.groups is None else self.groups[rows],
             skipped=self.skipped,
             notes=self.notes,
         )
