@@ -10,13 +10,12 @@ the call and the batch. It writes in place, and nothing else.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch._inductor
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import StackError
@@ -84,7 +83,7 @@ class StepProgram:
         leaves, self._tree = pytree.tree_flatten(example)
         graph = self._traced(leaves)
         del self._call, self._function, self._optimizer  # programs are shared, and outlive who made them
-        self._run = torch._inductor.compile(graph, leaves)
+        self._run = _compiled(graph, leaves)
 
     def __call__(self, *leaves: Tensor) -> Tensor:
         """Takes the step on the leaves of `StepInputs`; returns the losses before it, shape (b,)."""
@@ -93,6 +92,8 @@ class StepProgram:
         return loss
 
     def _traced(self, leaves: list[Any]) -> torch.fx.GraphModule:
+        from torch.fx.experimental.proxy_tensor import make_fx  # a tenth of a second, for those who compile
+
         attributes = self._call.attributes
         before = attributes.snapshot()
         try:
@@ -136,6 +137,14 @@ class StepProgram:
                 for key, old in inputs.moments[name].items():
                     if states[name][key] is not old:
                         old.copy_(states[name][key])
+
+
+def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
+    import torch._inductor  # a second, for those who compile
+
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells of CUDA, once a process
+    run: Callable[..., Any] = torch._inductor.compile(graph, leaves)
+    return run
 
 
 def _move(parameter: Tensor, gradient: Tensor, state: dict[str, Any]) -> Move:

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+import torch._inductor
 import torch.nn.functional as F
 from torch import nn
 
