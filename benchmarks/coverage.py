@@ -3,8 +3,8 @@
 Scores are drawn, or made by real learners on data drawn from a known population; `tenfold.statistics` is asked; its
 answer is held against the truth. Each table says which randomness and which population its truth is taken over.
 
-    python benchmarks/coverage.py                                  # ten minutes on one core
-    python benchmarks/coverage.py --write                         # writes benchmarks/results/coverage.md
+    python benchmarks/coverage.py            # ten minutes on one core
+    python benchmarks/coverage.py --write    # writes benchmarks/results/coverage.md
 
 S seeds, F folds, R repetitions, N rows of a data set, D features
 """
