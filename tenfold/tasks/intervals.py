@@ -2,7 +2,8 @@
 
 The interval tells what another test part of the same size might have given. It does not tell what another training
 would have: that is what seeds and folds are for. A thousand resamples of 10,000 samples of ten classes take about
-3 s on one CPU core, nearly all of it for `roc_auc`.
+3 s on one CPU core, nearly all of it for `roc_auc` and `average_precision`; a metric of one's own is called once a
+resample.
 
 R resamples, N samples, K classes
 """
@@ -17,9 +18,13 @@ from torch import Tensor
 
 from tenfold.core.intervals import wilson
 from tenfold.statistics import percentiles, resampled_rows
+from tenfold.tasks.classification_metrics import accuracy, top_5_accuracy
+from tenfold.tasks.multilabel_metrics import subset_accuracy
+from tenfold.tasks.quantile_metrics import coverage
 from tenfold.tasks.supervised import SupervisedTask
 
 Interval = dict[str, float | int]
+SHARES = (accuracy, top_5_accuracy, subset_accuracy, coverage)
 CHUNK_NUMBERS = 1 << 18  # 2 MB a chunk stays in the cache: twice as quick as 8 MB
 
 
@@ -34,12 +39,12 @@ def metric_intervals(
 ) -> dict[str, Interval]:
     """Every metric of a task on one part, with its interval.
 
-    Accuracy is a share and gets Wilson's interval; the others the percentiles of a bootstrap over the samples.
+    Shares of the samples, such as accuracy, get Wilson's interval; the others the percentiles of a bootstrap over the samples.
 
     Args:
         task: says the metrics.
         outputs_N: what one model's `predict` said, without a member axis: shape (N,) or (N, K).
-        targets_N: encoded targets, shape (N,).
+        targets_N: encoded targets, shape (N,) or (N, L).
         seed: of the resamples, which all metrics share: stream "sample".
         level: coverage, in (0, 1).
         num_resamples: R, at least 1.
@@ -66,7 +71,8 @@ def metric_intervals(
     resampled = _resample(task, outputs_N[None], targets_N, seed=seed, num_resamples=num_resamples)
     intervals: dict[str, Interval] = {}
     for name, value in values.items():
-        low, high = wilson(value, n, level) if name == "accuracy" else percentiles(value, resampled[name], level)
+        is_share = task.info.metrics[name].function in SHARES
+        low, high = wilson(value, n, level) if is_share else percentiles(value, resampled[name], level)
         intervals[name] = {"value": value, "n": n, "low": low, "high": high}
     return intervals
 

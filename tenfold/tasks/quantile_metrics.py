@@ -65,7 +65,7 @@ def quantile_metrics(levels: Sequence[float]) -> tuple[Metric, ...]:
     if len(levels) > 1:
         aim = f"{100 * (levels[-1] - levels[0]):.4g} %"
         metrics += [
-            Metric(name="coverage", direction="maximize", function=_coverage, title=f"coverage (aim: {aim})"),
+            Metric(name="coverage", direction="maximize", function=coverage, title=f"coverage (aim: {aim})"),
             Metric(
                 name="interval_width", direction="minimize", function=_width, title=f"width of the {aim} interval"
             ),
@@ -74,7 +74,13 @@ def quantile_metrics(levels: Sequence[float]) -> tuple[Metric, ...]:
 
 
 @nan_for_nan()
-def _coverage(quantiles_MNQ: Tensor, targets_MN: Tensor, weights_MN: Tensor | None = None) -> Tensor:
+def coverage(quantiles_MNQ: Tensor, targets_MN: Tensor, weights_MN: Tensor | None = None) -> Tensor:
+    """Share of the targets from the lowest to the highest quantile, bounds included.
+
+    Example:
+        >>> coverage(torch.tensor([[[0.0, 2.0], [0.0, 2.0]]]), torch.tensor([2.0, 3.0])).item()
+        0.5
+    """
     inside_MN = (quantiles_MNQ[..., 0] <= targets_MN) & (targets_MN <= quantiles_MNQ[..., -1])
     return mean_over_samples(inside_MN, weights_MN)
 

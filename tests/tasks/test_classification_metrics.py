@@ -5,7 +5,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as reference
+from sklearn.calibration import calibration_curve
 
 from tenfold.tasks import CLASSIFICATION_METRICS, confusion_matrix
 
@@ -18,12 +21,48 @@ def _one_vs_rest(targets, probabilities):
     return reference.roc_auc_score(targets, probabilities, multi_class="ovr", average="macro")
 
 
+def _top_5(targets, probabilities):
+    classes = range(probabilities.shape[1])
+    return reference.top_k_accuracy_score(targets, probabilities, k=5, labels=classes) if len(classes) > 5 else 1.0
+
+
+def _brier(targets, probabilities):
+    if probabilities.shape[1] == 2:
+        return reference.brier_score_loss(targets, probabilities[:, 1])
+    return ((probabilities - np.eye(probabilities.shape[1])[targets]) ** 2).sum(axis=1).mean()
+
+
+def _calibration_error(targets, probabilities):
+    """By scikit-learn's reliability curve, weighted by the samples of each bin."""
+    claimed, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    came, said = calibration_curve(hits, claimed, n_bins=15, pos_label=True)
+    counts = np.bincount(np.searchsorted(np.linspace(0, 1, 16)[1:-1], claimed), minlength=15)
+    return np.average(np.abs(came - said), weights=counts[counts > 0])
+
+
+def _average_precision(targets, probabilities):
+    if probabilities.shape[1] == 2:
+        return reference.average_precision_score(targets, probabilities[:, 1])
+    present = np.unique(targets)
+    is_class = targets[:, None] == present
+    return reference.average_precision_score(is_class, probabilities[:, present], average="macro")
+
+
 REFERENCES = {
     "accuracy": lambda t, p: reference.accuracy_score(t, p.argmax(1)),
     "macro_f1": lambda t, p: reference.f1_score(t, p.argmax(1), average="macro"),
     "balanced_accuracy": lambda t, p: reference.balanced_accuracy_score(t, p.argmax(1)),
+    "mcc": lambda t, p: reference.matthews_corrcoef(t, p.argmax(1)),
+    "top_5_accuracy": _top_5,
     "log_loss": lambda t, p: reference.log_loss(t, p, labels=range(p.shape[1])),
+    "brier": _brier,
+    "calibration_error": _calibration_error,
     "roc_auc": _one_vs_rest,
+    "average_precision": _average_precision,
+    "quadratic_kappa": lambda t, p: reference.cohen_kappa_score(
+        t, p.argmax(1), labels=range(p.shape[1]), weights="quadratic"
+    ),
+    "step_error": lambda t, p: reference.mean_absolute_error(t, p.argmax(1)),
 }
 
 
@@ -122,6 +161,52 @@ def test_roc_auc_of_several_classes_leaves_out_the_absent_ones():
     for i in range(MEMBERS):
         areas = [reference.roc_auc_score(targets.numpy() == k, log_probabilities[i, :, k].numpy()) for k in (0, 1, 3)]
         assert values[i].item() == pytest.approx(np.mean(areas), abs=1e-9)
+
+
+def test_every_metric_has_a_reference():
+    assert list(REFERENCES) == list(CLASSIFICATION_METRICS)
+
+
+def test_average_precision_of_two_classes_is_nan_when_the_second_is_absent():
+    log_probabilities, _ = _draw(2)
+    function = CLASSIFICATION_METRICS["average_precision"].function
+    assert function(log_probabilities, torch.zeros(SAMPLES).long()).isnan().all()
+    assert (function(log_probabilities, torch.ones(SAMPLES).long()) == 1).all()
+
+
+def test_average_precision_of_several_classes_leaves_out_the_absent_ones():
+    log_probabilities, targets = _draw(4)
+    targets[targets == 2] = 0
+    values = CLASSIFICATION_METRICS["average_precision"].function(log_probabilities, targets)
+    for i in range(MEMBERS):
+        each = [
+            reference.average_precision_score(targets.numpy() == k, log_probabilities[i, :, k].numpy())
+            for k in (0, 1, 3)
+        ]
+        assert values[i].item() == pytest.approx(np.mean(each), abs=1e-9)
+
+
+def test_kappa_of_one_class_told_rightly_is_nan_and_correlation_is_zero():
+    log_probabilities = torch.tensor([[[0.9, 0.1], [0.8, 0.2]]]).log()
+    assert CLASSIFICATION_METRICS["quadratic_kappa"].function(log_probabilities, torch.tensor([0, 0])).isnan().all()
+    assert CLASSIFICATION_METRICS["mcc"].function(log_probabilities, torch.tensor([0, 0])).item() == 0
+
+
+@given(seed=st.integers(0, 2**32 - 1), num_classes=st.integers(2, 7), n=st.integers(1, 9))
+def test_few_samples_with_ties_and_missing_classes_have_the_values_of_scikit_learn(seed, num_classes, n):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(num_classes, size=n)
+    logits = rng.integers(-1, 2, size=(1, n, num_classes)).astype(np.float64)
+    log_probabilities = torch.log_softmax(torch.from_numpy(logits), dim=2)
+    probabilities = log_probabilities[0].exp().numpy()
+    for name, metric in ((name, CLASSIFICATION_METRICS[name]) for name in CLASSIFICATION_METRICS):
+        if name == "roc_auc" or (name == "average_precision" and num_classes == 2 and not targets.any()):
+            continue  # undefined, see above
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.simplefilter("ignore")
+            expected = REFERENCES[name](targets, probabilities)
+        value = metric.function(log_probabilities, torch.from_numpy(targets)).item()
+        assert value == pytest.approx(expected, abs=1e-9, nan_ok=True), name
 
 
 @pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy"])

@@ -36,7 +36,11 @@ def test_a_metric_knows_which_way_is_better(task, name, direction):
     [
         (Classification(3), "logloss", r"unknown metric 'logloss' for classification\. Did you mean 'log_loss'\?"),
         (Classification(3), "auc", r"Did you mean 'roc_auc'\?"),
-        (Regression(), "accuracy", r"unknown metric 'accuracy' for regression\. Choose from 'explained_variance', 'mae'"),
+        (
+            Regression(),
+            "accuracy",
+            r"unknown metric 'accuracy' for regression\. Choose from 'explained_variance', 'mae'",
+        ),
     ],
 )
 def test_an_unknown_metric_is_answered_with_the_near_miss(task, name, message):
