@@ -274,5 +274,5 @@ def _reason(error: Exception) -> str:
     """The first line of an error of the compiler, with the line of the user's code where there is one."""
     line = str(error).strip().split("\n")[0].rstrip(".")
     if "InvalidCxxCompiler" in type(error).__name__ or "No working C++ compiler" in str(error):
-        line = "no working C++ compiler was found (install g++ or clang++)"
+        return "no working C++ compiler was found (install g++ or clang++)"
     return f"{line} (at {user_line(error)})"
