@@ -118,7 +118,7 @@ def _sets_of_columns(frame: pd.DataFrame, where: str) -> list[set[str]]:
         wrong = np.flatnonzero(~np.isin(numbers, (0, 1)))
         if len(wrong):
             raise InputError(
-                f"{where}: the label column {label!r} must hold 0 and 1, got {shown(column.iloc[wrong[0]])} in "
+                f"{where}: the label column {label!r} must hold 0 and 1, got {shown(column.tolist()[wrong[0]])} in "
                 f"{len(wrong)} of {len(column)} rows. Mend them, or leave the column out."
             )
         columns[str(label)] = numbers == 1

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from tenfold.core.errors import InputError
-from tenfold.data.targets import clean_target
+from tenfold.data.targets import clean_label_sets, clean_target
 
 
 def clean(values, task=None, **options):
@@ -78,3 +78,49 @@ def test_a_target_that_cannot_be_learned_is_refused(values, task, message):
 def test_a_long_text_is_cut_in_the_message():
     with pytest.raises(InputError, match=r"such as '0x{39}\.\.\.'"):
         clean([str(i) + "x" * 500 for i in range(20)])
+
+
+def sets(raw):
+    return clean_label_sets(raw, name="y", where="t.csv")
+
+
+@pytest.mark.parametrize(
+    ("raw", "values", "note"),
+    [
+        (["b;a", "a", ""], ["a;b", "a", ""], "';'"),
+        (["b | a|b", "a", None], ["a;b", "a", ""], "'|'"),
+        (["a, b", " a ", np.nan], ["a;b", "a", ""], "','"),
+        (["a", "b", "a"], ["a", "b", "a"], "';'"),
+        (["a;b,c", "a;"], ["a;b,c", "a"], "';'"),
+    ],
+)
+def test_a_column_of_lists_becomes_sorted_sets(raw, values, note):
+    found = sets(raw)
+    assert found.values.tolist() == values
+    assert (found.task, found.kept.tolist()) == ("multilabel", list(range(len(raw))))
+    assert found.notes == (f"labels: separated by {note}",)
+
+
+def test_columns_of_0_and_1_become_sets_of_their_names():
+    frame = pd.DataFrame({"wind": [1, 0, 0], "sun": [True, False, True], "rain": [0.0, 1.0, 0.0]})
+    found = sets(frame)
+    assert found.values.tolist() == ["sun;wind", "rain", "sun"]
+    assert found.notes == ("labels: 3 columns of 0 and 1",)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            pd.DataFrame({"a": [1, 2, 0]}),
+            r"label column 'a' must hold 0 and 1, got 2 in 1 of 3 rows\. Mend them, or leave",
+        ),
+        (pd.DataFrame({"a": [1, None, 0]}), r"label column 'a' must hold 0 and 1, got nan in 1 of 3"),
+        (pd.DataFrame({"a;b": [1, 0]}), r"t\.csv: the label 'a;b' must not hold ';'\. Rename it"),
+        (["a;b", "b;a"], r"the target 'y' has the labels 'a;b' in every row, there is nothing to learn"),
+        ([], r"has the labels '' in every row"),
+    ],
+)
+def test_label_sets_that_cannot_be_learned_are_refused(raw, message):
+    with pytest.raises(InputError, match=message):
+        sets(raw)

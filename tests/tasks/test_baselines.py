@@ -6,7 +6,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
 
-from tenfold.tasks import BaselinePart, Classification, Regression, run_baselines
+from tenfold.tasks import BaselinePart, Classification, MultiLabel, Regression, run_baselines
 
 CARDINALITIES = (4, 3)
 
@@ -167,3 +167,51 @@ def test_an_unknown_kind_is_refused():
 def test_cardinalities_that_do_not_match_the_codes_are_refused():
     with pytest.raises(ValueError, match=r"one for each of 2 columns of codes, got 1\. Take them from the InputSpec"):
         _run(Classification(3), _parts(), cardinalities=(4,))
+
+
+def _label_parts():
+    """Three labels: one that the first number tells, one that is true everywhere in training, one of chance."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for size in (200, 80, 90):
+        x = rng.normal(size=(size, 4)).astype(np.float32)
+        labels = np.stack([x[:, 0] + rng.normal(size=size) / 2 > 0, np.ones(size), rng.random(size) < 0.3], axis=1)
+        parts.append(BaselinePart(x=x, y=labels.astype(np.float32)))
+    return parts
+
+
+def test_each_label_has_the_share_or_the_logistic_regression_of_its_own():
+    train, valid, test = _label_parts()
+    results = _run(MultiLabel(list("abc")), (train, valid, test), cardinalities=())
+    assert list(results) == ["majority", "linear", "gradient-boosted trees"]
+    shares = np.clip(train.y.mean(axis=0), 1e-15, 1 - 1e-15)
+    expected = np.mean([reference.log_loss(valid.y[:, k], np.full(80, shares[k]), labels=[0, 1]) for k in range(3)])
+    assert results["majority"].valid["log_loss"] == pytest.approx(expected, abs=1e-6)
+    said = [LogisticRegression(max_iter=1000).fit(train.x, train.y[:, k]).predict(valid.x) for k in (0, 2)]
+    predicted = np.stack([said[0], np.ones(80), said[1]], axis=1)
+    assert results["linear"].valid["hamming_loss"] == pytest.approx(
+        reference.hamming_loss(valid.y, predicted), abs=1e-9
+    )
+    assert results["gradient-boosted trees"].valid["hamming_loss"] < results["majority"].valid["hamming_loss"]
+    assert all(entry["n"] == 90 and entry["low"] <= entry["high"] for entry in results["linear"].test.values())
+
+
+def test_quantiles_come_from_errors_in_training_or_from_trees_of_their_own():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 3))
+    y = x @ [1.0, -1.0, 0.5] + rng.normal(size=900)
+    train, valid = BaselinePart(x=x[:600], y=y[:600]), BaselinePart(x=x[600:], y=y[600:])
+    results = _run(Regression(quantiles=(0.05, 0.5, 0.95)), (train, valid), cardinalities=())
+    constant = np.quantile(y[:600], [0.05, 0.5, 0.95])
+    expected = [
+        reference.mean_pinball_loss(y[600:], np.full(300, q), alpha=a)
+        for q, a in zip(constant, (0.05, 0.5, 0.95), strict=True)
+    ]
+    assert results["mean"].valid["pinball"] == pytest.approx(np.mean(expected), rel=1e-6)
+    ridge = Ridge().fit(x[:600], y[:600])
+    errors = np.quantile(y[:600] - ridge.predict(x[:600]), [0.05, 0.95])
+    said = ridge.predict(x[600:])
+    inside = (said + errors[0] <= y[600:]) & (y[600:] <= said + errors[1])
+    assert results["linear"].valid["coverage"] == pytest.approx(inside.mean(), abs=0.004)
+    assert results["linear"].valid["pinball"] < 0.8 * results["mean"].valid["pinball"]
+    assert 0.6 < results["gradient-boosted trees"].valid["coverage"] < 0.95

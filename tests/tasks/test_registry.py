@@ -1,16 +1,19 @@
 import pytest
+import torch
 
 from tenfold.core.errors import InputError
 from tenfold.data import TargetEncoder
-from tenfold.tasks import TASKS, Classification, Regression, metric_of, task_from
+from tenfold.tasks import TASKS, Classification, MultiLabel, OwnMetric, Regression, metric_of, task_from
 
 CLASSES = TargetEncoder(task="classification", classes=("ant", "bee"))
 NUMBERS = TargetEncoder(task="regression", mean=3.0, std=2.0)
+LABELS = TargetEncoder(task="multilabel", labels=("sun", "wind"))
 
 
 def test_tasks_are_found_by_name():
     assert TASKS["classification"] is Classification
     assert TASKS["regression"] is Regression
+    assert TASKS["multilabel"] is MultiLabel
 
 
 def test_an_unknown_task_is_answered_with_the_near_miss():
@@ -69,3 +72,35 @@ def test_a_dear_metric_is_computed_when_it_is_the_one_asked_for():
 def test_a_metric_of_another_task_is_refused():
     with pytest.raises(InputError, match="unknown metric 'rmse' for classification"):
         task_from(CLASSES, metric="rmse")
+
+
+def test_encoded_labels_make_a_multi_label_task():
+    task = task_from(LABELS, loss="focal", class_weights=torch.tensor([2.0, 3.0]))
+    assert isinstance(task, MultiLabel)
+    assert (task.label_names, task.loss_name, task.positive_weights.tolist()) == (
+        ("sun", "wind"),
+        "focal",
+        [2.0, 3.0],
+    )
+
+
+def test_classes_in_order_get_the_ordinal_loss_unless_another_is_named():
+    ordered = TargetEncoder(task="classification", classes=("low", "high"), ordered=True)
+    assert task_from(ordered).loss_name == "ordinal"
+    assert task_from(ordered, loss="focal").loss_name == "focal"
+
+
+def test_quantiles_of_the_encoder_are_those_of_the_task():
+    task = task_from(TargetEncoder(task="regression", mean=3.0, std=2.0, quantiles=(0.1, 0.5, 0.9)))
+    assert (task.quantiles, task.mean, task.num_outputs) == ((0.1, 0.5, 0.9), 3.0, 3)
+
+
+@pytest.mark.parametrize("encoder", [CLASSES, NUMBERS, LABELS])
+def test_a_metric_of_ones_own_joins_the_usual_ones(encoder):
+    own = OwnMetric(function=lambda y, p: 0.0, name="own", direction="minimize")
+    assert list(task_from(encoder, metric=own).info.metrics) == [*task_from(encoder).info.metrics, "own"]
+
+
+def test_weights_are_refused_for_a_regression():
+    with pytest.raises(InputError, match=r"task_from: class_weights are for classes and labels, .*Leave them out"):
+        task_from(NUMBERS, class_weights=torch.ones(2))

@@ -2,18 +2,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as reference
 from torch import nn
 
 import tenfold
 from tenfold.core.errors import InputError
 from tenfold.core.task import MemberView
-from tenfold.tasks import REGRESSION_METRICS, Regression
+from tenfold.tasks import REGRESSION_LOSSES, REGRESSION_METRICS, Regression
 
 REFERENCES = {
     "rmse": reference.root_mean_squared_error,
     "mae": reference.mean_absolute_error,
     "r2": reference.r2_score,
+    "explained_variance": reference.explained_variance_score,
+    "mape": reference.mean_absolute_percentage_error,
+    "median_error": reference.median_absolute_error,
 }
 NO_VALUES = MemberView(streams=None, values={})
 
@@ -73,11 +78,48 @@ def test_a_broken_member_has_a_worst_value_and_changes_no_bit_of_another(name, b
     assert torch.equal(after[[0, 2, 3]], before[[0, 2, 3]])
 
 
-def test_r2_of_constant_targets_is_nan():
-    assert REGRESSION_METRICS["r2"].function(torch.randn(2, 5), torch.ones(5)).isnan().all()
+def test_every_metric_has_a_reference():
+    assert list(REFERENCES) == list(REGRESSION_METRICS)
 
 
-LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+@pytest.mark.parametrize("name", ["r2", "explained_variance"])
+def test_the_explained_share_of_constant_targets_is_nan(name):
+    assert REGRESSION_METRICS[name].function(torch.randn(2, 5), torch.ones(5)).isnan().all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 6))
+def test_few_samples_with_ties_and_zeros_have_the_values_of_scikit_learn(seed, n):
+    rng = np.random.default_rng(seed)
+    outputs, targets = rng.integers(-2, 3, size=(1, n)).astype(np.float64), rng.integers(-2, 3, size=n).astype(float)
+    counts = rng.integers(0, 3, size=(1, n))
+    counts[0, rng.integers(n)] = 1
+    for weights, rows in ((None, np.arange(n)), (torch.from_numpy(counts), np.repeat(np.arange(n), counts[0]))):
+        for name in REFERENCES:
+            if name in ("r2", "explained_variance") and len(set(targets[rows])) == 1:
+                continue  # undefined, see above
+            value = REGRESSION_METRICS[name].function(torch.from_numpy(outputs), torch.from_numpy(targets), weights)
+            assert value.item() == pytest.approx(
+                REFERENCES[name](targets[rows], outputs[0, rows]), rel=1e-9, abs=1e-9
+            )
+
+
+def _log_cosh(predictions, targets):
+    return torch.log(torch.cosh(predictions - targets)).mean()
+
+
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss, "log_cosh": _log_cosh}
+
+
+def test_every_loss_has_a_reference():
+    assert list(LOSSES) == list(REGRESSION_LOSSES)
+
+
+def test_the_log_cosh_of_large_errors_is_finite_with_its_gradient():
+    output = torch.tensor([-1e4, 0.0, 1e4], requires_grad=True)
+    loss = REGRESSION_LOSSES["log_cosh"](output, torch.zeros(3))
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * (1e4 - np.log(2)) / 3, rel=1e-6)
+    torch.testing.assert_close(output.grad, torch.tensor([-1.0, 0.0, 1.0]) / 3)
 
 
 @pytest.mark.parametrize("name", LOSSES)
