@@ -5,6 +5,7 @@
 - `TargetEncoder`: from raw targets to class indices or standardised numbers, and back.
 - `split` cuts rows into training, validation and test (`Split`); `cut_folds` into folds (`Folds`).
 - `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
+- `FoldData` and `FoldBatches`: a source as every fold sees it, and a batch a member.
 - `Preparer`: worker processes that prepare costly samples ahead, the same bits with any number of them.
 """
 
@@ -13,6 +14,8 @@ from tenfold.data.batches import Batches, DataPart
 from tenfold.data.bundled import SOURCES, Bundled, sources
 from tenfold.data.datasets import DatasetPreprocessor
 from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
+from tenfold.data.fold_batches import FoldBatches, FoldMember, MemberBatch
+from tenfold.data.fold_data import FoldData, fit_fold_encoders, fit_fold_preprocessors
 from tenfold.data.folds import MANNERS, Folds, cut_folds
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
@@ -35,10 +38,14 @@ __all__ = [
     "DataPart",
     "DatasetInputs",
     "DatasetPreprocessor",
+    "FoldBatches",
+    "FoldData",
+    "FoldMember",
     "Folds",
     "ImageFileInputs",
     "ImagePreprocessor",
     "Inputs",
+    "MemberBatch",
     "PictureFormat",
     "Preparer",
     "Preprocessor",
@@ -51,6 +58,8 @@ __all__ = [
     "TargetEncoder",
     "WorkersWarning",
     "cut_folds",
+    "fit_fold_encoders",
+    "fit_fold_preprocessors",
     "fit_preprocessor",
     "preprocessor_from_json",
     "read",

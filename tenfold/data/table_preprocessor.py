@@ -8,7 +8,8 @@ last code, and then a level never seen gets that one as well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class NumberColumn:
         mean: after filling.
         std: after filling; 1 for a constant column.
         flagged: whether a missing value also sets a column of its own.
+        silent: whether that column is there and always 0: these training rows missed nothing, those of another fold
+            did.
     """
 
     name: str
@@ -44,6 +47,7 @@ class NumberColumn:
     mean: float
     std: float
     flagged: bool
+    silent: bool = False
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray) -> NumberColumn:
@@ -66,11 +70,13 @@ class CategoryColumn:
         name: the column.
         levels: level number i has code i + 1.
         rare: whether one more code stands for all other levels.
+        unused: codes that never come, because another fold has more levels.
     """
 
     name: str
     levels: tuple[str, ...]
     rare: bool
+    unused: int = 0
 
     @classmethod
     def fit(cls, name: str, values: pd.Series) -> CategoryColumn:
@@ -84,7 +90,7 @@ class CategoryColumn:
     @property
     def cardinality(self) -> int:
         """Number of codes."""
-        return 1 + len(self.levels) + self.rare
+        return 1 + len(self.levels) + self.rare + self.unused
 
     def codes(self, values: pd.Series) -> np.ndarray:
         """Codes of text values, int64 of shape (N,)."""
@@ -122,7 +128,7 @@ class TablePreprocessor(Preprocessor):
     ) -> None:
         self.numbers, self.categories = numbers, categories
         self.columns, self.target_name = columns, target_name
-        width = len(numbers) + sum(column.flagged for column in numbers)
+        width = len(numbers) + sum(column.flagged or column.silent for column in numbers)
         cardinalities = tuple(column.cardinality for column in categories)
         self.spec = InputSpec(kind="table", shape=(width,), cardinalities=cardinalities)
 
@@ -148,6 +154,39 @@ class TablePreprocessor(Preprocessor):
             columns=inputs.columns,
             target_name=inputs.target_name,
         )
+
+    @staticmethod
+    def of_one_width(fitted: Sequence[TablePreprocessor]) -> list[TablePreprocessor]:
+        """The same, with columns and codes that never speak where others have more, so that all specs are equal.
+
+        What a fold has not seen stays unknown to it: a column that flags missing values is 0 throughout, in
+        validation too, and a code is never given.
+
+        Args:
+            fitted: on different rows of the same columns.
+        """
+        flagged = [
+            any(column.flagged for column in columns) for columns in zip(*(f.numbers for f in fitted), strict=True)
+        ]
+        codes = [
+            max(column.cardinality for column in columns)
+            for columns in zip(*(f.categories for f in fitted), strict=True)
+        ]
+        return [
+            TablePreprocessor(
+                numbers=tuple(
+                    replace(column, silent=any_flagged and not column.flagged)
+                    for column, any_flagged in zip(one.numbers, flagged, strict=True)
+                ),
+                categories=tuple(
+                    replace(column, unused=most - column.cardinality)
+                    for column, most in zip(one.categories, codes, strict=True)
+                ),
+                columns=one.columns,
+                target_name=one.target_name,
+            )
+            for one in fitted
+        ]
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -189,6 +228,8 @@ class TablePreprocessor(Preprocessor):
         missing = np.isnan(array)
         filled = (np.where(missing, column.median, array) / 2 - column.mean / 2) / column.std * 2
         scaled = np.clip(filled, -CLIP, CLIP)[:, None].astype(np.float32)
+        if column.silent:
+            return np.hstack([scaled, np.zeros_like(scaled)])
         return np.hstack([scaled, missing[:, None].astype(np.float32)]) if column.flagged else scaled
 
     def to_json(self) -> dict[str, Any]:
