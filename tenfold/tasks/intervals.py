@@ -2,7 +2,7 @@
 
 The interval tells what another test part of the same size might have given. It does not tell what another training
 would have: that is what seeds and folds are for. A thousand resamples of 10,000 samples of ten classes take about
-3 s on one CPU core, nearly all of it for `roc_auc` and `average_precision`; a metric of one's own is called once a
+2 s on one CPU core, most of it for `roc_auc` and `average_precision`; a metric of one's own is called once a
 resample.
 
 R resamples, N samples, K classes
@@ -39,7 +39,8 @@ def metric_intervals(
 ) -> dict[str, Interval]:
     """Every metric of a task on one part, with its interval.
 
-    Shares of the samples, such as accuracy, get Wilson's interval; the others the percentiles of a bootstrap over the samples.
+    Shares of the samples, such as accuracy, get Wilson's interval; the others the percentiles of a bootstrap over
+    the samples.
 
     Args:
         task: says the metrics.

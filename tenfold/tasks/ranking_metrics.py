@@ -1,7 +1,7 @@
 """Metrics of how a classifier ranks the samples: area under the ROC curve, average precision.
 
 Every metric is `(log_probabilities_MNK, targets, weights_MN=None) -> value_M`, as in `classification_metrics.py`.
-They sort each member's scores once a class, and so are the dearest metrics: on one CPU core, TIMES.
+They sort each member's scores once a class, which makes them the dearest metrics.
 
 M members (or resamples, see `weighting.py`), N samples, K classes
 """
