@@ -10,8 +10,10 @@ from typing import Any
 
 from tenfold.core.specs import InputSpec
 from tenfold.networks import NETWORKS
+from tenfold.optim import OPTIMIZERS, SCHEDULES
 from tenfold.study.budget import default_batch_size, default_epochs, default_trials, halving_rungs
 from tenfold.study.trials import default_space
+from tenfold.train.recipe import PRECISIONS
 from tenfold.tuning import Space, optimizer_space
 
 PAGE = Path(__file__).with_name("spaces.md")
@@ -80,9 +82,24 @@ space = {
 run = tenfold.fit("wine", space=space, trials=6, epochs=5)
 ```
 
-Training's names are `optimizer`, `lr`, `weight_decay`, `momentum`, `schedule` (constant, cosine, onecycle),
-`warmup_fraction`, `batch_size`, `clip_norm`; the task's `label_smoothing` (classification). A function of an Optuna
-trial that returns a dict works as well.
+Training's names are those below; the task's `label_smoothing` (classification). A function of an Optuna trial that
+returns a dict works as well. Numbers may differ between members that train as one program; the other choices cut the
+members into programs of their own, and so do `batch_size` and `accumulate`.
+
+| name | what |
+|---|---|
+| `optimizer` | {optimizers} |
+| `lr`, `lr_groups` | the rate, and factors of it by patterns of parameter names: `{{"backbone.*": 0.1}}` |
+| `weight_decay`, `l1`, `decay_biases` | decay, the L1 penalty, and whether they reach biases and norms |
+| `momentum`, `nesterov`, `beta1`, `beta2`, `eps` | the optimiser's own |
+| `schedule`, `warmup_fraction` | {schedules} |
+| `lr_gamma`, `lr_milestones`, `plateau_patience` | what step, multistep and plateau fall by, and when |
+| `freeze` | patterns of the names of parameters that do not move |
+| `clip_norm`, `clip_value` | bounds of the gradient, of each member alone |
+| `batch_size`, `accumulate` | samples a step, and the pieces that a step is taken in |
+| `precision` | {precisions} |
+| `ema_decay` | an average of the weights, which is scored and kept |
+| `patience` | epochs without improvement after which a trial stops |
 """
 
 
@@ -139,7 +156,18 @@ def _budget() -> str:
     *leaving, last = halving_rungs(trials, 100, 3)
     rungs = "".join(f"{rung.keep} go on from epoch {rung.resource}, " for rung in leaving)
     rungs += f"{last.keep} arrive at epoch {last.resource}"
-    return "".join(lines) + BUDGET.format(trials=trials, photo_trials=default_trials(photo), rungs=rungs) + OWN
+    return "".join(lines) + BUDGET.format(trials=trials, photo_trials=default_trials(photo), rungs=rungs) + _own()
+
+
+def _own() -> str:
+    """`OWN` with the names that there are; braces stand in its code, so that it is no template as a whole."""
+    head, table = OWN.split("Training's names", 1)
+    names = {
+        "optimizers": ", ".join(OPTIMIZERS),
+        "schedules": ", ".join(SCHEDULES),
+        "precisions": ", ".join(PRECISIONS),
+    }
+    return head + "Training's names" + table.format(**names)
 
 
 if __name__ == "__main__":

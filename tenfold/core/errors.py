@@ -30,6 +30,18 @@ class OutOfMemoryError(TenfoldError, MemoryError):
     """The work does not fit into memory even at its smallest; the message says what was needed and what there is."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no room: Python's own, or PyTorch's for one of its devices.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."))
+        True
+    """
+    # by its name: this floor does without torch; and the CPU's allocator raises a plain RuntimeError
+    is_torchs = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return isinstance(error, MemoryError) or is_torchs or "allocate memory" in str(error)
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Returns `" Did you mean 'resnet18'?"` for a near miss, or the list of choices when nothing is near.
 

@@ -89,23 +89,47 @@ class Metric:
     title: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemberBatches:
+    """One step of a stack in which not all members see the same batch, or not all have one.
+
+    Members in no part rest for the step: their parameters, moments, schedules, averages and random streams stay as
+    they are, so that each is what it would be alone, with its own batches and no others. The members of a part run
+    as one program on the part's batch; nothing is padded, so that batch statistics are those of the real samples.
+
+    Attributes:
+        parts: pairs of (places, batch). Places are of members in the stack, distinct, and none is in two parts.
+            The batch is as for a stack of these members alone: they share it, and what is marked with
+            `tenfold.per_member` holds a value for each of them, in the order of the places.
+
+    Example:
+        Three members on folds of 5, 5 and 4 samples, in batches of 2. Their third step::
+
+            MemberBatches(parts=[([0, 1], (per_member(x_2BD), per_member(y_2B)))])  # the third member rests
+    """
+
+    parts: Sequence[tuple[Sequence[int], Batch]]
+
+
 class BatchProvider(ABC):
     """Where training batches come from: a data set, a replay buffer, an environment.
 
     Attributes:
-        steps_per_epoch: batches in one epoch.
+        steps_per_epoch: batches in one epoch; where members have unequal numbers of them, the most.
     """
 
     steps_per_epoch: int
 
     @abstractmethod
-    def epoch(self, epoch: int, stack: Any) -> Iterator[Batch]:
+    def epoch(self, epoch: int, stack: Any) -> Iterator[Batch | MemberBatches]:
         """The batches of one epoch (0 is the first).
+
+        A batch is for all members: they share it, but for parts marked with `tenfold.per_member`, which hold one
+        value a member. `MemberBatches` is for steps in which members' batches differ in size, or some have none.
 
         Args:
             epoch: number of the epoch; the same number gives the same batches again.
             stack: the stack that is about to train, for providers whose batches depend on what the members do.
-                Parts marked with `tenfold.per_member` hold one value a member.
         """
 
     def keep(self, indices: Tensor) -> None:  # noqa: B027 - nothing to do is the usual case

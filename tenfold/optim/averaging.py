@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tenfold.optim.host_numbers import UNIT, from_saved, keep_numbers, on_device, read_numbers, to_saved
+from tenfold.optim.host_numbers import UNIT, choose, from_saved, keep_numbers, on_device, read_numbers, to_saved
 from tenfold.stacking import Stack
 from tenfold.stacking.layout import per_member_shape, take_members
 
@@ -28,7 +28,8 @@ class WeightAverage:
             at each update, as counters always are.
 
     Attributes:
-        num_averaged: how often `update` was called. The first call copies the parameters.
+        num_averaged: how often `update` was called; float64, shape (M,), once members have rested. The first
+            call copies the parameters.
 
     Raises:
         ValueError: a decay out of its range, or not one number a member; a warm-up without a decay.
@@ -54,33 +55,47 @@ class WeightAverage:
             raise ValueError("WeightAverage: warmup must be False without a decay, got True. Give a decay.")
         self.stack, self.warmup, self.use_buffers = stack, warmup, use_buffers
         self._decay = None if decay is None else read_numbers("WeightAverage", "decay", decay, len(stack), UNIT)
-        self.num_averaged = 0
+        self.num_averaged: Any = 0
         self._parameters = {name: tensor.detach().clone() for name, tensor in stack.named_parameters()}
         self._buffers = {name: tensor.detach().clone() for name, tensor in stack.named_buffers()}
         self._is_applied = False
         stack.follow(self)
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, *, rests: Any = ()) -> None:
         """Takes the stack's present parameters into the averages.
+
+        Args:
+            rests: places of members whose averages stay as they are, int64, shape (K,); a list will do.
 
         Raises:
             RuntimeError: called inside `applied`.
         """
         self._refuse_inside("update")
-        weight = 1.0 if self.num_averaged == 0 else self._weight()
+        counted: Any = 1
+        if len(rests) > 0:
+            counted = np.ones(len(self.stack))
+            counted[torch.as_tensor(rests).cpu().numpy()] = 0.0
+        weight = on_device(self._weight() * counted, self.stack.device)
+        copy = on_device(counted, self.stack.device)
         for name, parameter in self.stack.named_parameters():
             _blend(self._parameters[name], parameter, weight)
         for name, buffer in self.stack.named_buffers():
-            _blend(self._buffers[name], buffer, weight if self.use_buffers else 1.0)
-        self.num_averaged += 1
+            averages = self.use_buffers and buffer.is_floating_point()
+            _blend(self._buffers[name], buffer, weight if averages else copy)
+        self.num_averaged = self.num_averaged + counted
 
-    def _weight(self) -> float | Tensor:
-        """What the new values count beside the average."""
+    def _weight(self) -> Any:
+        """What the new values count beside the average, one number or one a member."""
+        count = self.num_averaged
         if self._decay is None:
-            return 1.0 / (self.num_averaged + 1)
-        most = (1 + self.num_averaged) / (10 + self.num_averaged) if self.warmup else 1.0
-        return on_device(1.0 - np.minimum(self._decay, most), self.stack.device)
+            return 1.0 / (count + 1)
+        most = (1 + count) / (10 + count) if self.warmup else 1.0
+        return choose(count == 0, 1.0, 1.0 - np.minimum(self._decay, most))
+
+    def tensors(self) -> list[Tensor]:
+        """The averages themselves, of parameters and then of buffers, each of shape (M, ...)."""
+        return [*self._parameters.values(), *self._buffers.values()]
 
     @contextmanager
     def applied(self) -> Iterator[Stack]:
@@ -114,6 +129,7 @@ class WeightAverage:
     def keep(self, indices: Tensor) -> None:
         """Keeps the averages of the members at these places; the stack calls it."""
         self._decay = keep_numbers(self._decay, indices)
+        self.num_averaged = keep_numbers(self.num_averaged, indices)
         for held in (self._parameters, self._buffers):
             for name, tensor in held.items():
                 held[name] = take_members(tensor, indices)
@@ -126,7 +142,7 @@ class WeightAverage:
         """
         self._refuse_inside("state_dict")
         return {
-            "num_averaged": self.num_averaged,
+            "num_averaged": to_saved(self.num_averaged),
             "decay": to_saved(self._decay),
             "parameters": dict(self._parameters),
             "buffers": dict(self._buffers),
@@ -152,13 +168,15 @@ class WeightAverage:
         for held, saved in ((self._parameters, state["parameters"]), (self._buffers, state["buffers"])):
             for name, tensor in held.items():
                 tensor.copy_(saved[name])
-        self.num_averaged, self._decay = state["num_averaged"], from_saved(state["decay"])
+        self.num_averaged, self._decay = from_saved(state["num_averaged"]), from_saved(state["decay"])
 
 
 def _blend(average: Tensor, value: Tensor, weight: float | Tensor) -> None:
-    """`average` += weight * (value - average), in place; weight 1 copies, and counters are copied in any case."""
-    if not average.is_floating_point() or (not isinstance(weight, Tensor) and weight == 1.0):
+    """`average` += weight * (value - average), in place; weight 1 copies. Counters are copied where it is 1."""
+    if not isinstance(weight, Tensor) and weight == 1.0:
         average.copy_(value)
+    elif isinstance(weight, Tensor) and not average.is_floating_point():
+        average.copy_(torch.where(per_member_shape(weight, average) == 1.0, value, average))
     else:
         share = per_member_shape(weight, average).to(average.dtype) if isinstance(weight, Tensor) else weight
         average.lerp_(value, share)

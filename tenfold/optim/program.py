@@ -22,7 +22,7 @@ from tenfold.core.errors import StackError
 from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
-from tenfold.stacking.layout import contiguous_view, lying_order
+from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
 
 
 class StepInputs(NamedTuple):
@@ -109,7 +109,16 @@ class StepProgram:
         return graph
 
     def _flat_step(self, *leaves: Any) -> tuple[Tensor]:
-        return (self._step(pytree.tree_unflatten(list(leaves), self._tree)),)
+        """The step; members whose loss is not finite stay where they are. The copies are none once compiled."""
+        inputs = pytree.tree_unflatten(list(leaves), self._tree)
+        trained = [inputs.parameters[name] for group in self._groups for name in group]
+        written = [*map(contiguous_view, trained), *inputs.buffers.values()]
+        before = [tensor.clone() for tensor in written]
+        loss_M = self._step(inputs)
+        is_finite_M = loss_M.isfinite()
+        for tensor, old in zip(written, before, strict=True):
+            tensor.copy_(torch.where(per_member_shape(is_finite_M, tensor), tensor, old))
+        return (loss_M,)
 
     def _step(self, inputs: StepInputs) -> Tensor:
         names = [name for group in self._groups for name in group]

@@ -3,7 +3,7 @@
 A schedule multiplies the learning rate that the optimiser was built with by a factor of the step. It is a
 function of the step alone (`Plateau` excepted, which reads scores): nothing accumulates, so that a resumed or a
 shrunken stack goes on exactly. Here is their base; a family a file: `schedule_steps.py`, `schedule_cosine.py`,
-`schedule_plateau.py`; `schedules_catalog.py` has them by name.
+`schedule_plateau.py`; `schedule_catalog.py` has them by name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tenfold.optim.host_numbers import (
@@ -42,7 +43,7 @@ class Schedule:
         numbers: of a subclass: the other options, checked; what is an array has the member axis in front.
 
     Attributes:
-        num_steps: how often `step` was called.
+        num_steps: how often `step` was called; float64, shape (M,), once members have rested.
         base_lrs: each group's rate that the factor is applied to.
         numbers: the options, one number for all members or one a member.
 
@@ -67,7 +68,7 @@ class Schedule:
         warmup = self._reader(optimizer)("warmup_steps", warmup_steps, COUNT)
         self.optimizer = optimizer
         self.numbers: dict[str, Any] = {"warmup_steps": warmup, **numbers}
-        self.num_steps = 0
+        self.num_steps: Any = 0
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         optimizer.stack.follow(self)
         self._apply()
@@ -110,15 +111,27 @@ class Schedule:
         self.num_steps += 1
         self._apply()
 
+    def rest(self, places: Any) -> None:
+        """Takes the last step back for members that sat it out.
+
+        Args:
+            places: of these members, int64, shape (K,); a list will do.
+        """
+        steps_M = np.zeros(len(self.optimizer.stack)) + self.num_steps
+        steps_M[torch.as_tensor(places, dtype=torch.int64).cpu().numpy()] -= 1.0
+        self.num_steps = steps_M
+        self._apply()
+
     def keep(self, indices: Tensor) -> None:
         """Keeps the values of the members at these places; the stack calls it."""
+        self.num_steps = keep_numbers(self.num_steps, indices)
         self.base_lrs = [take_members(lr, indices) if isinstance(lr, Tensor) else lr for lr in self.base_lrs]
         self.numbers = {name: keep_numbers(value, indices) for name, value in self.numbers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The step, the base rates and the numbers."""
         return {
-            "num_steps": self.num_steps,
+            "num_steps": to_saved(self.num_steps),
             "base_lrs": list(self.base_lrs),
             "numbers": {name: to_saved(value) for name, value in self.numbers.items()},
         }
@@ -143,7 +156,7 @@ class Schedule:
                 "Build the stack of as many models, or keep() as many members first."
             )
         device = self.optimizer.stack.device
-        self.num_steps = state["num_steps"]
+        self.num_steps = from_saved(state["num_steps"])
         self.base_lrs = [lr.to(device) if isinstance(lr, Tensor) else lr for lr in state["base_lrs"]]
         self.numbers = {name: from_saved(value) for name, value in state["numbers"].items()}
         self._apply()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from tenfold.core.registry import Registry
 from tenfold.optim.optimizer import StackedOptimizer
@@ -13,7 +15,7 @@ from tenfold.optim.schedule_cosine import Cosine, CosineRestarts, OneCycle
 from tenfold.optim.schedule_plateau import Plateau
 from tenfold.optim.schedule_steps import Constant, Exponential, Linear, MultiStep, Step
 
-Build = Callable[[StackedOptimizer, int, int], Schedule]
+Build = Callable[[StackedOptimizer, Any, Any], Schedule]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,8 @@ class ScheduleEntry:
 
     Attributes:
         schedule: the class.
-        build: `(optimizer, total_steps, warmup_steps) -> schedule`; the warm-up is part of the steps.
+        build: `(optimizer, total_steps, warmup_steps) -> schedule`; the warm-up is part of the steps. Each is a
+            number, or one a member, shape (M,).
         reads_scores: whether `step` wants each member's score after an evaluation.
     """
 
@@ -38,24 +41,25 @@ def _add(name: str, schedule: type[Schedule], build: Build, *, reads_scores: boo
     SCHEDULES.add(name, ScheduleEntry(schedule=schedule, build=build, reads_scores=reads_scores))
 
 
-def _steps(optimizer: StackedOptimizer, total: int, warmup: int) -> Schedule:
+def _steps(optimizer: StackedOptimizer, total: Any, warmup: Any) -> Schedule:
     """A tenth of the rate after each third."""
-    return Step(optimizer, max(math.ceil((total - warmup) / 3), 1), gamma=0.1, warmup_steps=warmup)
+    return Step(optimizer, np.maximum(np.ceil((total - warmup) / 3), 1), gamma=0.1, warmup_steps=warmup)
 
 
-def _milestones(optimizer: StackedOptimizer, total: int, warmup: int) -> Schedule:
+def _milestones(optimizer: StackedOptimizer, total: Any, warmup: Any) -> Schedule:
     """A tenth of the rate after half and after three quarters: He et al., CVPR 2016, section 4.2."""
-    return MultiStep(optimizer, [(total - warmup) // 2, (total - warmup) * 3 // 4], gamma=0.1, warmup_steps=warmup)
+    milestones = np.stack([(total - warmup) // 2, (total - warmup) * 3 // 4], axis=-1)
+    return MultiStep(optimizer, milestones, gamma=0.1, warmup_steps=warmup)
 
 
-def _exponential(optimizer: StackedOptimizer, total: int, warmup: int) -> Schedule:
+def _exponential(optimizer: StackedOptimizer, total: Any, warmup: Any) -> Schedule:
     """A hundredth of the rate at the end."""
-    return Exponential(optimizer, 0.01 ** (1 / max(total - warmup, 1)), warmup_steps=warmup)
+    return Exponential(optimizer, 0.01 ** (1 / np.maximum(total - warmup, 1)), warmup_steps=warmup)
 
 
-def _restarts(optimizer: StackedOptimizer, total: int, warmup: int) -> Schedule:
+def _restarts(optimizer: StackedOptimizer, total: Any, warmup: Any) -> Schedule:
     """Three curves, each twice as long as the one before: 1 + 2 + 4 parts."""
-    return CosineRestarts(optimizer, max(math.ceil((total - warmup) / 7), 1), T_mult=2, warmup_steps=warmup)
+    return CosineRestarts(optimizer, np.maximum(np.ceil((total - warmup) / 7), 1), T_mult=2, warmup_steps=warmup)
 
 
 _add("constant", Constant, lambda optimizer, total, warmup: Constant(optimizer, warmup_steps=warmup))

@@ -130,6 +130,8 @@ def run_stacked(
 ) -> Outcome:
     """All members as one program, by `torch.vmap` and the rules.
 
+    The number of the step is one for all, or int64 of shape (M,).
+
     vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.
     """
     call, parameters, buffers, keys_M, values = members
@@ -139,7 +141,7 @@ def run_stacked(
     numbers = {place: value.tolist() for place, value in values.items()}
     fixed = (*parameters.values(), *buffers.values(), *(value.to(keys_M.device) for value in values.values()))
 
-    def member(key: Tensor, *tensors: Tensor) -> Any:
+    def member(key: Tensor, own_step: Any, *tensors: Tensor) -> Any:
         own_parameters = dict(zip(parameters, tensors, strict=False))
         own_buffers = dict(zip(buffers, tensors[len(parameters) :], strict=False))
         own_numbers = tensors[len(parameters) + len(buffers) : len(fixed)]
@@ -148,20 +150,24 @@ def run_stacked(
             held[place] = MemberNumber(everyones, number)
         rest = list(tensors[len(fixed) :])
         assembled = assemble(pytree.tree_unflatten(rest, tree)) if leaves else batch
-        with streams_of(key, step):
+        with streams_of(key, own_step):
             output, replaced = call.run(function, assembled, own_parameters, own_buffers, held)
         replaced_names.extend(replaced)
         return (output, *replaced.values()) if replaced else output
 
     with Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED):
-        result = vmap(member)(keys_M, *fixed, *leaves)
+        if isinstance(step, Tensor) and step.dim() > 0:
+            result = vmap(member)(keys_M, step, *fixed, *leaves)
+        else:
+            result = vmap(lambda key, *tensors: member(key, step, *tensors))(keys_M, *fixed, *leaves)
     if not replaced_names:
         return result, {}
     return result[0], dict(zip(replaced_names, result[1:], strict=True))
 
 
-def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Outcome:
+def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int | Tensor) -> Outcome:
     """The members one after another, each on its slice of the stacked tensors."""
+    steps = step.tolist() if isinstance(step, Tensor) else [step] * len(members.keys_M)
     call, parameters, buffers, keys_M, values = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
@@ -177,7 +183,7 @@ def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any,
         member_parameters = {name: parts[i] for name, parts in slices.items()}
         member_buffers = {name: tensor[i] for name, tensor in buffers.items()}
         member_values = {place: float(value[i]) for place, value in values.items()}
-        with as_member(key, step), disable_saved_tensors_hooks(CHECKPOINTED):
+        with as_member(key, steps[i]), disable_saved_tensors_hooks(CHECKPOINTED):
             results.append(call.run(function, assemble(mine), member_parameters, member_buffers, member_values))
     return pytree.tree_map(_stack_results, *results)
 

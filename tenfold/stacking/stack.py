@@ -16,12 +16,12 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tenfold.core.errors import StackError
+from tenfold.core.errors import StackError, is_out_of_memory
 from tenfold.core.seeds import derive_seed
 from tenfold.stacking.forms import (
     BATCH_CHANGED,
@@ -59,6 +59,15 @@ class Follower(Protocol):
         """Keeps the members at these places, in this order."""
 
 
+class _Job(NamedTuple):
+    """What a call runs: for all members, or for those at some places; the number is the call's, or one a member."""
+
+    function: Callable[..., Any]
+    batch: tuple[Any, ...]
+    number: int | Tensor
+    places: Tensor | None
+
+
 class Stack:
     """M models of one structure whose tensors are stacked along a member axis. Made by `tenfold.stack`.
 
@@ -83,6 +92,7 @@ class Stack:
         keys = [derive_seed(seed, "noise") for seed in seeds]
         self._keys_M = torch.tensor(keys, dtype=torch.int64, device=self.device)
         self._calls = dict.fromkeys(_CALLS, 0)
+        self._missed: dict[str, Tensor] = {}
         self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._auto = form == "auto"
         self._tried: set[Any] = set()
@@ -152,17 +162,20 @@ class Stack:
         """Puts every member into evaluation mode, and returns the stack."""
         return self.train(False)
 
-    def each(self, function: Callable[..., Any], *batch: Any) -> Any:
-        """Runs `function(model, *batch)` for every member.
+    def each(self, function: Callable[..., Any], *batch: Any, places: Any = None) -> Any:
+        """Runs `function(model, *batch)` for every member, or for those at some places.
 
         Args:
             function: any function of one plain model and the batch; it must return tensors, of the same shape for
                 every member (a tensor, or a nest of lists, tuples and dicts of them).
             batch: what the function gets besides the model. Every member sees the same, unless it is marked with
                 `tenfold.per_member`.
+            places: only these members run, distinct places in [0, M), int64, shape (K,); a list will do. For the
+                others the call does not count: buffers and random streams stay as they are.
 
         Returns:
-            What the function returns, with the member axis in front: shape (M, ...).
+            What the function returns, with the member axis in front: shape (M, ...), or (K, ...) in the order of
+            the places.
 
         In the form "auto" a function that cannot run as one program runs for one member after another, with a
         warning that says why; if it is the first function, the stack's form becomes "serial".
@@ -171,31 +184,63 @@ class Stack:
             StackError: the form "stacked" was asked for and the function cannot run as one program; or what the
                 function does would make members see each other.
             TypeError: the function returns something else than tensors.
-            ValueError: an argument marked with `per_member` does not hold one value a member.
+            ValueError: an argument marked with `per_member` does not hold one value a member; places that are none,
+                repeated or out of range.
 
         Example:
             >>> import tenfold
             >>> stack = tenfold.stack([nn.Linear(4, 2) for _ in range(3)])
             >>> stack.each(lambda model, x: model(x), torch.zeros(5, 4)).shape
             torch.Size([3, 5, 2])
+            >>> stack.each(lambda model, x: model(x), torch.zeros(5, 4), places=[2]).shape
+            torch.Size([1, 5, 2])
         """
-        check_batch(batch, len(self))
-        step = self.next_call()
-        kind = (getattr(inspect.unwrap(function), "__code__", type(function)), self._call.model.training, step & 1)
-        with watched(self._call.model.training) if kind not in self._watched else nullcontext():
+        chosen = None if places is None else self._checked_indices(places, "each: places")
+        check_batch(batch, len(self) if chosen is None else len(chosen))
+        job = _Job(function, batch, self.next_call(chosen), chosen)
+        training, grad = self._call.model.training, torch.is_grad_enabled()
+        kind = (getattr(inspect.unwrap(function), "__code__", type(function)), training, grad)
+        with watched(training) if kind not in self._watched else nullcontext():
             self._watched.add(kind)
             if self.form == "serial":
-                return self._run(run_serial, function, batch, step)
+                return self._run(run_serial, job)
             if self._auto and kind not in self._tried:
-                return self._first_try(kind, function, batch, step)
-            return self._run(run_serial if kind in self._one_by_one else run_stacked, function, batch, step)
+                return self._first_try(kind, job)
+            return self._run(run_serial if kind in self._one_by_one else run_stacked, job)
 
-    def next_call(self) -> int:
-        """A number that no other call has; how often a stack is evaluated does not change what training draws."""
+    @property
+    def counts_alike(self) -> bool:
+        """Whether all members have taken part in every call, so that its number is the same for all."""
+        return not self._missed
+
+    def next_call(self, places: Tensor | None = None) -> Any:
+        """A number that no other call has; how often a stack is evaluated does not change what training draws.
+
+        Args:
+            places: of the members that take part, if not all do; for the others the call does not count.
+
+        Returns:
+            The number, or int64 of shape (K,), one for each that takes part, once members have missed calls.
+        """
         kind = "grad" if torch.is_grad_enabled() else "no_grad"
         kind = kind if self._call.model.training else f"{kind}_eval"
         self._calls[kind] += 1
-        return 2 * self._calls[kind] + _CALLS[kind]
+        number = 2 * self._calls[kind] + _CALLS[kind]
+        if places is not None and len(places) < len(self):
+            missed_M = self._missed.get(kind, torch.zeros_like(self._keys_M)) + 1
+            self._missed[kind] = missed_M.index_add_(0, places, -torch.ones_like(places))
+        if kind not in self._missed:
+            return number
+        number_M = number - 2 * self._missed[kind]
+        return number_M if places is None else number_M[places]
+
+    def call_counts(self) -> dict[str, Any]:
+        """How many calls there were, to be given to `set_call_counts` if one of them is to be made again."""
+        return {"calls": dict(self._calls), "missed": dict(self._missed)}
+
+    def set_call_counts(self, counts: Mapping[str, Any]) -> None:
+        """Goes back to counts that `call_counts` gave: calls since then, made again, draw the same numbers."""
+        self._calls, self._missed = dict(counts["calls"]), dict(counts["missed"])
 
     def members_at(self, place: slice) -> Members:
         """What a form gets to run these neighbours among the members; their tensors have no graph."""
@@ -207,12 +252,12 @@ class Stack:
             {name: value[place] for name, value in self._values.items()},
         )
 
-    def _run(self, run: Callable[..., Any], function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+    def _run(self, run: Callable[..., Any], job: _Job) -> Any:
         attributes = self._call.attributes
         before = attributes.snapshot()
+        members = self._members(job.places)
         try:
-            members = Members(self._call, self._parameters, self._buffers, self._keys_M, self._values)
-            output, replaced = run(members, function, batch, step)
+            output, replaced = run(members, job.function, job.batch, job.number)
         except RuntimeError as error:
             if run is run_stacked and not self._auto and _is_about_stacking(error):
                 raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error
@@ -227,32 +272,47 @@ class Stack:
                 ForgottenAttributeWarning,
                 stacklevel=3,
             )
-        self._take_over(replaced)
+        self._take_over(replaced if job.places is None else {**members.buffers, **replaced}, job.places)
         return output
 
+    def _members(self, places: Tensor | None) -> Members:
+        """What a form gets to run all members, or copies of those at some places, whose gradients arrive in all."""
+        if places is None:
+            return Members(self._call, self._parameters, self._buffers, self._keys_M, self._values)
+        return Members(
+            self._call,
+            {name: parameter.index_select(0, places) for name, parameter in self._parameters.items()},
+            {name: buffer.index_select(0, places) for name, buffer in self._buffers.items()},
+            self._keys_M.index_select(0, places),
+            {name: value.index_select(0, places.cpu()) for name, value in self._values.items()},
+        )
+
     @torch.no_grad()
-    def _take_over(self, replaced: Mapping[str, Tensor]) -> None:
+    def _take_over(self, replaced: Mapping[str, Tensor], places: Tensor | None) -> None:
         """Takes buffers that the function set anew into the stack; copies first: one may be another's old self."""
         for name, buffer in [(name, buffer.detach().clone()) for name, buffer in replaced.items()]:
-            if buffer.shape == self._buffers[name].shape and buffer.dtype == self._buffers[name].dtype:
-                self._buffers[name].copy_(buffer)
+            own = self._buffers[name]
+            if places is not None:
+                own.index_copy_(0, places, buffer.to(own.dtype))
+            elif buffer.shape == own.shape and buffer.dtype == own.dtype:
+                own.copy_(buffer)
             else:
                 self._buffers[name] = buffer
 
-    def _first_try(self, kind: Any, function: Callable[..., Any], batch: tuple[Any, ...], step: int) -> Any:
+    def _first_try(self, kind: Any, job: _Job) -> Any:
         """The first call of a function decides its form: one program if that runs, one by one otherwise.
 
         What fails one by one as well is the function's own mistake, and raises in plain PyTorch's words.
         """
         buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
-        attributes, versions = self._call.attributes.snapshot(), batch_versions(batch)
+        attributes, versions = self._call.attributes.snapshot(), batch_versions(job.batch)
         refusal: Exception | None = None
         try:
-            output = self._run(run_stacked, function, batch, step)
+            output = self._run(run_stacked, job)
         except ForgottenAttributeWarning:
             raise
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):  # one by one would hide that from whoever halves the stack
                 raise
             refusal = error
         if refusal is not None:
@@ -260,9 +320,9 @@ class Stack:
                 for name, buffer in buffers.items():
                     self._buffers[name].copy_(buffer)
             self._call.attributes.restore(attributes)
-            if batch_versions(batch) != versions:
+            if batch_versions(job.batch) != versions:
                 raise StackError(BATCH_CHANGED) from refusal
-            output = self._run(run_serial, function, batch, step)
+            output = self._run(run_serial, job)
             self._fall_back(kind, refusal)
             refusal = None  # its traceback holds this frame, and so the graph of the failed try
         self._tried.add(kind)
@@ -317,7 +377,7 @@ class Stack:
         Raises:
             ValueError: the places are none, repeated or out of range.
         """
-        chosen = self._checked_indices(indices)
+        chosen = self._checked_indices(indices, "keep: indices")
         for parameter in self._parameters.values():
             gradient, parameter.grad = parameter.grad, None
             replace_data(parameter, take_members(parameter.data, chosen))
@@ -326,24 +386,25 @@ class Stack:
         for name, buffer in self._buffers.items():
             self._buffers[name] = take_members(buffer, chosen)
         self._keys_M = take_members(self._keys_M, chosen)
+        self._missed = {kind: take_members(missed_M, chosen) for kind, missed_M in self._missed.items()}
         self._values = {place: take_members(value, chosen.cpu()) for place, value in self._values.items()}
         self.members = tuple(self.members[i] for i in chosen.tolist())
         for follower in list(self._followers):
             follower.keep(chosen)
         give_memory_back()
 
-    def _checked_indices(self, indices: Any) -> Tensor:
+    def _checked_indices(self, indices: Any, owner: str) -> Tensor:
         chosen = torch.as_tensor(indices, device=self.device)
         chosen = chosen.long() if chosen.dtype in (torch.int8, torch.int16, torch.int32, torch.uint8) else chosen
         if chosen.dim() != 1 or chosen.numel() == 0 or chosen.is_floating_point() or chosen.dtype == torch.bool:
             raise ValueError(
-                f"keep: indices must be a list of at least one place, got {indices!r}. "
+                f"{owner} must be a list of at least one place, got {indices!r}. "
                 "Pass integers, such as score_M.argsort(descending=True)[:16]."
             )
         places = chosen.tolist()
         if min(places) < 0 or max(places) >= len(self) or len(set(places)) < len(places):
             raise ValueError(
-                f"keep: indices must be distinct and in [0, {len(self)}), got {places}. "
+                f"{owner} must be distinct and in [0, {len(self)}), got {places}. "
                 "To train copies of a member, stack its models again."
             )
         return chosen
@@ -374,7 +435,7 @@ class Stack:
             "buffers": dict(self._buffers),
             "keys": self._keys_M,
             "values": dict(self._values),
-            "calls": dict(self._calls),
+            **self.call_counts(),
             "members": list(self.members),
             "form": self.form if self._tried or not self._auto else "auto",
         }
@@ -397,7 +458,7 @@ class Stack:
                 buffer.copy_(state["buffers"][name])
             self._keys_M.copy_(state["keys"])
         self._values = {place: value.cpu().clone() for place, value in state["values"].items()}
-        self._calls = dict(state["calls"])
+        self.set_call_counts({**state, "missed": {k: v.to(self.device) for k, v in state["missed"].items()}})
         self.members = tuple(state["members"])
         if self._auto and state["form"] != "auto":
             self.form = state["form"]
@@ -473,11 +534,6 @@ def _is_about_stacking(error: RuntimeError) -> bool:
     """Whether vmap refused, rather than the user's code being wrong."""
     text = str(error)
     return any(mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()", "storage"))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether there was no room; one by one would hide that from whoever halves the stack."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
 
 
 def _why_not(error: Exception) -> str:

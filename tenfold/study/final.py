@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from tenfold.core.records import read_records
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
@@ -29,33 +30,34 @@ class Winner:
     """The member that the validation part chose.
 
     Attributes:
-        lane: where it trained.
-        place: its place there.
         trial: its trial.
         epoch: the epoch of its best score.
         score: that score.
+        best_model: makes its plain module, with the weights of that epoch.
     """
 
-    lane: Lane
-    place: int
     trial: int
     epoch: int
     score: float
+    best_model: Callable[[], nn.Module]
 
 
 def ranked(cohort: Cohort) -> list[Winner]:
-    """The members that reached the end, best first by their best score; ties by trial number."""
+    """The members that reached the end, or stopped before, best first by their best score; ties by trial number."""
     sign = -1.0 if cohort.metric.direction == "maximize" else 1.0
     members = [
         Winner(
-            lane=lane,
-            place=place,
             trial=member.trial,
             epoch=int(lane.best_epoch_M[place]),
             score=float(lane.best_score_M[place]),
+            best_model=partial(lane.best_model, place),
         )
         for lane in cohort.lanes
         for place, member in enumerate(lane.ids)
+    ]
+    members += [
+        Winner(trial=own.id.trial, epoch=own.epoch, score=own.score, best_model=partial(getattr, own, "model"))
+        for own in cohort.parked
     ]
     return sorted(members, key=lambda member: (sign * member.score, member.trial))
 
@@ -94,7 +96,7 @@ def final_model(
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
     scored = [member for member in members if abs(member.score) < float("inf")]
     chosen = scored if options.final == "average" else members[:1]
-    parts = tuple(_part(specs[m.trial], m.lane.best_model(m.place), own_networks) for m in chosen)
+    parts = tuple(_part(specs[m.trial], m.best_model(), own_networks) for m in chosen)
     notes |= {"trials": [member.trial for member in chosen]}
     return Model(parts=parts, preprocessor=material.preprocessor, encoder=material.encoder, notes=notes)
 
@@ -149,7 +151,7 @@ def _train_anew(
         on_epoch(epoch + 1, epochs)
         if checkpointer.due():
             checkpointer.save(partial(_refit_state, lane, epoch + 1))
-    return lane.stack.unstack()[0].eval()
+    return lane.present_model(0)
 
 
 def _refit_state(lane: Lane, epoch: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tenfold.core.task import Batch, Metric
+from tenfold.core.task import Batch, MemberBatches, Metric
 from tenfold.study.budget import (
     default_batch_size,
     default_epochs,
@@ -132,7 +132,9 @@ def _decide(
 
     def example(batch_size: int) -> Batch:
         assert question.data.training is not None
-        return next(iter(question.data.training(batch_size).epoch(0, None)))
+        batch = next(iter(question.data.training(batch_size).epoch(0, None)))
+        assert not isinstance(batch, MemberBatches)
+        return batch
 
     plan, threads = quickest_plan(
         question.specs,

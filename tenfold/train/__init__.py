@@ -8,7 +8,9 @@ task or network.
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
 from tenfold.train.compiling import compile_where_it_pays, with_compiled_steps
+from tenfold.train.health import Illness
 from tenfold.train.lane import Lane, ProgramShelf
+from tenfold.train.parked import Parked
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.planner import build_lane, plan_stacks
 from tenfold.train.recipe import RECIPE_KEYS, Recipe, SplitConfig, split_config
@@ -22,8 +24,10 @@ __all__ = [
     "CohortData",
     "FormChoice",
     "Hooks",
+    "Illness",
     "Lane",
     "MemberSpec",
+    "Parked",
     "PlannedStack",
     "ProgramShelf",
     "Progress",

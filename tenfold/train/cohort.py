@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tenfold.core.errors import RunError
 from tenfold.core.records import RecordLog
@@ -15,6 +16,7 @@ from tenfold.core.task import Batch, BatchProvider, Metric
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.compiling import compile_where_it_pays
 from tenfold.train.lane import Lane
+from tenfold.train.parked import Parked, park, parked_from, stopped_trials
 from tenfold.tuning import Rung, promote
 
 
@@ -84,6 +86,7 @@ class Cohort:
         checkpointer: where the state goes.
         hooks: what the study does meanwhile.
         epoch: epochs that are complete.
+        parked: members that stopped and have left their stacks, and are still in the race.
     """
 
     lanes: list[Lane]
@@ -96,24 +99,29 @@ class Cohort:
     epoch: int = 0
     epochs_trained: float = 0.0
     stopped_early: bool = False
+    parked: list[Parked] = field(default_factory=list)
+    _last_cause: str = ""
 
     def run(self) -> None:
         """Trains from where the cohort is to the last rung, or until time is out.
 
         Raises:
-            RunError: no member has a finite score at a rung.
+            RunError: all members are sick, or no member has a finite score at a rung.
         """
         rungs = {rung.resource: (number, rung) for number, rung in enumerate(self.rungs)}
         last = self.rungs[-1].resource
         self._choose_steps()
-        while self.epoch < last and not self.stopped_early:
+        while self.epoch < last and not self.stopped_early and self.lanes:
             shares = self._train_epoch(last)
             self.epoch += 1
             scores = self._score_epoch(shares)
-            if self.epoch in rungs or self.stopped_early:
+            parked = self._park()
+            is_last = self.stopped_early or not self.lanes
+            if self.epoch in rungs or is_last:
                 self._rung(*rungs.get(self.epoch, (len(rungs) - 1, self.rungs[-1])), scores)
+            if self.epoch in rungs or is_last or parked:
                 self._choose_steps()
-            if self.checkpointer.due() or self.epoch == last or self.stopped_early:
+            if self.checkpointer.due() or self.epoch == last or is_last:
                 self.save()
 
     # -- one epoch -----------------------------------------------------------------------------------------
@@ -187,12 +195,18 @@ class Cohort:
         present score is NaN, for such a member has nothing before it.
         """
         by_trial: dict[int, list[float]] = {}
+        for own in self.parked:
+            by_trial.setdefault(own.id.trial, []).append(own.score)
         for lane in self.lanes:
             lr, loss_M = lane.lr(), lane.end_epoch().tolist()
+            self._log_events(lane)
             values = lane.evaluate(self.data.validation(len(lane)))
             score_M = values[self.metric.name].double()
+            stopped_M = lane.is_stopped_M
             lane.note_scores(score_M, self.epoch)
-            standing_M = torch.where(score_M.isnan(), score_M, lane.best_score_M).tolist()
+            self._log_stopped(lane, stopped_M)
+            lost_M = score_M.isnan() | lane.is_sick_M.to(score_M.device)
+            standing_M = torch.where(lost_M, torch.nan, lane.best_score_M).tolist()
             table = {name: value_M.tolist() for name, value_M in values.items()}
             for place, member in enumerate(lane.ids):
                 by_trial.setdefault(member.trial, []).append(standing_M[place])
@@ -205,7 +219,41 @@ class Cohort:
                     lr=lr[place],
                     **({} if shares[lane] == 1.0 else {"share": shares[lane]}),
                 )
+        self._refuse_if_all_are_sick()
         return by_trial
+
+    def _log_events(self, lane: Lane) -> None:
+        """Writes down who fell sick in the epoch, and whether memory ran out."""
+        for illness in lane.illnesses:
+            self._last_cause = f"trial {illness.member.trial}, step {illness.step}: {illness.cause}"
+            who, facts = illness.member.to_json(), {"step": illness.step, "cause": illness.cause}
+            self.log.append("sick", **who, epoch=self.epoch, **facts)
+        for pieces in lane.splits:
+            trials = sorted({member.trial for member in lane.ids})
+            self.log.append("split", trials=trials, epoch=self.epoch, pieces=pieces)
+        lane.illnesses, lane.splits = [], []
+
+    def _log_stopped(self, lane: Lane, before_M: Tensor) -> None:
+        """Writes down whose patience came to its end."""
+        for place in (lane.is_stopped_M & ~before_M).nonzero()[:, 0].tolist():
+            best_epoch = int(lane.best_epoch_M[place])
+            self.log.append("stopped", **lane.ids[place].to_json(), epoch=self.epoch, best_epoch=best_epoch)
+
+    def _refuse_if_all_are_sick(self) -> None:
+        if self.parked or not all(bool(lane.is_sick_M.all()) for lane in self.lanes):
+            return
+        self.log.sync()
+        raise RunError(
+            f"no member can train on after epoch {self.epoch}: all have diverged ({self._last_cause}). Lower the "
+            "learning rates of the space, or clip the gradients (clip_norm=1.0); clean the data if it is theirs."
+        )
+
+    def _park(self) -> bool:
+        """Lets trials that have stopped leave their stacks; they stay in the race with their best scores."""
+        trials = stopped_trials(self.lanes)
+        self.parked += park(self.lanes, trials)
+        self._keep_in_lanes({member.trial for lane in self.lanes for member in lane.ids} - trials)
+        return bool(trials)
 
     # -- rungs ---------------------------------------------------------------------------------------------
 
@@ -216,7 +264,9 @@ class Cohort:
                 f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged. "
                 "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
             )
-        kept = promote(means, min(rung.keep, len(means)), self.metric.direction)
+        sick = self._sick_trials()
+        well = {trial: mean for trial, mean in means.items() if trial not in sick}
+        kept = promote(well, min(rung.keep, len(well)), self.metric.direction)
         left = [trial for trial in means if trial not in kept]
         self.log.append("rung", rung=number, epoch=self.epoch, scores=means, kept=sorted(kept), left=sorted(left))
         self.keep_trials(set(kept))
@@ -225,6 +275,19 @@ class Cohort:
 
     def keep_trials(self, trials: set[int]) -> None:
         """Lets the members of all other trials leave."""
+        self.parked = [own for own in self.parked if own.id.trial in trials]
+        self._keep_in_lanes(trials)
+
+    def _sick_trials(self) -> set[int]:
+        """The trials that have a sick member."""
+        return {
+            member.trial
+            for lane in self.lanes
+            for member, is_sick in zip(lane.ids, lane.is_sick_M.tolist(), strict=True)
+            if is_sick
+        }
+
+    def _keep_in_lanes(self, trials: set[int]) -> None:
         staying = []
         for lane in self.lanes:
             places = [place for place, member in enumerate(lane.ids) if member.trial in trials]
@@ -235,8 +298,10 @@ class Cohort:
         self.lanes = staying
 
     def best_score(self) -> float | None:
-        """The best score that a member still in training ever had."""
-        scores = [score for lane in self.lanes for score in lane.best_score_M.tolist() if abs(score) < float("inf")]
+        """The best score that a member still in the race ever had."""
+        scores = [own.score for own in self.parked]
+        scores += [score for lane in self.lanes for score in lane.best_score_M.tolist()]
+        scores = [score for score in scores if abs(score) < float("inf")]
         if not scores:
             return None
         return max(scores) if self.metric.direction == "maximize" else min(scores)
@@ -259,6 +324,7 @@ class Cohort:
                 {"ids": [[i.trial, i.fold, i.seed] for i in lane.ids], "state": lane.state_dict()}
                 for lane in self.lanes
             ],
+            "parked": [own.state_dict() for own in self.parked],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,7 +332,8 @@ class Cohort:
         self.epoch, self.epochs_trained = state["epoch"], state["epochs_trained"]
         self.stopped_early = state["stopped_early"]
         saved = {tuple(ids): entry for entry in state["lanes"] for ids in map(tuple, entry["ids"])}
-        self.keep_trials({ids[0] for ids in saved})
+        self.parked = parked_from(state["parked"], self.lanes)
+        self._keep_in_lanes({ids[0] for ids in saved})
         for lane in self.lanes:
             first = lane.ids[0]
             entry = saved[(first.trial, first.fold, first.seed)]

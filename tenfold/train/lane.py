@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from tenfold.core.errors import OutOfMemoryError, is_out_of_memory
 from tenfold.core.records import MemberId
-from tenfold.core.task import Batch, BatchProvider, Direction, MemberView, Objective, Task
-from tenfold.optim import TrainingStep
-from tenfold.stacking import Stack, member_streams, per_member
+from tenfold.core.task import Batch, BatchProvider, Direction, MemberBatches, Objective, Task
+from tenfold.optim import Plateau
+from tenfold.stacking import Stack, per_member
 from tenfold.stacking.layout import take_members
+from tenfold.train.batch_parts import Part, of_member, parts_of, resting_places
+from tenfold.train.frozen import FrozenMembers
+from tenfold.train.health import Illness, LossWatch, Table, likely_cause
+from tenfold.train.objective_step import ObjectiveStep, plain_loss
+from tenfold.train.optimizing import freeze_parameters, make_average, make_stopping
 from tenfold.train.plan import PlannedStack
-from tenfold.train.recipe import Recipe, make_optimizer, make_schedule
+from tenfold.train.recipe import Recipe
 
 ProgramShelf = dict[Hashable, dict[Any, Any]]
 """Compiled steps by objective and by what members share; of one task."""
@@ -30,10 +37,18 @@ class Lane:
         task: what they learn.
         recipes: how, one a member; all of one program.
         task_values: the task's hyper-parameters of each member.
-        total_steps: steps to the end of the full budget, for the schedules.
+        total_steps: steps to the end of the full budget, for the schedules; one number, or one a member.
         direction: of the metric that decides which weights are the best.
         programs: compiled steps that lanes of one task share; see `compile`.
         line: the line of the plan that this lane is.
+
+    Attributes:
+        averages: the members' averaged weights, which are scored and kept; None where no member has any.
+        is_sick_M: who is sick, bool, shape (M,), on the CPU; they are frozen.
+        is_stopped_M: whose patience is at an end, likewise.
+        illnesses: members that fell sick since they were last asked for.
+        num_pieces: into how many the members are cut for a step: 1, or more after memory ran out.
+        splits: what that number became since it was last asked for.
     """
 
     def __init__(
@@ -44,7 +59,7 @@ class Lane:
         recipes: Sequence[Recipe],
         task_values: Sequence[Mapping[str, float]],
         *,
-        total_steps: int,
+        total_steps: int | Sequence[int],
         direction: Direction,
         programs: ProgramShelf | None = None,
         line: PlannedStack | None = None,
@@ -60,9 +75,31 @@ class Lane:
         }
         self.line = line
         self.programs = {} if programs is None else programs
-        self._parts = [_ObjectivePart(objective, self, recipes, total_steps) for objective in task.objectives()]
+        freeze_parameters(stack, self.recipe.freeze)
+        steps = [total_steps] * len(ids) if isinstance(total_steps, int) else list(total_steps)
+        self._parts = [
+            ObjectiveStep(
+                objective,
+                stack,
+                recipes,
+                steps,
+                direction,
+                self.programs.setdefault((objective.name, self.recipe.program), {}),
+            )
+            for objective in task.objectives()
+        ]
+        self.averages = make_average(stack, recipes)
+        self._stopping = make_stopping(stack, recipes, direction)
+        self._frozen = FrozenMembers(len(ids), self._moving)
+        self._watches = [LossWatch(device) for _ in self._parts]
+        self.illnesses: list[Illness] = []
+        self.num_pieces = 1
+        self.splits: list[int] = []
+        self.is_sick_M = torch.zeros(len(ids), dtype=torch.bool)
+        self.is_stopped_M = torch.zeros(len(ids), dtype=torch.bool)
         self._loss_sum_M = torch.zeros(len(ids), device=device)
-        self._loss_steps = 0
+        self._loss_steps: int | Tensor = 0
+        self._step = 0
         worst = float("-inf") if direction == "maximize" else float("inf")
         self.best_score_M = torch.full((len(ids),), worst, dtype=torch.float64, device=device)
         self.best_epoch_M = torch.zeros(len(ids), dtype=torch.int64, device=device)
@@ -73,32 +110,151 @@ class Lane:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def train_step(self, batch: Batch) -> None:
-        """One step of every objective on one batch, for all members."""
-        for part in self._parts:
-            loss_M = part.step(batch)
-            self._loss_sum_M += loss_M.to(self._loss_sum_M.dtype)
-        self._loss_steps += 1
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Batch | MemberBatches) -> None:
+        """One step of every objective on one batch, for all members, or for those who have one.
+
+        A member whose loss or gradient is not finite falls sick: the step is not applied to it, and it stays where
+        it is from then on. (On a GPU losses are looked at only now and then, not to wait for them; its weights may
+        then be lost, and the best so far take their place.) When memory runs out, the step is taken again with the
+        members cut in halves, and so are all later ones.
+
+        Raises:
+            OutOfMemoryError: not even a single member's step fits; or memory ran out when weights had begun to move.
+        """
+        self._step += 1
+        self._frozen.hold()
+        parts: list[Part] = []
+        for part, watch in zip(self._parts, self._watches, strict=True):
+            loss_M, parts = self._with_room(part, batch)
+            self._frozen.put_back()
+            self._note(loss_M, part, watch, parts)
+        rests = resting_places(parts, len(self))
+        if self.averages is not None:
+            self.averages.update(rests=rests)
+            self._frozen.put_back()
+        present: int | Tensor = 1
+        if rests:
+            present = torch.ones_like(self._loss_sum_M).index_fill_(0, torch.tensor(rests), 0.0)
+        self._loss_steps = self._loss_steps + present
+
+    def _with_room(self, part: ObjectiveStep, batch: Batch | MemberBatches) -> tuple[Tensor, list[Part]]:
+        """A step; where memory runs out before weights move, it is undone and taken again in smaller pieces."""
+        while True:
+            counts, moved = self.stack.call_counts(), part.optimizer.num_steps
+            parts = parts_of(batch, len(self), self.num_pieces)
+            if not parts:
+                return torch.zeros_like(self._loss_sum_M), [(torch.empty(0, dtype=torch.int64), ())]
+            try:
+                return part.take(parts, self._values), parts
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).split("\n")[0]
+            if part.optimizer.num_steps > moved:
+                raise OutOfMemoryError(
+                    f"train: memory ran out while the weights of {len(self)} members were moving ({reason}). Train "
+                    "fewer members, or resume when more memory is free."
+                )
+            part.undo()
+            self.stack.set_call_counts(counts)
+            self._halve(reason)
+
+    def _halve(self, reason: str) -> None:
+        if self.num_pieces >= len(self):
+            raise OutOfMemoryError(
+                f"train: a step of a single member does not fit into memory ({reason}). Choose a smaller network or "
+                "batch size, or cut batches into pieces (accumulate=2)."
+            )
+        self.num_pieces = min(2 * self.num_pieces, len(self))
+        self.splits.append(self.num_pieces)
 
     def losses(self, objective: Objective, batch: Batch) -> Tensor:
         """Each member's loss, shape (M,), with its graph."""
-        loss_M: Tensor = self.stack.each(_plain_loss(objective), per_member(self._values), *batch)
+        loss_M: Tensor = self.stack.each(
+            plain_loss(objective, self.stack.device, self.recipe.precision), per_member(self._values), *batch
+        )
         return loss_M
 
     def compile(self, compiled: bool = True) -> None:
         """Compiles the steps from the next one on, or lets them run as they come."""
         for part in self._parts:
-            part.training.compiled = compiled and part.training.fallback is None
+            part.training.compiled = compiled and part.can_be_compiled and part.training.fallback is None
 
     @property
     def fallback(self) -> str | None:
         """Why steps that were to be compiled are not, in one sentence; None otherwise."""
         return next((part.training.fallback for part in self._parts if part.training.fallback), None)
 
+    # -- who is sick ---------------------------------------------------------------------------------------
+
+    def _note(self, loss_M: Tensor, part: ObjectiveStep, watch: LossWatch, parts: Sequence[Part]) -> None:
+        """Takes the losses of a step down, and freezes who has fallen sick."""
+        self._loss_sum_M += loss_M.to(self._loss_sum_M.dtype)
+        rests = torch.tensor(resting_places(parts, len(self)), dtype=torch.int64, device=loss_M.device)
+        if len(rests) and watch.last_M is not None:
+            loss_M = loss_M.index_copy(0, rests, watch.last_M.index_select(0, rests))
+        table = watch.note(loss_M, self._step)
+        if table is not None:
+            self._freeze_the_sick(table, part, parts)
+
+    def _freeze_the_sick(self, table: Table, part: ObjectiveStep, parts: Sequence[Part]) -> None:
+        found = {
+            place: table.first_bad(place) or (table.last(place) if place in part.broken else None)
+            for place in range(len(self))
+            if not self._frozen.is_frozen_M[place]
+        }
+        sick = [(place, facts) for place, facts in found.items() if facts is not None]
+        if not sick:
+            return
+        for place, (step, loss, before) in sick:
+            cause = self._cause(place, loss, before, part, parts)
+            self.illnesses.append(Illness(member=self.ids[place], step=step, cause=cause))
+            self.is_sick_M[place] = True
+        self._rescue([place for place, _ in sick])
+        self._frozen.freeze([place for place, _ in sick])
+        self._frozen.hold()
+
+    def _cause(
+        self, place: int, loss: float, before: float | None, part: ObjectiveStep, parts: Sequence[Part]
+    ) -> str:
+        weights = [parameter.detach()[place] for parameter in part.trained]
+        cause = likely_cause(
+            loss=loss,
+            before=before,
+            lr=self.lr()[place],
+            optimizer=self.recipe.optimizer,
+            weights=weights,
+            batch=_own_batch(parts, place),
+        )
+        return cause if len(self._parts) == 1 else f"objective {part.objective.name!r}: {cause}"
+
+    def _rescue(self, places: Sequence[int]) -> None:
+        """Weights that are no longer finite are replaced by the best so far, where there are any."""
+        indices = torch.tensor(places, device=self.stack.device)
+        for name, tensor in self.tensors():
+            own = tensor.index_select(0, indices)
+            if name in self._best and not bool(own.isfinite().all()):
+                tensor.index_copy_(0, indices, self._best[name].index_select(0, indices))
+
+    def _moving(self) -> list[Tensor]:
+        """All that a step may change in a member that is scored."""
+        averaged = [] if self.averages is None else self.averages.tensors()
+        return [*(tensor for _, tensor in self.tensors()), *averaged]
+
+    # -- scores --------------------------------------------------------------------------------------------
+
     def end_epoch(self) -> Tensor:
         """Each member's mean training loss since the last call, float, shape (M,)."""
-        mean_M = self._loss_sum_M / max(self._loss_steps, 1)
-        self._loss_sum_M, self._loss_steps = torch.zeros_like(self._loss_sum_M), 0
+        for part, watch in zip(self._parts, self._watches, strict=True):
+            table = watch.look()
+            if table is not None:
+                self._frozen.hold()
+                self._freeze_the_sick(table, part, [])
+        steps = self._loss_steps
+        mean_M = self._loss_sum_M / (steps.clamp(min=1) if isinstance(steps, Tensor) else max(steps, 1))
+        self._loss_sum_M, self._loss_steps, self._step = torch.zeros_like(self._loss_sum_M), 0, 0
         return mean_M
 
     def lr(self) -> list[float]:
@@ -106,16 +262,44 @@ class Lane:
         rate = self._parts[0].optimizer.param_groups[0]["lr"]
         return rate.tolist() if isinstance(rate, Tensor) else [float(rate)] * len(self)
 
+    @contextmanager
+    def _as_scored(self) -> Iterator[None]:
+        """Within the block the stack has the weights that are scored: the averages, where there are any."""
+        if self.averages is None:
+            yield
+        else:
+            with self.averages.applied():
+                yield
+
     def predict(self, batches: Iterable[Batch]) -> tuple[list[Any], list[Batch]]:
         """What every member says of every batch, and the batches."""
         seen = list(batches)
         self.stack.eval()
         try:
-            with torch.no_grad():
-                outputs = [self.stack.each(lambda model, *b: self.task.predict(model, b), *batch) for batch in seen]
+            with torch.no_grad(), self._as_scored():
+                outputs = [self._outputs(batch) for batch in seen]
         finally:
             self.stack.train()
         return outputs, seen
+
+    def _outputs(self, batch: Batch) -> Any:
+        """What every member says of a batch; in smaller pieces where memory runs out."""
+
+        def predict(model: nn.Module, *batch: Any) -> Any:
+            return self.task.predict(model, batch)
+
+        while True:
+            try:
+                parts = parts_of(batch, len(self), self.num_pieces)
+                if len(parts) == 1:
+                    return self.stack.each(predict, *batch)
+                pieces = [self.stack.each(predict, *own, places=places) for places, own in parts]
+                return pytree.tree_map(lambda *leaves: torch.cat(leaves), *pieces)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).split("\n")[0]
+            self._halve(reason)
 
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         """Every metric of the task for every member, float64, shape (M,)."""
@@ -124,16 +308,27 @@ class Lane:
             return self.task.evaluate(outputs, seen)
 
     def note_scores(self, score_M: Tensor, epoch: int) -> None:
-        """Remembers the weights of the members that are better than they ever were; NaN is never better."""
+        """Remembers the weights of the members that are better than they ever were; NaN is never better.
+
+        Schedules that read scores get them, and members whose patience is at an end stop: they stay where they are.
+        """
+        score_M = torch.where(self.is_sick_M.to(score_M.device), torch.nan, score_M)
         better_M = score_M > self.best_score_M if self.direction == "maximize" else score_M < self.best_score_M
         self.best_score_M = torch.where(better_M, score_M, self.best_score_M)
         self.best_epoch_M = torch.where(better_M, torch.tensor(epoch, device=score_M.device), self.best_epoch_M)
         places = better_M.nonzero()[:, 0]
-        for name, tensor in self.tensors():
-            if name not in self._best:
-                self._best[name] = tensor.clone()
-            else:
-                self._best[name].index_copy_(0, places, tensor.index_select(0, places))
+        with self._as_scored():
+            for name, tensor in self.tensors():
+                if name not in self._best:
+                    self._best[name] = tensor.clone()
+                else:
+                    self._best[name].index_copy_(0, places, tensor.index_select(0, places))
+        for part in self._parts:
+            if isinstance(part.schedule, Plateau):
+                part.schedule.step(score_M)
+        if self._stopping is not None:
+            self.is_stopped_M = self._stopping.update(score_M) & ~self.is_sick_M
+            self._frozen.freeze(self.is_stopped_M.nonzero()[:, 0].tolist())
 
     def tensors(self) -> list[tuple[str, Tensor]]:
         """All stacked parameters and buffers by name."""
@@ -142,12 +337,20 @@ class Lane:
 
     def best_model(self, place: int) -> nn.Module:
         """A member with its best weights (its present ones when it never had a score), as a plain module."""
+        if self.best_epoch_M[place] == 0:
+            return self.present_model(place)
         model = self.stack.unstack()[place]
-        if self.best_epoch_M[place] > 0:
-            with torch.no_grad():
-                for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-                    tensor.copy_(self._best[name][place])
+        with torch.no_grad():
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                tensor.copy_(self._best[name][place])
         return model.eval()
+
+    def present_model(self, place: int) -> nn.Module:
+        """A member as it is now, averaged if it has an average, as a plain module."""
+        with self._as_scored():
+            return self.stack.unstack()[place].eval()
+
+    # -- leaving and saving --------------------------------------------------------------------------------
 
     def keep(self, indices: Tensor) -> None:
         """Follows the stack when members leave; call `stack.keep`, not this."""
@@ -156,6 +359,13 @@ class Lane:
         self._best = {name: take_members(tensor, indices) for name, tensor in self._best.items()}
         for name in ("_loss_sum_M", "best_score_M", "best_epoch_M"):
             setattr(self, name, take_members(getattr(self, name), indices))
+        if isinstance(self._loss_steps, Tensor):
+            self._loss_steps = take_members(self._loss_steps, indices)
+        on_host = indices.cpu()
+        self.is_sick_M, self.is_stopped_M = self.is_sick_M[on_host], self.is_stopped_M[on_host]
+        self._frozen.keep(on_host)
+        for watch in self._watches:
+            watch.keep(indices)
         if self.provider is not None:
             self.provider.keep(indices)
 
@@ -167,6 +377,12 @@ class Lane:
             "best": dict(self._best),
             "best_score": self.best_score_M,
             "best_epoch": self.best_epoch_M,
+            "averages": None if self.averages is None else self.averages.state_dict(),
+            "stopping": None if self._stopping is None else self._stopping.state_dict(),
+            "sick": self.is_sick_M,
+            "stopped": self.is_stopped_M,
+            "last_losses": [watch.last_M for watch in self._watches],
+            "pieces": self.num_pieces,
             "provider": self.provider.state_dict() if self.provider is not None else {},
         }
 
@@ -178,80 +394,24 @@ class Lane:
         self._best = {name: tensor.clone() for name, tensor in state["best"].items()}
         self.best_score_M = state["best_score"].clone()
         self.best_epoch_M = state["best_epoch"].clone()
+        if self.averages is not None:
+            self.averages.load_state_dict(state["averages"])
+        if self._stopping is not None:
+            self._stopping.load_state_dict(state["stopping"])
+        self.is_sick_M, self.is_stopped_M = state["sick"].cpu().clone(), state["stopped"].cpu().clone()
+        self._frozen.load(self.is_sick_M | self.is_stopped_M)
+        for watch, last_M in zip(self._watches, state["last_losses"], strict=True):
+            watch.last_M = last_M
+        self.num_pieces = state["pieces"]
         if self.provider is not None:
             self.provider.load_state_dict(state["provider"])
 
 
-class _ObjectivePart:
-    """One objective of a lane: the parameters it trains and their optimiser and schedule."""
-
-    def __init__(self, objective: Objective, lane: Lane, recipes: Sequence[Recipe], total_steps: int) -> None:
-        self.objective, self.lane = objective, lane
-        self.parameters = [
-            parameter
-            for name, parameter in lane.stack.named_parameters()
-            if parameter.requires_grad and objective.trains(name)
-        ]
-        if not self.parameters:
-            raise ValueError(
-                f"objective {objective.name!r}: parameters {objective.parameters} match no trainable parameter of "
-                f"the model. Its parameters are {', '.join(name for name, _ in lane.stack.named_parameters())}."
-            )
-        self.optimizer = make_optimizer(lane.stack, self.parameters, recipes)
-        self.schedule = make_schedule(self.optimizer, recipes[0], total_steps)
-        self.training = TrainingStep(
-            lane.stack,
-            _plain_loss(objective),
-            self.optimizer,
-            max_norm=_max_norm(recipes, lane.stack.device),
-            programs=lane.programs.setdefault((objective.name, recipes[0].program), {}),
-        )
-        self.follows = _slow_pairs(objective, lane.stack)
-
-    def step(self, batch: Batch) -> Tensor:
-        loss_M = self.training(per_member(self.lane._values), *batch)
-        self.schedule.step()
-        if self.follows and self.objective.slow_copy is not None:
-            with torch.no_grad():
-                for copy, source in self.follows:
-                    copy.lerp_(source, self.objective.slow_copy.rate)
-        return loss_M
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-
-
-def _plain_loss(objective: Objective) -> Callable[..., Tensor]:
-    """The objective's loss as a function of a plain model, the task's values of a member, and the batch."""
-
-    @functools.wraps(objective.loss)  # the stack decides for each function how it runs
-    def loss(model: nn.Module, values: Mapping[str, Tensor], *batch: Any) -> Tensor:
-        return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
-
-    return loss
-
-
-def _max_norm(recipes: Sequence[Recipe], device: torch.device) -> Tensor | None:
-    """The members' bounds for clipping, shape (M,); 0 in a recipe switches it off for all of one program."""
-    bounds = [recipe.clip_norm for recipe in recipes]
-    return torch.tensor(bounds, dtype=torch.float64, device=device) if bounds[0] > 0 else None
-
-
-def _slow_pairs(objective: Objective, stack: Stack) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of (follower, source) tensors of the objective's slow copy."""
-    slow = objective.slow_copy
-    if slow is None:
-        return []
-    tensors = dict(stack.named_parameters())
-    copies = [name for name in tensors if name.startswith(slow.copy)]
-    missing = [name for name in copies if slow.source + name[len(slow.copy) :] not in tensors]
-    if missing or not copies:
-        raise ValueError(
-            f"objective {objective.name!r}: slow copy {slow.copy!r} must mirror {slow.source!r}, but "
-            f"{missing[0] if missing else 'no parameter'} has no counterpart. Give both parts the same layers."
-        )
-    return [(tensors[name], tensors[slow.source + name[len(slow.copy) :]]) for name in copies]
+def _own_batch(parts: Sequence[Part], place: int) -> Batch:
+    """What a member saw; nothing where that is no longer known."""
+    for places, batch in parts:
+        if places is None:
+            return of_member(batch, place)
+        if place in places.tolist():
+            return of_member(batch, places.tolist().index(place))
+    return ()

@@ -158,7 +158,7 @@ def build_lane(
     *,
     form: str,
     device: torch.device,
-    total_steps: int,
+    total_steps: int | Sequence[int],
     direction: Direction,
     programs: ProgramShelf | None = None,
     line: PlannedStack | None = None,

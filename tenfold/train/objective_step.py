@@ -1,0 +1,262 @@
+"""The step of one objective for all members of a lane: losses, gradients, clipping, update, schedule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tenfold.core.task import Batch, Direction, MemberView, Objective
+from tenfold.optim import LossScaler, TrainingStep, clip_grad_norm_, clip_grad_value_, resting
+from tenfold.stacking import Stack, member_streams, per_member
+from tenfold.stacking.layout import take_members
+from tenfold.train.batch_parts import Part, micro_batches, resting_places
+from tenfold.train.optimizing import clip_bounds, make_optimizer, make_schedule
+from tenfold.train.recipe import Recipe
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class ObjectiveStep:
+    """One objective of a lane: the parameters it trains, their optimiser and schedule, and how a step is taken.
+
+    Args:
+        objective: whose step it is.
+        stack: the members.
+        recipes: how they train, one a member.
+        total_steps: of each member, for the schedule.
+        direction: of the metric that decides.
+        programs: compiled steps that are shared.
+
+    Attributes:
+        broken: places of the members whose gradient was not finite in the last step; it was not applied.
+
+    Raises:
+        ValueError: the objective trains no parameter that is there and not frozen, or its slow copy mirrors none.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        stack: Stack,
+        recipes: Sequence[Recipe],
+        total_steps: Sequence[int],
+        direction: Direction,
+        programs: dict[Any, Any],
+    ) -> None:
+        self.objective, self.stack = objective, stack
+        self.recipe = recipes[0]
+        self.trained = _trained(objective, stack)
+        self.loss = plain_loss(objective, stack.device, self.recipe.precision)
+        self.optimizer = make_optimizer(stack, self.trained, recipes)
+        self.schedule = make_schedule(self.optimizer, recipes, total_steps, direction)
+        self.scaler = LossScaler(stack) if self.recipe.precision == "fp16" else None
+        self.clip_value = clip_bounds(recipes, "clip_value", stack.device)
+        self.training = TrainingStep(
+            stack,
+            self.loss,
+            self.optimizer,
+            max_norm=clip_bounds(recipes, "clip_norm", stack.device),
+            programs=programs,
+            as_it_comes=self._whole,
+        )
+        self.follows = _slow_pairs(objective, stack)
+        self.broken: list[int] = []
+        self._images: list[Tensor] = []
+        self._has_image = False
+        stack.follow(self)
+
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether a compiled step would do all that this one does."""
+        return self.recipe.accumulate == 1 and self.scaler is None and self.clip_value is None
+
+    def take(self, parts: Sequence[Part], values: Mapping[str, Tensor]) -> Tensor:
+        """Takes the step.
+
+        Args:
+            parts: who takes which batch, at least one part; members in no part rest.
+            values: the task's values, each of shape (M,).
+
+        Returns:
+            Each member's loss before it, shape (M,), without a graph; 0 for those that rest.
+        """
+        self.broken, self._has_image = [], False
+        rests = resting_places(parts, len(self.stack))
+        places, batch = parts[0]
+        together = places is None
+        loss_M = self.training(per_member(values), *batch) if together else self._in_parts(parts, values, rests)
+        self.schedule.step()
+        if rests:
+            self.schedule.rest(rests)
+        self._follow(rests)
+        return loss_M
+
+    def _whole(self, values: Any, *batch: Any) -> Tensor:
+        return self._in_parts([(None, batch)], values.value, [])
+
+    def _in_parts(self, parts: Sequence[Part], values: Mapping[str, Tensor], rests: list[int]) -> Tensor:
+        """Losses and gradients part by part, each of whose graphs is gone before the next; then one update."""
+        self._take_image()
+        self.optimizer.zero_grad()
+        losses = [
+            self._backward(places, piece, values, share)
+            for places, batch in parts
+            for share, piece in micro_batches(batch, self.recipe.accumulate)
+        ]
+        loss_M = losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        sick = self._sick(loss_M)
+        with resting(self.stack, [self.optimizer], rests):
+            self._update(sick)
+        return loss_M
+
+    def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
+        """Adds a part's gradients to those that are there; its losses, with zeros for members that have no part."""
+        if places is None:
+            loss_M = self.stack.each(self.loss, per_member(values), *batch)
+        else:
+            places = places.to(self.stack.device)
+            own = {name: value.index_select(0, places) for name, value in values.items()}
+            loss_K = self.stack.each(self.loss, per_member(own), *batch, places=places)
+            loss_M = loss_K.new_zeros(len(self.stack)).index_copy(0, places, loss_K)
+        if share != 1.0:
+            loss_M = loss_M * share
+        self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
+        return loss_M.detach()
+
+    def _update(self, sick: list[int]) -> None:
+        """Moves all members but the sick ones, who keep their weights and the buffers they had before the step."""
+        if self.clip_value is not None:
+            clip_grad_value_(self.trained, self.clip_value)
+        if self.training.max_norm is not None:
+            clip_grad_norm_(self.trained, self.training.max_norm)
+        places = torch.tensor(sick, dtype=torch.int64, device=self.stack.device)
+        before = [parameter.detach().index_select(0, places) for parameter in self.trained] if sick else []
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        with torch.no_grad():
+            for parameter, old in zip(self.trained if sick else [], before, strict=True):
+                parameter.index_copy_(0, places, old)
+            for buffer, image in zip(self._buffers() if sick else [], self._images, strict=False):
+                buffer.index_copy_(0, places, image.index_select(0, places))
+
+    def _sick(self, loss_M: Tensor) -> list[int]:
+        """The members whose loss or gradient is not finite; looked for on the CPU alone, others would wait for it.
+
+        One norm over all members' gradients takes a hundredth of a step.
+        """
+        if loss_M.device.type != "cpu":
+            return []
+        gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+        norms = torch.stack(torch._foreach_norm(gradients)) if self.scaler is None and gradients else loss_M
+        if bool((loss_M.sum() + norms.sum()).isfinite()):
+            return []
+        if self.scaler is None:
+            broken_M = torch.zeros(len(loss_M), dtype=torch.bool)
+            for gradient in gradients:
+                broken_M |= ~gradient.isfinite().reshape(len(gradient), -1).all(dim=1)
+            self.broken = broken_M.nonzero()[:, 0].tolist()
+        return sorted({*self.broken, *(~loss_M.isfinite()).nonzero()[:, 0].tolist()})
+
+    def _follow(self, rests: list[int]) -> None:
+        if self.objective.slow_copy is None:
+            return
+        places = torch.tensor(rests, dtype=torch.int64, device=self.stack.device)
+        with torch.no_grad():
+            for copy, source in self.follows:
+                old = copy.index_select(0, places)
+                copy.lerp_(source, self.objective.slow_copy.rate)
+                copy.index_copy_(0, places, old)
+
+    # -- as it was -----------------------------------------------------------------------------------------
+
+    def _buffers(self) -> list[Tensor]:
+        return [buffer for _, buffer in self.stack.named_buffers()]
+
+    def _take_image(self) -> None:
+        """Takes down the buffers, which the forward pass changes before it is known whether the step is taken."""
+        buffers, self._has_image = self._buffers(), True
+        if not buffers:
+            return
+        alike = len(buffers) == len(self._images) and all(
+            image.shape == buffer.shape for image, buffer in zip(self._images, buffers, strict=True)
+        )
+        if not alike:
+            self._images = [torch.empty_like(buffer) for buffer in buffers]
+        torch._foreach_copy_(self._images, buffers)
+
+    def undo(self) -> None:
+        """Goes back to before a step that failed before its update."""
+        self.optimizer.zero_grad()
+        with torch.no_grad():
+            for buffer, image in zip(self._buffers() if self._has_image else [], self._images, strict=False):
+                buffer.copy_(image)
+
+    def keep(self, indices: Tensor) -> None:
+        """Follows the stack when members leave; the stack calls it."""
+        self.clip_value = None if self.clip_value is None else take_members(self.clip_value, indices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes in training."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a state that `state_dict` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def plain_loss(objective: Objective, device: torch.device, precision: str = "float32") -> Callable[..., Tensor]:
+    """The objective's loss as a function of a plain model, the task's values of a member, and the batch."""
+
+    @functools.wraps(objective.loss)  # the stack decides for each function how it runs
+    def loss(model: nn.Module, values: Mapping[str, Tensor], *batch: Any) -> Tensor:
+        with torch.autocast(device.type, _AUTOCAST[precision]) if precision in _AUTOCAST else nullcontext():
+            return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
+
+    return loss
+
+
+def _trained(objective: Objective, stack: Stack) -> list[Tensor]:
+    trained: list[Tensor] = [
+        parameter
+        for name, parameter in stack.named_parameters()
+        if parameter.requires_grad and objective.trains(name)
+    ]
+    if not trained:
+        raise ValueError(
+            f"objective {objective.name!r}: parameters {objective.parameters} match no trainable parameter of "
+            f"the model. Its parameters are {', '.join(name for name, _ in stack.named_parameters())}."
+        )
+    return trained
+
+
+def _slow_pairs(objective: Objective, stack: Stack) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of (follower, source) tensors of the objective's slow copy."""
+    slow = objective.slow_copy
+    if slow is None:
+        return []
+    tensors = dict(stack.named_parameters())
+    copies = [name for name in tensors if name.startswith(slow.copy)]
+    missing = [name for name in copies if slow.source + name[len(slow.copy) :] not in tensors]
+    if missing or not copies:
+        raise ValueError(
+            f"objective {objective.name!r}: slow copy {slow.copy!r} must mirror {slow.source!r}, but "
+            f"{missing[0] if missing else 'no parameter'} has no counterpart. Give both parts the same layers."
+        )
+    return [(tensors[name], tensors[slow.source + name[len(slow.copy) :]]) for name in copies]
