@@ -34,12 +34,14 @@ class Winner:
         epoch: the epoch of its best score.
         score: that score.
         best_model: makes its plain module, with the weights of that epoch.
+        line: of the plan that it trained in; None for a member that stopped and left it.
     """
 
     trial: int
     epoch: int
     score: float
     best_model: Callable[[], nn.Module]
+    line: PlannedStack | None = None
 
 
 def ranked(cohort: Cohort) -> list[Winner]:
@@ -51,6 +53,7 @@ def ranked(cohort: Cohort) -> list[Winner]:
             epoch=int(lane.best_epoch_M[place]),
             score=float(lane.best_score_M[place]),
             best_model=partial(lane.best_model, place),
+            line=lane.line,
         )
         for lane in cohort.lanes
         for place, member in enumerate(lane.ids)
@@ -90,7 +93,7 @@ def final_model(
     notes |= {"metric": cohort.metric.name, "valid": best.score}
     if options.final == "refit":
         refit = prepare_refit(material, device)
-        lane = _lane_anew(specs[best.trial], refit, options, cohort, device, best.lane.line)
+        lane = _lane_anew(specs[best.trial], refit, options, cohort, device, best.line)
         module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)

@@ -244,8 +244,8 @@ class Cohort:
             return
         self.log.sync()
         raise RunError(
-            f"no member can train on after epoch {self.epoch}: all have diverged ({self._last_cause}). Lower the "
-            "learning rates of the space, or clip the gradients (clip_norm=1.0); clean the data if it is theirs."
+            f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged "
+            f"({self._last_cause}). Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
         )
 
     def _park(self) -> bool:
