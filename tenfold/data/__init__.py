@@ -6,6 +6,7 @@
 - `split` cuts rows into training, validation and test (`Split`); `cut_folds` into folds (`Folds`).
 - `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
 - `FoldData` and `FoldBatches`: a source as every fold sees it, and a batch a member.
+- `examine` looks for what makes scores dishonest: copies, leaks, cut groups, parts that differ (`Finding`).
 - `Preparer`: worker processes that prepare costly samples ahead, the same bits with any number of them.
 """
 
@@ -13,10 +14,12 @@ from tenfold.data.augmentation import Augmentation
 from tenfold.data.batches import Batches, DataPart
 from tenfold.data.bundled import SOURCES, Bundled, sources
 from tenfold.data.datasets import DatasetPreprocessor
+from tenfold.data.findings import Finding
 from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
 from tenfold.data.fold_batches import FoldBatches, FoldMember, MemberBatch
 from tenfold.data.fold_data import FoldData, fit_fold_encoders, fit_fold_preprocessors
 from tenfold.data.folds import MANNERS, Folds, cut_folds
+from tenfold.data.honesty import examine
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
 from tenfold.data.prediction import RawInputs, read_inputs
@@ -38,6 +41,7 @@ __all__ = [
     "DataPart",
     "DatasetInputs",
     "DatasetPreprocessor",
+    "Finding",
     "FoldBatches",
     "FoldData",
     "FoldMember",
@@ -58,6 +62,7 @@ __all__ = [
     "TargetEncoder",
     "WorkersWarning",
     "cut_folds",
+    "examine",
     "fit_fold_encoders",
     "fit_fold_preprocessors",
     "fit_preprocessor",
