@@ -29,7 +29,7 @@ def answer(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
     elif records.status == "interrupted":
         resume = element("code", f"--resume --out {records.folder}")
         lines.append(element("p", "The same command with ", resume, " continues it.", class_="lead"))
-    return element("section", *lines, _test_dots(records), _tiles(records), id="answer", class_="answer")
+    return element("section", *lines, test_dots(records), tiles(records), id="answer", class_="answer")
 
 
 def headline(records: RunRecords, scores: Sequence[TrialScore]) -> str:
@@ -91,7 +91,7 @@ def _model(records: RunRecords, number: int | None) -> str:
     trial = records.trials.get(number) if number is not None else None
     if trial is None:
         return "The chosen model" if number is None else f"Trial {number}"
-    return f"{trial.network} #{trial.number}"
+    return trial.title
 
 
 def best_baseline(records: RunRecords) -> Baseline | None:
@@ -138,7 +138,7 @@ def _how(records: RunRecords, final: Final) -> str:
     return " ".join(parts)
 
 
-def _test_dots(records: RunRecords) -> Html | None:
+def test_dots(records: RunRecords) -> Html | None:
     """Model and baselines on the test part, best first."""
     rows: list[tuple[str, Score, str]] = [
         (baseline.name, baseline.test[records.metric], "baseline")
@@ -166,7 +166,7 @@ def _test_dots(records: RunRecords) -> Html | None:
     return element("div", *lines, last, class_="dots")
 
 
-def _tiles(records: RunRecords) -> Html:
+def tiles(records: RunRecords) -> Html:
     """The size of the run in a few numbers."""
     result = records.run.get("result") or {}
     trained = sum(len(curve.epochs) for curve in records.curves.values())

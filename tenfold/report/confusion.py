@@ -1,4 +1,4 @@
-"""Where a classifier errs: the confusion matrix of the test part, or the most confused of many classes."""
+"""Where a classifier errs: the confusion matrix, or the most confused of many classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def confusion(records: RunRecords, targets: np.ndarray, predictions: np.ndarray)
     counts = confusion_matrix(targets, predictions, labels=np.arange(num_classes))
     names = [records.class_name(index) for index in range(num_classes)]
     right = int(np.trace(counts))
-    text = f"{right} of {plural(len(targets), 'test sample')} are right."
+    text = f"{right} of {plural(len(targets), records.evaluated)} are right."
     parts: list[Html] = [note(text)]
     predicted = np.flatnonzero(counts.sum(axis=0))
     if len(predicted) == 1 and num_classes > 1:

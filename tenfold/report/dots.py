@@ -53,6 +53,24 @@ def track(dot: Dot, axis: Axis, metric: str, kind: str) -> Html:
     return element("div", *parts, class_="track", title=format_score(dot.value, metric))
 
 
+def swarm(values: Sequence[float], axis: Axis, metric: str, kind: str) -> Html:
+    """Several dots on one track, those that are no number left out.
+
+    Args:
+        values: one a dot.
+        axis: from `dot_axis`.
+        metric: for the text that a pointer shows.
+        kind: class of the dots.
+    """
+    places = np.clip(axis.place(np.asarray(values, dtype=np.float64)), 0, 100)
+    dots = [
+        element("b", class_=f"dot {kind} many", style=f"left:{place:.2f}%", title=format_score(value, metric))
+        for value, place in zip(values, places.tolist(), strict=True)
+        if math.isfinite(value)
+    ]
+    return element("div", *dots, class_="track")
+
+
 def ruler(axis: Axis) -> Html:
     """The axis' ticks, to stand below or above the tracks."""
     ticks = [

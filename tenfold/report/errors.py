@@ -13,7 +13,7 @@ FILE = "evaluation.npz"
 
 
 def errors(records: RunRecords) -> Html:
-    """Confusion matrix of a classifier or residuals of a regression, on the test part."""
+    """Confusion matrix of a classifier or residuals of a regression, on the test part or out-of-fold."""
     title = "Where it errs"
     reason = _why_empty(records)
     if reason:
@@ -22,7 +22,8 @@ def errors(records: RunRecords) -> Html:
     if records.task == "classification":
         body = confusion(records, targets.astype(np.int64), predictions.astype(np.int64))
     else:
-        body = residuals(targets.astype(np.float64).ravel(), predictions.astype(np.float64).ravel())
+        true, predicted = (array.astype(np.float64).ravel() for array in (targets, predictions))
+        body = residuals(true, predicted, records.evaluated)
     return section("errors", title, body)
 
 
@@ -32,6 +33,8 @@ def _why_empty(records: RunRecords) -> str:
         return f"{FILE} could not be read: {records.problems[FILE]}."
     arrays = records.evaluation
     if not arrays:
+        if records.verb == "cv":
+            return "No out-of-fold predictions have been kept."
         return "The chosen model has not been evaluated on the test part" + (
             " yet." if records.status in ("running", "interrupted") else "."
         )

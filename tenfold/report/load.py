@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import RunError
-from tenfold.report.records import Baseline, Curve, Final, RungRecord, RunRecords, Score, Trial
+from tenfold.report.records import Baseline, Curve, Final, MemberScore, RungRecord, RunRecords, Score, Trial
 
 SCHEMA = 1
 
@@ -54,6 +54,7 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
         run=run,
         trials=_trials(lines["trial"]),
         curves=_curves(lines["epoch"]),
+        scores=_member_scores(lines["score"]),
         rungs=_rungs(lines["rung"]),
         baselines=tuple({line["name"]: _baseline(line) for line in lines["baseline"]}.values()),
         final=finals[-1] if finals else None,
@@ -146,6 +147,7 @@ def _trials(lines: Iterable[Line]) -> dict[int, Trial]:
             network=str(line.get("network") or "network"),
             config=dict(line.get("config") or {}),
             stack=line.get("stack"),
+            name=None if line.get("name") is None else str(line["name"]),
         )
         for line in lines
     }
@@ -172,6 +174,23 @@ def _curve(member: tuple[int, int, int], by_epoch: dict[int, Line]) -> Curve:
         train_loss=np.array([_number(by_epoch[epoch].get("train_loss")) for epoch in epochs]),
         valid={name: np.array([scores.get(name, np.nan) for scores in valid]) for name in metrics},
     )
+
+
+def _member_scores(lines: Iterable[Line]) -> tuple[MemberScore, ...]:
+    """One a member; of two records the later counts."""
+    members: dict[tuple[int, int, int], MemberScore] = {}
+    for line in lines:
+        member = (int(line["trial"]), int(line.get("fold") or 0), int(line.get("seed") or 0))
+        epoch, test = line.get("epoch"), line.get("test")
+        members[member] = MemberScore(
+            trial=member[0],
+            fold=member[1],
+            seed=member[2],
+            epoch=None if epoch is None else int(epoch),
+            valid=_numbers(line.get("valid")),
+            test=None if test is None else _numbers(test),
+        )
+    return tuple(members[member] for member in sorted(members))
 
 
 def _rungs(lines: Iterable[Line]) -> tuple[RungRecord, ...]:

@@ -1,4 +1,4 @@
-// Names the trial nearest to the pointer and lights it up in every figure. The page is complete without it.
+// Names the trial or member nearest to the pointer and lights it up in every figure. The page is complete without it.
 (() => {
   "use strict";
   const REACH = 28; // pixels of the drawing within which a mark counts as pointed at
@@ -64,7 +64,7 @@
     figure.addEventListener("pointerdown", point);
     figure.addEventListener("pointerleave", (event) => show(null, event));
   }
-  for (const row of document.querySelectorAll(".boardrow[data-trial]")) {
+  for (const row of document.querySelectorAll(".boardrow[data-trial], .dotrow[data-trial]")) {
     row.addEventListener("pointerenter", () => light(row.dataset.trial));
     row.addEventListener("pointerleave", () => light(null));
   }

@@ -17,32 +17,41 @@ from pathlib import Path
 import numpy as np
 
 from tenfold.report.answer import answer
+from tenfold.report.calibration import calibration
 from tenfold.report.cost import cost
+from tenfold.report.courses import courses
 from tenfold.report.curves import learning_curves
 from tenfold.report.errors import errors
 from tenfold.report.ladder import ladder
 from tenfold.report.load import load_run
 from tenfold.report.markup import Html, element, raw
+from tenfold.report.members import member_tips, members
+from tenfold.report.paired import differences, methods
 from tenfold.report.pictures import batch, worst
 from tenfold.report.provenance import data, repeat
 from tenfold.report.ranking import TrialScore, score_trials
 from tenfold.report.records import RunRecords
 from tenfold.report.scoreboard import scoreboard
 from tenfold.report.slices import slices
+from tenfold.report.trust import trust_answer
 from tenfold.report.wording import format_config, format_score, plural
 
-SECTIONS = (
-    ("leaderboard", "Leaderboard"),
-    ("curves", "Curves"),
-    ("halving", "Who left"),
-    ("slices", "What mattered"),
-    ("errors", "Errors"),
-    ("worst", "Worst"),
-    ("batch", "A batch"),
-    ("cost", "Time"),
-    ("data", "Data"),
-    ("repeat", "Repeat"),
-)
+TRUST = ("cv", "replicate", "compare")
+TITLES = {
+    "leaderboard": "Leaderboard",
+    "members": "Scores",
+    "differences": "Differences",
+    "curves": "Curves",
+    "halving": "Who left",
+    "slices": "What mattered",
+    "errors": "Errors",
+    "calibration": "Calibration",
+    "worst": "Worst",
+    "batch": "A batch",
+    "cost": "Time",
+    "data": "Data",
+    "repeat": "Repeat",
+}
 
 
 def write_report(folder: str | os.PathLike[str]) -> Path:
@@ -75,27 +84,54 @@ def render_page(records: RunRecords) -> str:
     """
     scores = score_trials(records)
     script = _resource("page.js")
+    top, parts = _trust_sections(records) if records.verb in TRUST else _fit_sections(records, scores)
+    shown = {anchor: part for anchor, part in parts.items() if part is not None}
+    tips = member_tips(records) if records.verb in TRUST else _trial_tips(records, scores)
     body = element(
         "body",
-        _masthead(records),
-        element(
-            "main",
-            answer(records, scores),
-            scoreboard(records, scores),
-            learning_curves(records, scores),
-            ladder(records, scores),
-            slices(records, scores),
-            errors(records),
-            worst(records),
-            batch(records),
-            cost(records),
-            data(records),
-            repeat(records),
-        ),
-        element("script", _tips(records, scores), id="trials", type="application/json"),
+        _masthead(records, list(shown)),
+        element("main", top, *shown.values()),
+        element("script", _as_json(tips), id="trials", type="application/json"),
         element("script", raw(script)),
     )
     return "<!doctype html>\n" + element("html", _head(records, script), body, lang="en") + "\n"
+
+
+Sections = dict[str, Html | None]
+
+
+def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Html, Sections]:
+    return answer(records, scores), {
+        "leaderboard": scoreboard(records, scores),
+        "curves": learning_curves(records, scores),
+        "halving": ladder(records, scores),
+        "slices": slices(records, scores),
+        "errors": errors(records),
+        "calibration": calibration(records),
+        "worst": worst(records),
+        "batch": batch(records),
+        **_last_sections(records),
+    }
+
+
+def _trust_sections(records: RunRecords) -> tuple[Html, Sections]:
+    """A cross-validation, a replication or a comparison; what was not kept has no section."""
+    compared = records.verb == "compare"
+    evaluated = bool(records.evaluation) or "evaluation.npz" in records.problems
+    return trust_answer(records), {
+        "members": methods(records) if compared else members(records),
+        "differences": differences(records) if compared else None,
+        "curves": courses(records),
+        "errors": errors(records) if evaluated else None,
+        "calibration": calibration(records) if evaluated else None,
+        "worst": worst(records) if "worst" in records.gallery or records.worst_rows else None,
+        "batch": batch(records) if "batch" in records.gallery else None,
+        **_last_sections(records),
+    }
+
+
+def _last_sections(records: RunRecords) -> Sections:
+    return {"cost": cost(records), "data": data(records), "repeat": repeat(records)}
 
 
 def _head(records: RunRecords, script: str) -> Html:
@@ -112,15 +148,19 @@ def _head(records: RunRecords, script: str) -> Html:
     )
 
 
-def _masthead(records: RunRecords) -> Html:
-    links = [element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS]
+def _masthead(records: RunRecords, anchors: Sequence[str]) -> Html:
+    links = [element("a", TITLES[anchor], href=f"#{anchor}") for anchor in anchors]
     name = element("span", element("b", "tenfold"), f" {records.run.get('verb') or 'run'} · {records.name}")
     return element("header", name, element("nav", *links))
 
 
-def _tips(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
-    """What the script shows for each trial, as JSON that cannot end its element."""
-    tips = {score.trial.number: _tip(score, records) for score in scores}
+def _trial_tips(records: RunRecords, scores: Sequence[TrialScore]) -> dict[str, str]:
+    """What the script shows for each trial."""
+    return {str(score.trial.number): _tip(score, records) for score in scores}
+
+
+def _as_json(tips: dict[str, str]) -> Html:
+    """JSON that cannot end its element."""
     return raw(json.dumps(tips).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
@@ -130,10 +170,7 @@ def _tip(score: TrialScore, records: RunRecords) -> str:
     spread = f" ± {format_score(score.spread, records.metric)}" if np.isfinite(score.spread) else ""
     chosen = ", chosen" if score.trial.number == records.chosen else ""
     config = format_config(score.trial.config).replace(" ", "\n")
-    return (
-        f"{score.trial.network} #{score.trial.number}{chosen}\n"
-        f"valid {valid}{spread}, {plural(score.epochs, 'epoch')}{end}\n{config}"
-    )
+    return f"{score.trial.title}{chosen}\nvalid {valid}{spread}, {plural(score.epochs, 'epoch')}{end}\n{config}"
 
 
 def _resource(name: str) -> str:

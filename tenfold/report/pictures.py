@@ -39,15 +39,24 @@ def _why_no_pictures(records: RunRecords) -> str:
 
 
 def worst(records: RunRecords) -> Html:
-    """The test samples on which the model was most wrong."""
+    """The samples on which the model was most wrong."""
     title = "Predicted worst"
+    samples = f"{records.evaluated}s".capitalize()
     pictures = records.gallery.get("worst")
     if pictures is not None and len(pictures):
         captions = [str(caption) for caption in records.gallery.get("worst_captions", [])]
-        body = [note("Test samples with the largest loss, worst first."), _sheet(pictures, captions)]
+        body = [
+            note(f"{samples} with the largest loss, worst first."),
+            _sheet(pictures, captions),
+        ]
         return section("worst", title, *body)
     if records.worst_rows:
-        return section("worst", title, note("Test rows with the largest error, worst first."), _rows(records))
+        return section(
+            "worst",
+            title,
+            note(f"{samples} with the largest error, worst first."),
+            _rows(records),
+        )
     for name in ("gallery.npz", "gallery.json"):
         if name in records.problems:
             return section("worst", title, empty(f"{name} could not be read: {records.problems[name]}."))

@@ -147,7 +147,7 @@ def _trial_row(score: TrialScore, records: RunRecords) -> dict[str, Any]:
     chosen = score.trial.number == records.chosen
     row = {
         "kind": "trial",
-        "name": f"{score.trial.network} #{score.trial.number}",
+        "name": score.trial.title,
         "trial": score.trial.number,
         "network": score.trial.network,
         "valid": score.valid,

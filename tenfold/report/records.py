@@ -6,6 +6,7 @@ was not a number is NaN throughout.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,18 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One configuration: its number, network by name, configuration and the stack it was trained in."""
+    """One configuration: its number, network by name, configuration, the stack it was trained in, its own name."""
 
     number: int
     network: str
     config: dict[str, Any]
     stack: int | None = None
+    name: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it: the name that the user gave, or network and number."""
+        return self.name or f"{self.network} #{self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,32 @@ class Curve:
     epochs: np.ndarray
     train_loss: np.ndarray
     valid: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberScore:
+    """What one member (trial, fold, seed) was worth in the end.
+
+    Attributes:
+        trial: the member's trial.
+        fold: its fold; the folds of a second repeat are numbered after those of the first.
+        seed: its seed.
+        valid: for each metric the score on the rows that the fold leaves out, or on the validation part.
+        epoch: the epoch whose weights were scored, or None when unknown.
+        test: for each metric the score on the test part; None where there is none.
+    """
+
+    trial: int
+    fold: int
+    seed: int
+    valid: Mapping[str, float | None]
+    epoch: int | None = None
+    test: Mapping[str, float | None] | None = None
+
+    def score(self, metric: str, part: str = "valid") -> float:
+        """The score on a part, "valid" or "test"; NaN where it is missing, None or infinite: the member diverged."""
+        value = ((self.valid if part == "valid" else self.test) or {}).get(metric)
+        return float(value) if value is not None and np.isfinite(value) else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +142,12 @@ class RunRecords:
         run: `run.json` as it stands there.
         trials: the trials by number, in rising order.
         curves: one for each member that finished an epoch, by (trial, fold, seed).
+        scores: of members at the end, in the order of (trial, fold, seed); empty for a run that scores none.
         rungs: rising; records of the same rung are one.
         baselines: in the order of the file.
         final: the chosen model, or None while nothing is chosen.
-        evaluation: arrays of `evaluation.npz` (test part), empty when there is none.
+        evaluation: arrays of `evaluation.npz` of the test part, or out-of-fold of a
+            cross-validation; empty when there is none.
         gallery: arrays of `gallery.npz`, empty when there is none.
         worst_rows: rows of `gallery.json`, empty when there are none.
         problems: for each file that is there and could not be read, the reason.
@@ -122,6 +157,7 @@ class RunRecords:
     run: dict[str, Any]
     trials: dict[int, Trial] = field(default_factory=dict)
     curves: dict[tuple[int, int, int], Curve] = field(default_factory=dict)
+    scores: tuple[MemberScore, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     final: Final | None = None
@@ -134,6 +170,21 @@ class RunRecords:
     def name(self) -> str:
         """The run's name, the folder's when `run.json` has none."""
         return str(self.run.get("name") or self.folder.name)
+
+    @property
+    def verb(self) -> str:
+        """The question: "fit", "cv", "replicate" or "compare"."""
+        return str(self.run.get("verb") or "fit")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The answer in numbers, empty while there is none."""
+        return dict(self.run.get("result") or {})
+
+    @property
+    def evaluated(self) -> str:
+        """What a sample of `evaluation` is called: "test sample", or "out-of-fold sample" of a cross-validation."""
+        return "out-of-fold sample" if self.verb == "cv" else "test sample"
 
     @property
     def task(self) -> str:

@@ -13,20 +13,21 @@ WIDTH, HEIGHT = 540.0, 340.0
 MAX_DOTS = 2000
 
 
-def residuals(targets: np.ndarray, predictions: np.ndarray) -> Html:
+def residuals(targets: np.ndarray, predictions: np.ndarray, sample: str = "test sample") -> Html:
     """Predicted against true values with the diagonal, and a histogram of predicted minus true.
 
     Args:
         targets: float, shape (N,), in the target's unit.
         predictions: float, shape (N,).
+        sample: what one of them is called.
     """
     finite = np.isfinite(targets) & np.isfinite(predictions)
     if not finite.any():
-        return empty("No prediction on the test part is a number.")
+        return empty("No prediction is a number.")
     true, predicted = targets[finite], predictions[finite]
     errors = predicted - true
     text = (
-        f"{plural(len(true), 'test sample')}: half of the predictions are within {np.median(np.abs(errors)):.4g} "
+        f"{plural(len(true), sample)}: half of the predictions are within {np.median(np.abs(errors)):.4g} "
         f"of the truth, nine of ten within {np.quantile(np.abs(errors), 0.9):.4g}; on average they are "
         f"{abs(errors.mean()):.4g} too {'high' if errors.mean() > 0 else 'low'}."
     )
@@ -54,7 +55,7 @@ def _scatter(true: np.ndarray, predicted: np.ndarray) -> Html:
         join([diagonal, *dots]),
         width=WIDTH,
         height=HEIGHT,
-        label="predicted against true values of the test part",
+        label="predicted against true values",
         x_label="true",
         y_label="predicted",
     )
@@ -91,7 +92,7 @@ def _histogram(errors: np.ndarray) -> Html:
         join([*bars, mark]),
         width=WIDTH,
         height=HEIGHT,
-        label="histogram of the residuals of the test part",
+        label="histogram of the residuals",
         x_label="predicted − true",
         y_label="samples",
     )

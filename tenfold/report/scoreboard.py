@@ -68,7 +68,7 @@ def _trial_row(score: TrialScore, records: RunRecords) -> _Row:
     if not np.isfinite(score.spread):
         low, high = _interval(score.valid, records)
     return _Row(
-        name=f"{score.trial.network} #{score.trial.number}",
+        name=score.trial.title,
         kind="chosen" if chosen else "left" if left else "trial",
         dot=Dot(value=score.valid, low=low, high=high),
         epochs=plural(score.epochs, "epoch") + (f", left at rung {score.left_rung}" if left else ""),

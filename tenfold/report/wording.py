@@ -44,8 +44,13 @@ def format_score(value: float, metric: str) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def format_interval(score: Score, metric: str) -> str:
+def format_interval(score: Score, metric: str, *, bare: bool = False) -> str:
     """The interval of a score in words, empty when there is none.
+
+    Args:
+        score: with its interval.
+        metric: says how to write it.
+        bare: leave out what kind of interval it is.
 
     Example:
         >>> format_interval(Score(value=0.97, n=360, low=0.95, high=0.985), "accuracy")
@@ -56,7 +61,43 @@ def format_interval(score: Score, metric: str) -> str:
     low = format_score(score.low, metric)
     if is_share(metric):
         low = low.removesuffix(" %")
-    return f"{100 * score.level:g} % interval {low} to {format_score(score.high, metric)}"
+    ends = f"{low} to {format_score(score.high, metric)}"
+    return ends if bare else f"{100 * score.level:g} % interval {ends}"
+
+
+def format_difference(value: float, metric: str, *, signed: bool = True) -> str:
+    """A difference of two scores, or a spread: of shares in points of percent.
+
+    Example:
+        >>> format_difference(0.0094, "accuracy"), format_difference(-0.25, "rmse")
+        ('+0.94 points', '-0.25')
+        >>> format_difference(0.0094, "accuracy", signed=False)
+        '0.94 points'
+    """
+    if not math.isfinite(value):
+        return MISSING
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.2f} points" if is_share(metric) else f"{value:{sign}.3g}"
+
+
+def format_p(value: float) -> str:
+    """A p-value: two digits, small ones as a bound.
+
+    Example:
+        >>> format_p(0.0312), format_p(3e-7)
+        ('p = 0.031', 'p < 0.0001')
+    """
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
+
+
+def as_number(value: Any) -> float:
+    """A number of a JSON object; NaN for null and for what is none.
+
+    Example:
+        >>> as_number(None), as_number(2)
+        (nan, 2.0)
+    """
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def score_phrase(value: float, metric: str) -> str:

@@ -154,7 +154,7 @@ def test_trials_that_left_are_drawn_as_such(make_run):
 def test_a_prediction_that_is_nan_does_not_break_the_page(make_run):
     folder = make_run(task="regression", trials=2)
     np.savez(folder / "evaluation.npz", targets=np.arange(5.0), predictions=np.full(5, np.nan))
-    assert "No prediction on the test part is a number" in check(folder)
+    assert "No prediction is a number" in check(folder)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -1,0 +1,79 @@
+"""The answer of a cross-validation, a replication or a comparison, first on its page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenfold.report.answer import test_dots, tiles
+from tenfold.report.markup import Html, element
+from tenfold.report.outcome import diverged_words
+from tenfold.report.records import RunRecords
+from tenfold.report.wording import as_number, format_score, metric_words, plural
+
+STATES = {
+    "running": "This run is still going on",
+    "interrupted": "This run was interrupted",
+    "failed": "This run failed",
+}
+HOW = {
+    ("cv", "best"): "The run keeps the model of its best fold",
+    ("cv", "refit"): "The run keeps a model that was trained anew on all rows",
+    ("cv", "average"): "The run keeps one model that averages the predictions of all folds",
+    ("replicate", "best"): "The run keeps the model of the best seed",
+    ("replicate", "average"): "The run keeps one model that averages the predictions of all seeds",
+}
+
+
+def trust_answer(records: RunRecords) -> Html:
+    """The headline, of which randomness it speaks, and which model was kept."""
+    result = records.result
+    lines: list[object] = [element("h1", trust_headline(records))]
+    if result:
+        lines += [_verdict(records, result), element("p", *_remarks(records, result), class_="lead")]
+    elif records.status == "interrupted":
+        resume = element("code", f"--resume --out {records.folder}")
+        lines.append(element("p", "The same command with ", resume, " continues it.", class_="lead"))
+    return element("section", *lines, test_dots(records), tiles(records), id="answer", class_="answer")
+
+
+def trust_headline(records: RunRecords) -> str:
+    """The answer in one sentence, or the state of a run that has none yet."""
+    sentence = records.result.get("sentence")
+    if sentence:
+        return str(sentence)
+    state = STATES.get(records.status, "This run has no answer")
+    begun = len(records.curves)
+    if not begun:
+        return f"{state}: no member has finished an epoch."
+    furthest = max(int(curve.epochs[-1]) for curve in records.curves.values())
+    return f"{state}: {plural(begun, 'member')} in training, {plural(furthest, 'epoch')} recorded, no answer yet."
+
+
+def _verdict(records: RunRecords, result: dict[str, Any]) -> Html | None:
+    """What stands in the way of trusting the number, or that nothing is shown."""
+    if records.verb == "compare":
+        pairs = (result.get("comparison") or {}).get("pairs") or []
+        shown = sum(pair.get("winner") is not None for pair in pairs)
+        kind = "verdict" if shown == len(pairs) else "verdict warn"
+        return element("p", f"{shown} of {plural(len(pairs), 'difference')} shown to be real.", class_=kind)
+    lost = diverged_words(result.get("valid") or {})
+    return element("p", lost.strip(), class_="verdict warn") if lost else None
+
+
+def _remarks(records: RunRecords, result: dict[str, Any]) -> list[str]:
+    valid = result.get("valid") or {}
+    about = (result.get("comparison") or {}).get("speaks_of") or valid.get("speaks_of")
+    sentences = [f"The numbers speak of {about}." if about else ""]
+    sentences.append(_out_of_fold(records, result))
+    kept = HOW.get((records.verb, records.final.how)) if records.final else None
+    sentences.append(f"{kept}." if kept else "")
+    return [" ".join(sentence for sentence in sentences if sentence)]
+
+
+def _out_of_fold(records: RunRecords, result: dict[str, Any]) -> str:
+    score = (result.get("out_of_fold") or {}).get(records.metric)
+    if not score:
+        return ""
+    value = format_score(as_number(score.get("value")), records.metric)
+    n = f" on {plural(int(score['n']), 'sample')}" if score.get("n") else ""
+    return f"All out-of-fold predictions together: {metric_words(records.metric)} {value}{n}."
