@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tenfold.core.errors import RunError
-from tenfold.core.records import RecordLog
+from tenfold.core.records import MemberId, RecordLog
 from tenfold.core.task import Batch, BatchProvider, Metric
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.compiling import compile_where_it_pays
@@ -50,10 +50,16 @@ class CohortData:
         training: the provider for a batch size; lanes of one batch size see the very same batches. None when the
             task brings its own providers.
         validation: the batches to score `num_members` members on; they fit into memory.
+        own: the provider for a batch size and the members of a lane, where members see batches of their own (their
+            fold's, in their seed's order); it takes the place of `training`.
+        scoring: how a lane's members are scored, where each has rows of its own; it takes the place of `validation`.
+            Gives every metric, float, shape (M,).
     """
 
     training: Callable[[int], BatchProvider] | None
     validation: Callable[[int], Iterable[Batch]]
+    own: Callable[[int, Sequence[MemberId]], BatchProvider] | None = None
+    scoring: Callable[[Lane], dict[str, Tensor]] | None = None
 
 
 @dataclass(kw_only=True)
@@ -162,6 +168,8 @@ class Cohort:
         """Where a lane's batches come from: the task's own provider, or the data that lanes share."""
         if lane.provider is not None:
             return lane.provider
+        if self.data.own is not None:
+            return self.data.own(lane.recipe.batch_size, lane.ids)
         if self.data.training is None:
             raise RunError("the task brings no batches of its own and no training data was given.")
         return self.data.training(lane.recipe.batch_size)
@@ -181,12 +189,17 @@ class Cohort:
         """The providers of this epoch, each with the lanes that train on it."""
         shared: dict[int, list[Lane]] = {}
         for lane in self.lanes:
-            if lane.provider is not None:
-                yield lane.provider, [lane]
+            if lane.provider is not None or self.data.own is not None:
+                yield self._provider(lane), [lane]
             else:
                 shared.setdefault(lane.recipe.batch_size, []).append(lane)
         for lanes in shared.values():
             yield self._provider(lanes[0]), lanes
+
+    def _score(self, lane: Lane) -> dict[str, Tensor]:
+        if self.data.scoring is not None:
+            return self.data.scoring(lane)
+        return lane.evaluate(self.data.validation(len(lane)))
 
     def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[int, list[float]]:
         """Scores every member on the validation data, writes the facts, and returns what rungs compare, by trial.
@@ -200,7 +213,7 @@ class Cohort:
         for lane in self.lanes:
             lr, loss_M = lane.lr(), lane.end_epoch().tolist()
             self._log_events(lane)
-            values = lane.evaluate(self.data.validation(len(lane)))
+            values = self._score(lane)
             score_M = values[self.metric.name].double()
             stopped_M = lane.is_stopped_M
             lane.note_scores(score_M, self.epoch)

@@ -271,29 +271,35 @@ class Lane:
             with self.averages.applied():
                 yield
 
-    def predict(self, batches: Iterable[Batch]) -> tuple[list[Any], list[Batch]]:
-        """What every member says of every batch, and the batches."""
+    def predict(self, batches: Iterable[Batch], places: Tensor | None = None) -> tuple[list[Any], list[Batch]]:
+        """What every member says of every batch, and the batches.
+
+        Args:
+            batches: for all members, or for those at the places.
+            places: only these members are asked, int64, shape (K,).
+        """
         seen = list(batches)
         self.stack.eval()
         try:
             with torch.no_grad(), self._as_scored():
-                outputs = [self._outputs(batch) for batch in seen]
+                outputs = [self._outputs(batch, places) for batch in seen]
         finally:
             self.stack.train()
         return outputs, seen
 
-    def _outputs(self, batch: Batch) -> Any:
+    def _outputs(self, batch: Batch, places: Tensor | None) -> Any:
         """What every member says of a batch; in smaller pieces where memory runs out."""
 
         def predict(model: nn.Module, *batch: Any) -> Any:
             return self.task.predict(model, batch)
 
+        asked = batch if places is None else MemberBatches(parts=[(places.tolist(), batch)])
         while True:
             try:
-                parts = parts_of(batch, len(self), self.num_pieces)
+                parts = parts_of(asked, len(self), self.num_pieces)
                 if len(parts) == 1:
-                    return self.stack.each(predict, *batch)
-                pieces = [self.stack.each(predict, *own, places=places) for places, own in parts]
+                    return self.stack.each(predict, *parts[0][1], places=parts[0][0])
+                pieces = [self.stack.each(predict, *own, places=some) for some, own in parts]
                 return pytree.tree_map(lambda *leaves: torch.cat(leaves), *pieces)
             except Exception as error:
                 if not is_out_of_memory(error):

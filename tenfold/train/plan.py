@@ -24,16 +24,19 @@ class MemberSpec:
         label: its network and structure in words, for the plan.
         config: its configuration, cut by owner.
         build: makes the model; called under the member's `init` stream.
+        init_seed: seed of that stream, where it is not the member's own.
     """
 
     id: MemberId
     label: str
     config: SplitConfig
     build: Callable[[], nn.Module]
+    init_seed: int | None = None
 
     def make_model(self) -> nn.Module:
         """The model as initialised from the member's own stream."""
-        with torch_seed(derive_seed(self.id.seed, "init", self.id.trial, self.id.fold)):
+        seed = self.id.seed if self.init_seed is None else self.init_seed
+        with torch_seed(derive_seed(seed, "init", self.id.trial, self.id.fold)):
             return self.build()
 
     @property
