@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from tenfold.data import (
     read_inputs,
 )
 from tenfold.networks import build_network
+from tenfold.study.ensemble import Ensemble, prepared_once
 from tenfold.study.options import Network, network_name
 
 SCHEMA = 1
-_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,16 @@ class ModelPart:
         config: the arguments it was built with.
         module: the network itself, a plain module in evaluation mode.
         in_zoo: whether the name is enough to build it again.
+        preprocessor: its own, where the networks of a model were trained on different rows; None for the model's.
+        encoder: likewise.
     """
 
     network: str
     config: dict[str, Any]
     module: nn.Module
     in_zoo: bool
+    preprocessor: Preprocessor | None = None
+    encoder: TargetEncoder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,39 +116,72 @@ class Model:
 
         Returns:
             One row a sample: "prediction", for a classification one column a class with its probability, and for
-            picture files "file", since some may have been skipped.
+            picture files "file", since some may have been skipped. A model of several networks adds "spread": the
+            standard deviation of what they say (of the predicted class's probability, or of the value).
         """
         raw = read_inputs(x, self.preprocessor, header=header)
-        outputs = self.outputs(raw)
+        each = self.outputs_of_each(raw.inputs)
+        outputs = each.mean(dim=0).numpy()
         columns: dict[str, Any] = {"prediction": self.decode(outputs)}
         columns |= {f"probability_{name}": outputs[:, place] for place, name in enumerate(self.classes or ())}
+        if len(self.parts) > 1:
+            columns["spread"] = self._spread(each, outputs)
         if isinstance(raw.inputs, ImageFileInputs):
             columns["file"] = raw.labels
         return pd.DataFrame(columns), raw.skipped
 
     def outputs(self, raw: RawInputs) -> np.ndarray:
         """Probabilities, shape (N, K), or standardised values, shape (N,); float64."""
-        tensors = self.preprocessor.transform(raw.inputs)
-        part = DataPart(tensors, torch.zeros(len(raw.inputs)), np.arange(len(raw.inputs)))
-        return self.outputs_of(part).numpy()
+        return self.outputs_of_each(raw.inputs).mean(dim=0).numpy()
+
+    def outputs_of_each(self, inputs: Any) -> Tensor:
+        """As `outputs`, of each network: shape (P, N, K) or (P, N).
+
+        Args:
+            inputs: raw inputs, as a source or `read` has them.
+        """
+        return self._each(prepared_once(self._preprocessors, lambda own: own.transform(inputs)))
 
     def outputs_of(self, part: DataPart) -> Tensor:
-        """As `outputs`, of a part that is transformed already; float64 on the CPU."""
-        with torch.no_grad():
-            return torch.stack([self._outputs_of_one(network.module, part) for network in self.parts]).mean(dim=0)
+        """As `outputs`, of a part that the model's own preprocessor has transformed; float64 on the CPU."""
+        return self._each([part.inputs] * len(self.parts)).mean(dim=0)
 
-    def _outputs_of_one(self, module: nn.Module, part: DataPart) -> Tensor:
-        device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        rows = []
-        for start in range(0, len(part), _BATCH_SIZE):
-            batch = tuple(tensor[start : start + _BATCH_SIZE].to(device) for tensor in part.inputs)
-            output = module(*self.preprocessor.prepare_batch(batch, False)).double()
-            rows.append(output.softmax(dim=1) if self.classes is not None else output.reshape(len(output)))
-        return torch.cat(rows).cpu()
+    @property
+    def _preprocessors(self) -> list[Preprocessor]:
+        return [part.preprocessor or self.preprocessor for part in self.parts]
+
+    @cached_property
+    def _ensemble(self) -> Ensemble:
+        return Ensemble([part.module for part in self.parts], self._preprocessors)
+
+    def _each(self, inputs: list[tuple[Tensor, ...]]) -> Tensor:
+        outputs = self._ensemble.outputs(inputs)
+        if self.classes is not None:
+            return torch.stack([logits.softmax(dim=1) for logits in outputs])
+        return torch.stack(
+            [
+                self._in_model_units(part, output.reshape(len(output)))
+                for part, output in zip(self.parts, outputs, strict=True)
+            ]
+        )
+
+    def _in_model_units(self, part: ModelPart, values: Tensor) -> Tensor:
+        """A regression's values, standardised as the model's encoder does."""
+        if part.encoder is None:
+            return values
+        own, whole = part.encoder, self.encoder
+        return (values * own.std + own.mean - whole.mean) / whole.std
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Labels or values of what `outputs` gave."""
         return self.encoder.decode(outputs.argmax(axis=1) if self.classes is not None else outputs)
+
+    def _spread(self, each: Tensor, outputs: np.ndarray) -> np.ndarray:
+        """How much the networks disagree: the spread of the value, or of the chosen class's probability."""
+        if self.classes is None:
+            return each.std(dim=0).numpy() * self.encoder.std
+        chosen = torch.from_numpy(outputs.argmax(axis=1))[None, :, None].expand(len(each), -1, 1)
+        return each.gather(2, chosen)[:, :, 0].std(dim=0).numpy()
 
     def save(self, folder: Path) -> None:
         """Writes weights as safetensors and everything else as `model.json`; no code is stored."""
@@ -152,7 +190,12 @@ class Model:
         for number, part in enumerate(self.parts):
             file = f"weights-{number}.safetensors"
             save_model(part.module, str(folder / file))
-            entries.append({"network": part.network, "config": part.config, "in_zoo": part.in_zoo, "weights": file})
+            entry = {"network": part.network, "config": part.config, "in_zoo": part.in_zoo, "weights": file}
+            if part.preprocessor is not None:
+                entry["preprocessing"] = part.preprocessor.to_json()
+            if part.encoder is not None:
+                entry["target"] = part.encoder.to_json()
+            entries.append(entry)
         record = {
             "schema": SCHEMA,
             "networks": entries,
@@ -230,4 +273,11 @@ def _load_part(
     except (OSError, RuntimeError, SafetensorError) as error:  # missing, of another network, or torn
         reason = " ".join(str(error).split())
         raise RunError(f"{path}: does not fit the network {name!r} ({reason}). Restore it, or train anew.") from error
-    return ModelPart(network=name, config=config, module=module.eval(), in_zoo=entry["in_zoo"])
+    return ModelPart(
+        network=name,
+        config=config,
+        module=module.eval(),
+        in_zoo=entry["in_zoo"],
+        preprocessor=preprocessor_from_json(entry["preprocessing"]) if "preprocessing" in entry else None,
+        encoder=TargetEncoder.from_json(entry["target"]) if "target" in entry else None,
+    )
