@@ -26,7 +26,14 @@ from tenfold.core.errors import TenfoldError
 from tenfold.core.specs import InputSpec
 from tenfold.data import SOURCES
 from tenfold.networks import NETWORKS, build_network
-from tenfold.report import leaderboard, load_run, render_leaderboard, write_report
+from tenfold.report import (
+    leaderboard,
+    load_run,
+    outcome_line,
+    render_leaderboard,
+    render_outcome,
+    write_report,
+)
 from tenfold.study import Listener, Run
 from tenfold.train import Progress as TrainingProgress
 
@@ -43,6 +50,37 @@ out = Console(highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the answer.")]
+SourceName = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
+]
+Target = Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="classification or regression. Default: what fits.")]
+MetricName = Annotated[str | None, typer.Option("--metric", help="accuracy, macro_f1, log_loss, rmse, ...")]
+NetworkName = Annotated[str | None, typer.Option("--network", help="A name from `tenfold networks`.")]
+Config = Annotated[
+    list[str] | None, typer.Option("--config", help="KEY=VALUE, such as lr=0.003 or hidden=128; may be repeated.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of every training.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples a step.")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")]
+Header = Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")]
+LossName = Annotated[str | None, typer.Option("--loss", help="Of a regression: mse, l1 or huber.")]
+FormName = Annotated[
+    str, typer.Option("--form", help="auto, stacked (one program), serial (one by one) or compiled.")
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice; the trainings' seeds count up from it.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
+Folds = Annotated[int | None, typer.Option(help="Into how many folds the rows are cut.")]
+Manner = Annotated[
+    str | None, typer.Option(help="stratified, plain, grouped, time-series, ... Default: what suits the data.")
+]
+Group = Annotated[str | None, typer.Option(help="Column whose values never stand on both sides of a fold.")]
+TestFraction = Annotated[float, typer.Option(help="Share of the rows to score on, once, at the end.")]
+ValidFraction = Annotated[float, typer.Option(help="Share of the rows to score on where there are no folds.")]
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -228,6 +266,194 @@ def _show(run: Run, console: Console) -> None:
             soft_wrap=True,
         )
     console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+@_guarded
+def cv(
+    source: SourceName,
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    network: NetworkName = None,
+    config: Config = None,
+    folds: Folds = 5,
+    repeats: Annotated[int, typer.Option(help="How often the rows are cut anew.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Trainings on each fold.")] = 1,
+    manner: Manner = None,
+    group: Group = None,
+    final: Annotated[
+        str,
+        typer.Option(help="average: all folds as one model. best: the best fold's. refit: anew on all rows. none."),
+    ] = "average",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    test_fraction: TestFraction = 0.0,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """How good is a network? Cross-validation, all folds as one program."""
+    _ask(
+        lambda screen: tenfold.cross_validate(
+            network, source, target=_name_or_number(target), task=task, metric=metric, config=_values(config),
+            folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=group, final=final, epochs=epochs,
+            batch_size=batch_size, image_size=image_size, header=header, loss=loss, test_fraction=test_fraction,
+            form=form, threads=threads, seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite,
+            listener=screen,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+@app.command()
+@_guarded
+def replicate(
+    source: SourceName,
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    network: NetworkName = None,
+    config: Config = None,
+    seeds: Annotated[int, typer.Option(help="How many trainings.")] = 10,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="What each draws anew: init, order, augment; may be repeated.")
+    ] = None,
+    final: Annotated[
+        str, typer.Option(help="none, best: the best start. average: all as one model. refit: once more on all.")
+    ] = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    valid_fraction: ValidFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """How much is luck? The same network from many seeds, as one program."""
+    varied = {"vary": vary} if vary else {}
+    _ask(
+        lambda screen: tenfold.replicate(
+            network, source, target=_name_or_number(target), task=task, metric=metric, config=_values(config),
+            seeds=seeds, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
+            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **varied,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+@app.command()
+@_guarded
+def compare(
+    source: SourceName,
+    method: Annotated[
+        list[str],
+        typer.Option(help="NAME=NETWORK,KEY=VALUE,... such as small=mlp,hidden=32; at least two."),
+    ],
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    config: Config = None,
+    folds: Folds = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each method on each fold.")] = 10,
+    manner: Manner = None,
+    group: Group = None,
+    against: Annotated[
+        str | None, typer.Option(help="Hold all others against this method. Default: all pairs.")
+    ] = None,
+    final: Annotated[str, typer.Option(help="none, or of the better method best, average or refit.")] = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    valid_fraction: ValidFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Which is better, and how sure? Methods compared in pairs, by fold and seed."""
+    _ask(
+        lambda screen: tenfold.compare(
+            dict(_method(text) for text in method), source, target=_name_or_number(target), task=task,
+            metric=metric, config=_values(config), folds=folds, seeds=seeds, manner=manner, group=group,
+            against=against, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
+            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+def _ask(question: Callable[[_Screen], Run], as_json: bool, quiet: bool) -> None:
+    screen = _Screen(quiet=quiet)
+    try:
+        run = question(screen)
+    finally:
+        screen.close()
+    if as_json:
+        if not quiet:
+            _show_outcome(run, err)
+        print(json.dumps(run.result, ensure_ascii=False))
+    else:
+        _show_outcome(run, out)
+
+
+def _show_outcome(run: Run, console: Console) -> None:
+    console.print(render_outcome(run.result))
+    console.print(outcome_line(run.result), style="bold", markup=False, soft_wrap=True)
+    console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _values(pairs: list[str] | None, option: str = "--config") -> dict[str, Any]:
+    """KEY=VALUE pairs, the values as numbers or truth values where they are."""
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, mark, text = pair.partition("=")
+        if not (key and mark and text):
+            raise tenfold.InputError(f"{option} must be KEY=VALUE, got {pair!r}. Write lr=0.003, say.")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def _method(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:
+    """NAME=NETWORK,KEY=VALUE,... as a name, a network and its configuration."""
+    name, mark, rest = text.partition("=")
+    network, *pairs = rest.split(",")
+    if not (name and mark and network):
+        raise tenfold.InputError(
+            f"--method must be NAME=NETWORK,KEY=VALUE,..., got {text!r}. Write small=mlp,hidden=32."
+        )
+    return name, (network, _values(pairs, "--method"))
 
 
 @app.command()

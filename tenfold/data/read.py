@@ -33,8 +33,6 @@ def read(
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     header: bool | None = None,
-    group: str | int | None = None,
-    encoding: str | None = None,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -47,9 +45,6 @@ def read(
         name: what runs are named after; by default the file's or folder's name.
         image_size: height and width in pixels to which picture files are resized; by default from the pictures.
         header: whether a table's first row holds names; by default what it looks like.
-        group: what belongs together and must not be cut: a column of a table, by name or number, or a pattern of
-            picture files' names with the group in parentheses, such as "(patient[0-9]+)".
-        encoding: of a table's text, as Python names it; by default what it looks like.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -66,25 +61,14 @@ def read(
     if task is not None and task not in TASKS:
         raise InputError(f"read: task must be 'classification' or 'regression', got {task!r}.")
     if isinstance(argument, str | Path):
-        source = _read_path(
-            argument, target=target, task=task, name=name, image_size=image_size,
-            header=header, group=group, encoding=encoding,
-        )  # fmt: skip
+        source = _read_path(argument, target=target, task=task, name=name, image_size=image_size, header=header)
     else:
-        source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
-    _refuse_unused(source, target, image_size, group)
-    if encoding is not None and not isinstance(source.inputs, TableInputs):
-        raise InputError(f"{source.name}: is no table of text, got --encoding {encoding!r}. Leave it out.")
+        source = _read_objects(argument, target=target, task=task, name=name or "data")
+    _refuse_unused(source, target, image_size)
     return source
 
 
-def _refuse_unused(
-    source: Source, target: str | int | None, image_size: int | tuple[int, int] | None, group: str | int | None
-) -> None:
-    if group is not None and source.groups is None:
-        raise InputError(
-            f"{source.name}: has neither columns nor file names to group by, got --group {group!r}. Leave it out."
-        )
+def _refuse_unused(source: Source, target: str | int | None, image_size: int | tuple[int, int] | None) -> None:
     chosen = isinstance(source.inputs, TableInputs) and source.inputs.target_name is not None
     if not chosen and target not in (None, source.target_name):
         raise InputError(
@@ -96,11 +80,9 @@ def _refuse_unused(
         )
 
 
-def _read_objects(
-    argument: Any, *, target: str | int | None, task: str | None, name: str, group: str | int | None
-) -> Source:
+def _read_objects(argument: Any, *, target: str | int | None, task: str | None, name: str) -> Source:
     if isinstance(argument, pd.DataFrame):
-        return table_source(argument, target=target, task=task, name=name, where="DataFrame", group=group)
+        return table_source(argument, target=target, task=task, name=name, where="DataFrame")
     if isinstance(argument, tuple | list) and argument and all(map(is_dataset, argument)):
         return dataset_source(argument, task=task, name=name)
     if is_dataset(argument):
@@ -125,8 +107,6 @@ def _read_path(
     name: str | None,
     image_size: int | tuple[int, int] | None,
     header: bool | None,
-    group: str | int | None,
-    encoding: str | None,
 ) -> Source:
     path = Path(argument).expanduser()
     if not str(argument).strip():
@@ -137,10 +117,7 @@ def _read_path(
             return replace(source, name=name) if name else source
         raise missing(path, tuple(SOURCES))
     if path.is_dir():
-        return _read_folder(
-            path,
-            target=target, task=task, name=name, image_size=image_size, header=header, group=group, encoding=encoding,
-        )  # fmt: skip
+        return _read_folder(path, target=target, task=task, name=name, image_size=image_size, header=header)
     if path.suffix.lower() == ".npz":
         return read_npz(path, task=task, name=name or path.stem, where=path.name)
     if find_idx([path]):
@@ -151,7 +128,7 @@ def _read_path(
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path}: is one picture; training needs a folder with a folder of pictures for each class.")
-    return read_table(path, target=target, task=task, name=name, header=header, group=group, encoding=encoding)
+    return read_table(path, target=target, task=task, name=name, header=header)
 
 
 def _read_folder(
@@ -162,8 +139,6 @@ def _read_folder(
     name: str | None,
     image_size: int | tuple[int, int] | None,
     header: bool | None,
-    group: str | int | None,
-    encoding: str | None,
 ) -> Source:
     entries = list_folder(path)
     name = name or path.resolve().name
@@ -175,11 +150,7 @@ def _read_folder(
     tables = [entry for entry in entries if is_table(entry)]
     archives = [entry for entry in entries if entry.suffix.lower() == ".npz"]
     if tables and not folders:
-        return read_table_folder(
-            path, target=target, task=task, name=name, header=header, group=group, encoding=encoding
-        )
+        return read_table_folder(path, target=target, task=task, name=name, header=header)
     if len(archives) == 1 and not folders:
         return read_npz(archives[0], task=task, name=name, where=archives[0].name)
-    return read_image_folder(
-        path, image_size=image_size, task=task, name=name, group=None if group is None else str(group)
-    )
+    return read_image_folder(path, image_size=image_size, task=task, name=name)

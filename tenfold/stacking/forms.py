@@ -258,7 +258,11 @@ def user_line(error: BaseException) -> str:
     """The last line of the user's own code on the way to an error: "model.py:12: `x = x[x > 0]`"."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if frame.lineno is None or frame.filename.startswith("<") or any(path.is_relative_to(folder) for folder in _NOT_THE_USERS):
+        if (
+            frame.lineno is None
+            or frame.filename.startswith("<")
+            or any(path.is_relative_to(folder) for folder in _NOT_THE_USERS)
+        ):
             continue
         code = linecache.getline(frame.filename, frame.lineno).strip()
         return f"{path.name}:{frame.lineno}" + (f": `{code}`" if code else "")

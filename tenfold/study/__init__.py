@@ -1,11 +1,27 @@
-"""Questions and their answers: `fit` finds a good model and keeps it in a run folder; `Run` is that folder.
+"""Questions and their answers, each in a run folder; `Run` is that folder.
+
+`fit` finds a good model and keeps it; `cross_validate`, `replicate` and `compare` say how good, how sure, and which.
 
 `FitOptions` lists what can be asked for, `load` gives a run's final `Model`, which predicts on raw inputs.
 """
 
-from tenfold.study.fit import Listener, fit
+from tenfold.study.fit import fit
+from tenfold.study.job import Listener
 from tenfold.study.model import Model, ModelPart, load
 from tenfold.study.options import FitOptions
 from tenfold.study.run import Best, Run
+from tenfold.study.verbs import compare, cross_validate, replicate
 
-__all__ = ["Best", "FitOptions", "Listener", "Model", "ModelPart", "Run", "fit", "load"]
+__all__ = [
+    "Best",
+    "FitOptions",
+    "Listener",
+    "Model",
+    "ModelPart",
+    "Run",
+    "compare",
+    "cross_validate",
+    "fit",
+    "load",
+    "replicate",
+]

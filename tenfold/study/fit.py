@@ -7,16 +7,13 @@ is in the records, so that a run that was killed goes on as if it never had been
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
@@ -26,6 +23,7 @@ from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
+from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import make_task, prepare, read_source
 from tenfold.study.mirrors import Mirrors
 from tenfold.study.model import Model
@@ -44,41 +42,6 @@ from tenfold.train import (
     num_threads,
 )
 from tenfold.tuning import Space
-
-
-class Listener:
-    """Hears what a study does; the command line shows it, Python is silent by default."""
-
-    def note(self, sentence: str) -> None:
-        """Something was inferred, chosen or skipped."""
-
-    def stage(self, name: str) -> None:
-        """A part of the work begins."""
-
-    def progress(self, progress: Progress) -> None:
-        """A step was made."""
-
-
-@dataclass(kw_only=True)
-class _Fit:
-    """A fit on its way: what has been decided so far."""
-
-    options: FitOptions
-    listener: Listener
-    device: torch.device
-    clock: Clock = field(default_factory=Clock)
-    timings: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.listener.stage(name)
-        began = time.monotonic()
-        yield
-        self.timings[name] = round(self.timings.get(name, 0.0) + time.monotonic() - began, 3)
-
-    def seconds_left(self) -> float:
-        """Of the time that the user gave; endless without one."""
-        return float("inf") if self.options.time_s is None else self.options.time_s - self.clock()
 
 
 def fit(
@@ -158,7 +121,7 @@ def fit(
             options = _stored_options(folder, options)
             if folder.info["status"] == "done":
                 return _complete(folder, options, listener)
-        job = _Fit(options=options, listener=listener, device=choose_device(options.device))
+        job = Job(options=options, listener=listener, device=choose_device(options.device))
         question = _ask(job, data, folder)
         folder = folder or _begin(job, data, question, out, overwrite)
         return _answer(job, question, folder)
@@ -201,7 +164,7 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
 # -- before training ---------------------------------------------------------------------------------------------
 
 
-def _ask(job: _Fit, data: Any, folder: RunFolder | None) -> Question:
+def _ask(job: Job, data: Any, folder: RunFolder | None) -> Question:
     """Decides everything that training needs; there is no folder yet, so that bad input leaves nothing behind."""
     with job.stage("read"):
         source = read_source(data, job.options)
@@ -222,7 +185,7 @@ def _ask(job: _Fit, data: Any, folder: RunFolder | None) -> Question:
         )
 
 
-def _begin(job: _Fit, data: Any, question: Question, out: str | Path | None, overwrite: bool) -> RunFolder:
+def _begin(job: Job, data: Any, question: Question, out: str | Path | None, overwrite: bool) -> RunFolder:
     """Makes the folder; it has its first `run.json`, or is not there."""
     folder = RunFolder.create(out, question.material.source.name, overwrite=overwrite)
     try:
@@ -233,7 +196,7 @@ def _begin(job: _Fit, data: Any, question: Question, out: str | Path | None, ove
     return folder
 
 
-def _describe(job: _Fit, data: Any, question: Question, folder: RunFolder) -> dict[str, Any]:
+def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dict[str, Any]:
     """The first `run.json`."""
     material, source = question.material, question.material.source
     argument = str(data) if isinstance(data, str | Path) else None
@@ -296,9 +259,9 @@ def _own_version() -> str:
 # -- training and after ------------------------------------------------------------------------------------------
 
 
-def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
+def _answer(job: Job, question: Question, folder: RunFolder) -> Run:
     """Trains, makes the final model, scores it, and completes the folder."""
-    with _noting_the_end(folder), ExitStack() as stack:
+    with noting_the_end(folder), ExitStack() as stack:
         checkpointer = Checkpointer(folder.checkpoint)
         state = checkpointer.load(job.device)
         job.clock = Clock(state["seconds"] if state else job.clock())
@@ -335,38 +298,8 @@ def _answer(job: _Fit, question: Question, folder: RunFolder) -> Run:
     return Run(folder.path, tuple(question.networks.values()))
 
 
-@contextmanager
-def _noting_the_end(folder: RunFolder) -> Iterator[None]:
-    """Writes down that a run ended before it was done, and why; where the disk is full it cannot.
-
-    Raises:
-        RunError: a file could not be written or read.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if _was_interrupted(error):
-            folder.update(status="interrupted")
-            raise KeyboardInterrupt(f"the same command with --out {folder.path} --resume goes on") from None
-        with suppress(OSError):
-            folder.update(status="failed", error=f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError):
-            raise RunError(
-                f"{error.filename or folder.path}: {error.strerror or error}. Mend that; the same command with "
-                f"--out {folder.path} --resume goes on."
-            ) from error
-        raise
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error; NumPy's buffers turn one that comes in between into a ValueError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
 def _build_cohort(
-    job: _Fit, question: Question, log: RecordLog, checkpointer: Checkpointer, mirrors: Mirrors
+    job: Job, question: Question, log: RecordLog, checkpointer: Checkpointer, mirrors: Mirrors
 ) -> Cohort:
     epochs = question.rungs[-1].resource
     lanes = []
@@ -410,7 +343,7 @@ def _log_trials(log: RecordLog, question: Question) -> None:
         log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
 
 
-def _make_final(job: _Fit, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
+def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
     return final_model(
         cohort,
         question.specs,
@@ -424,7 +357,7 @@ def _make_final(job: _Fit, question: Question, cohort: Cohort, checkpointer: Che
 
 
 def _score(
-    job: _Fit, question: Question, cohort: Cohort, model: Model, folder: RunFolder, log: RecordLog
+    job: Job, question: Question, cohort: Cohort, model: Model, folder: RunFolder, log: RecordLog
 ) -> dict[str, Any]:
     """Scores baselines and the final model on the test part, once, and gives the answer in numbers."""
     options, material = job.options, question.material

@@ -28,7 +28,7 @@ from tenfold.tasks import Classification, Regression, balanced_class_weights, me
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData
 
-_EVALUATION_SAMPLES = 16_384  # samples times members that are scored at once
+EVALUATION_SAMPLES = 16_384  # samples times members that are scored at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ class PartBatches:
 
     def __call__(self, num_members: int) -> Iterator[Batch]:
         """Batches of (*inputs, targets)."""
-        batch_size = min(max(_EVALUATION_SAMPLES // num_members, 32), 1024)
+        batch_size = min(max(EVALUATION_SAMPLES // num_members, 32), 1024)
         for inputs, targets in self._batches.ordered(batch_size):
             yield (*inputs, targets)
 

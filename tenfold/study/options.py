@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -50,6 +50,8 @@ class FitOptions:
         reduction_factor: the share of trials that goes on from a rung is one in this many, >= 2.
     """
 
+    finals: ClassVar[tuple[str, ...]] = FINALS
+
     target: str | int | None = None
     task: str | None = None
     metric: str | None = None
@@ -88,7 +90,7 @@ class FitOptions:
                 f"--valid-fraction must be in (0, 1), --test-fraction in [0, 1), and together below 1, got "
                 f"{self.valid_fraction} and {self.test_fraction}. Make them smaller."
             )
-        _check_choice("final", self.final, FINALS)
+        _check_choice("final", self.final, self.finals)
         _check_choice("form", self.form, FORMS)
         if self.reduction_factor < 2:
             raise InputError(f"--reduction-factor must be >= 2, got {self.reduction_factor!r}. 3 is usual.")

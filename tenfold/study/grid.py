@@ -1,0 +1,423 @@
+"""The engine of the questions over trials x folds x seeds: every cell is a member, and all train as one cohort.
+
+`cross_validate`, `replicate` and `compare` differ in what they vary and in how they read the scores; here is what
+they share: the members, the plan, the training, the scores of the last epoch, the model that is kept, the run folder.
+A member is scored with the weights that it ends with: choosing its best epoch by the very rows it is scored on would
+flatter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tenfold.core.errors import InputError, RunError
+from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
+from tenfold.core.records import MemberId, RecordLog, read_records
+from tenfold.report import MemberScore, write_report
+from tenfold.study.answers import make_result
+from tenfold.study.budget import default_batch_size, default_epochs
+from tenfold.study.grid_data import GridData, example_batch, grid_cohort_data, prepare_grid, score_lane
+from tenfold.study.grid_final import keep_model, save_out_of_fold
+from tenfold.study.grid_options import GridOptions, Method, method_entries
+from tenfold.study.job import Job, Listener, noting_the_end
+from tenfold.study.material import read_source
+from tenfold.study.options import Network, choose_networks, network_name
+from tenfold.study.run import Run
+from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
+from tenfold.study.trials import make_member
+from tenfold.train import (
+    RECIPE_KEYS,
+    Checkpointer,
+    Clock,
+    Cohort,
+    Hooks,
+    MemberSpec,
+    PlannedStack,
+    ProgramShelf,
+    build_lane,
+    num_threads,
+    quickest_plan,
+    with_compiled_steps,
+)
+from tenfold.tuning import Rung
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A question with every decision taken, ready to train.
+
+    Attributes:
+        verb: "cv", "replicate" or "compare".
+        data: the folds.
+        methods: by trial number.
+        specs: the members: trials x folds x seeds.
+        epochs: of every member.
+        plan: which members train together, in which form.
+        threads: CPU threads to train with.
+        programs: steps that planning compiled to measure them.
+    """
+
+    verb: str
+    data: GridData
+    methods: list[Method]
+    specs: list[MemberSpec]
+    epochs: int
+    plan: list[PlannedStack]
+    threads: int
+    programs: ProgramShelf
+
+
+def ask_grid(
+    verb: str,
+    argument: Any,
+    options: GridOptions,
+    *,
+    out: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    listener: Listener | None,
+) -> Run:
+    """Answers a question over folds and seeds, and leaves a run folder.
+
+    Raises:
+        InputError: the data or an option cannot be used.
+        RunError: the run folder is not in the state the call needs.
+    """
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other. Choose one.")
+    listener = listener or Listener()
+    if not resume:
+        refuse_place(out, overwrite=overwrite)
+    folder = RunFolder.open(out) if resume else None
+    try:
+        if folder is not None:
+            _check_resumed(verb, options, folder.info)
+            if folder.info["status"] == "done":
+                listener.note(f"{folder.path} is complete; nothing is left to do.")
+                return Run(folder.path, _own_networks(options))
+        job = Job(options=options, listener=listener, device=choose_device(options.device))
+        grid = _decide(verb, argument, options, job, None if folder is None else folder.info)
+        folder = folder or _begin(job, argument, grid, options, out, overwrite)
+        return _answer(job, grid, options, folder)
+    finally:
+        if folder is not None:
+            folder.close()
+
+
+def _own_networks(options: GridOptions) -> tuple[Network, ...]:
+    named = list(options.network or ()) + [
+        method[0] if isinstance(method, tuple) else method for method in (options.methods or {}).values()
+    ]
+    return tuple(network for network in named if callable(network))
+
+
+def _check_resumed(verb: str, options: GridOptions, info: Mapping[str, Any]) -> None:
+    """Refuses a resume that asks for something else than the run was begun with."""
+    if info.get("verb") != verb or info["arguments"] != options.given():
+        raise RunError(
+            "--resume: verb and options must be those that the run was begun with "
+            f"({info.get('verb')} {info['arguments']}), got {verb} {options.given()}. Repeat the command."
+        )
+
+
+# -- before training ---------------------------------------------------------------------------------------------
+
+
+def _decide(verb: str, argument: Any, options: GridOptions, job: Job, stored: Mapping[str, Any] | None) -> Grid:
+    """Takes every decision, or reads those that a resumed run took."""
+    with job.stage("read"):
+        source = read_source(argument, options)
+        for note in source.notes:
+            job.listener.note(note)
+        data = prepare_grid(source, options, job.device)
+        job.listener.note(f"folds: {data.folds.how} (--folds, --manner, --group)")
+        for note in data.folds.notes:
+            job.listener.note(note)
+    if stored is not None and stored["fingerprint"] != data.fingerprint():
+        raise RunError("--resume: the data are not those the run was begun with. Begin a new run.")
+    with job.stage("plan"):
+        spec, rows = data.seen.preprocessors[0].spec, int(data.rows_to_train)
+        named = [method[0] if isinstance(method, tuple) else method for method in (options.methods or {}).values()]
+        chosen = choose_networks(replace(options, network=named, methods=None) if named else options, spec)
+        networks = chosen if named or options.network else dict([next(iter(chosen.items()))])
+        methods = method_entries(options, networks)
+        if verb != "compare" and len(methods) > 1:
+            raise InputError(f"{verb}: takes one network, got {', '.join(networks)}. Use compare for several.")
+        batch_size = options.batch_size or min(default_batch_size(rows), rows)
+        epochs = options.epochs or default_epochs(rows, batch_size, spec)
+        specs = [
+            member
+            for trial, method in enumerate(methods)
+            for member in _members(trial, method, networks, data, options, batch_size)
+        ]
+        programs: ProgramShelf = {}
+        if stored is not None:
+            plan, threads = [PlannedStack.from_json(line) for line in stored["plan_stacks"]], stored["threads"]
+        else:
+            plan, threads = _plan(specs, data, options, job, epochs, programs)
+        grid = Grid(
+            verb=verb, data=data, methods=methods, specs=specs, epochs=epochs, plan=plan, threads=threads,
+            programs=programs,
+        )  # fmt: skip
+        _say(grid, options, job)
+    return grid
+
+
+def _members(
+    trial: int,
+    method: Method,
+    networks: Mapping[str, Network],
+    data: GridData,
+    options: GridOptions,
+    batch_size: int,
+) -> list[MemberSpec]:
+    """The cells of one method: each fold, each seed."""
+    _, network, config = method
+    name = network_name(network)
+    whole = {"batch_size": batch_size, **config, "network": name}
+    known = RECIPE_KEYS | set(data.tasks[0].info.values) | {"network"}
+    spec, outputs = data.seen.preprocessors[0].spec, data.seen.encoders[0].num_outputs
+    task_values = data.tasks[0].info.values
+    try:
+        first = make_member(trial, whole, networks, spec, outputs, task_values, options.seed)
+        first.make_model()
+    except (TypeError, ValueError) as error:
+        given = ", ".join(key for key in config if key not in known) or "nothing"
+        raise InputError(f"--config: {name} was given {given} and cannot be built ({error}). Mend that.") from error
+    init = None if "init" in options.varies else options.seed
+    return [
+        replace(first, id=MemberId(trial=trial, fold=fold, seed=options.seed + seed), init_seed=init)
+        for fold in range(len(data.folds))
+        for seed in range(options.seeds)
+    ]
+
+
+def _plan(
+    specs: Sequence[MemberSpec],
+    data: GridData,
+    options: GridOptions,
+    job: Job,
+    epochs: int,
+    programs: ProgramShelf,
+) -> tuple[list[PlannedStack], int]:
+    example = partial(example_batch, data)
+    plan, threads = quickest_plan(
+        specs,
+        data.tasks[0],
+        example,
+        device=job.device,
+        form=options.form,  # type: ignore[arg-type]
+        threads=options.threads,
+    )
+    if options.form == "auto":
+        steps = epochs * data.rows_to_train / specs[0].config.recipe.batch_size
+        training_s = steps * sum(len(line.places) * line.step_seconds for line in plan)
+        with num_threads(threads):
+            plan = with_compiled_steps(
+                plan, specs, data.tasks[0], example, device=job.device, training_s=training_s,
+                programs=programs,
+            )  # fmt: skip
+    return plan, threads
+
+
+def _say(grid: Grid, options: GridOptions, job: Job) -> None:
+    names = " and ".join(name for name, _, _ in grid.methods)
+    folds, seeds = len(grid.data.folds), options.seeds
+    counts = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    cells = " x ".join(counts)
+    job.listener.note(
+        f"{grid.verb}: {len(grid.specs)} trainings ({names}; {cells}), "
+        f"{grid.epochs} epochs each, {grid.threads} thread{'s' if grid.threads != 1 else ''} "
+        "(--network, --config, --folds, --seeds, --epochs)"
+    )
+    for line in grid.plan:
+        job.listener.note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+
+
+def _begin(
+    job: Job, argument: Any, grid: Grid, options: GridOptions, out: str | Path | None, overwrite: bool
+) -> RunFolder:
+    folder = RunFolder.create(out, grid.data.source.name, overwrite=overwrite)
+    try:
+        folder.update(**_describe(job, argument, grid, options, folder))
+    except BaseException:
+        folder.remove()
+        raise
+    return folder
+
+
+def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder: RunFolder) -> dict[str, Any]:
+    """The first `run.json`."""
+    data, source, folds = grid.data, grid.data.source, grid.data.folds
+    classes = data.seen.encoders[0].classes
+    return {
+        "verb": grid.verb,
+        "name": folder.path.name,
+        "status": "running",
+        "source": {
+            "name": source.name,
+            "kind": source.kind,
+            "argument": str(argument) if isinstance(argument, str | Path) else None,
+            "rows": len(source),
+            "notes": list(source.notes),
+            "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
+        },
+        "fingerprint": data.fingerprint(),
+        "task": source.task,
+        "metric": data.metric.name,
+        "direction": data.metric.direction,
+        "classes": None if classes is None else [str(name) for name in classes],
+        "input": data.seen.preprocessors[0].spec.to_json(),
+        "parts": {
+            "train": round(data.rows_to_train),
+            "valid": round(data.rows_to_train * data.test_to_train),
+            "test": len(data.test_rows),
+            "how": folds.how,
+        },
+        "folds": None
+        if folds.manner == "split"
+        else {
+            "count": len(folds) // folds.repeats,
+            "repeats": folds.repeats,
+            "manner": folds.manner,
+            "how": folds.how,
+            "names": list(folds.names),
+            "test_to_train": data.test_to_train,
+        },
+        "seeds": options.seeds,
+        "varies": list(options.varies),
+        "against": options.against,
+        "seed": options.seed,
+        "arguments": options.given(),
+        "trials": len(grid.methods),
+        "rungs": [{"resource": grid.epochs, "keep": len(grid.methods)}],
+        "versions": versions(),
+        "commit": source_commit(),
+        "device": describe_device(job.device, grid.threads),
+        "plan": [
+            {
+                "stack": number,
+                "network": grid.specs[line.places[0]].label.split(" ")[0],
+                "structure": line.label,
+                "members": len(line.places),
+                "parameters": line.parameters,
+                "form": line.form,
+                "reason": line.reason,
+            }
+            for number, line in enumerate(grid.plan)
+        ],
+        "threads": grid.threads,
+        "plan_stacks": [line.to_json() for line in grid.plan],
+    }
+
+
+# -- training and after ------------------------------------------------------------------------------------------
+
+
+def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Run:
+    """Trains, scores, keeps the model that was asked for, and completes the folder."""
+    with noting_the_end(folder), ExitStack() as stack:
+        checkpointer = Checkpointer(folder.checkpoint)
+        state = checkpointer.load(job.device)
+        job.clock = Clock(state["seconds"] if state else job.clock())
+        log = RecordLog(folder.records, keep_bytes=state["log_bytes"] if state else 0)
+        stack.callback(log.close)
+        folder.update(status="running")
+        cohort = _build_cohort(job, grid, options, log, checkpointer)
+        if state is None:
+            _log_trials(log, grid)
+        else:
+            cohort.load_state_dict(state)
+        with job.stage("train"), num_threads(grid.threads):
+            cohort.run()
+        with job.stage("score"), num_threads(grid.threads):
+            scores = _log_scores(log, cohort, grid)
+            out_of_fold = save_out_of_fold(folder.path, cohort, grid.data)
+            trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
+        if options.final != "none":
+            with job.stage("final"), num_threads(grid.threads):
+                model = keep_model(cohort, grid, options, job)
+                model.save(folder.best)
+        log.sync()
+        with job.stage("report"):
+            result = make_result(
+                folder.info,
+                scores,
+                trials,
+                run=str(folder.path),
+                epochs_trained=round(cohort.epochs_trained, 3),
+                seconds=round(job.clock(), 3),
+                out_of_fold=out_of_fold,
+            )
+            folder.update(
+                status="done",
+                result=result,
+                timings=job.timings,
+                peak_memory_bytes=peak_memory_bytes(),
+                warnings=[],
+            )
+            write_report(folder.path)
+    return Run(folder.path, _own_networks(options))
+
+
+def _build_cohort(job: Job, grid: Grid, options: GridOptions, log: RecordLog, checkpointer: Checkpointer) -> Cohort:
+    data = grid_cohort_data(grid.data, options)
+    lanes = []
+    for line in grid.plan:
+        specs = [grid.specs[place] for place in line.places]
+        assert data.own is not None
+        steps = data.own(specs[0].config.recipe.batch_size, [spec.id for spec in specs]).steps_per_epoch
+        lanes.append(
+            build_lane(
+                specs,
+                grid.data.tasks[0],
+                form=line.form,
+                device=job.device,
+                total_steps=grid.epochs * steps,
+                direction=grid.data.metric.direction,
+                programs=grid.programs,
+                line=line,
+            )
+        )
+    return Cohort(
+        lanes=lanes,
+        data=data,
+        metric=grid.data.metric,
+        rungs=(Rung(resource=grid.epochs, keep=len(grid.methods)),),
+        log=log,
+        checkpointer=checkpointer,
+        hooks=Hooks(on_step=job.listener.progress, seconds=job.clock),
+    )
+
+
+def _log_trials(log: RecordLog, grid: Grid) -> None:
+    stacks = {grid.specs[place].id.trial: number for number, line in enumerate(grid.plan) for place in line.places}
+    for trial, (name, network, config) in enumerate(grid.methods):
+        values = {"network": network_name(network), **config}
+        log.append("trial", trial=trial, network=network_name(network), config=values, stack=stacks[trial], name=name)
+
+
+def _log_scores(log: RecordLog, cohort: Cohort, grid: Grid) -> list[MemberScore]:
+    """Each member's scores with its last weights, on its fold's rows and on the test part, as records."""
+    entries = []
+    for lane in cohort.lanes:
+        valid = score_lane(lane, grid.data)
+        test = score_lane(lane, grid.data, grid.data.test_rows) if len(grid.data.test_rows) else None
+        for place, member in enumerate(lane.ids):
+            entry: dict[str, Any] = {
+                **member.to_json(),
+                "epoch": cohort.epoch,
+                "valid": {name: float(value[place]) for name, value in valid.items()},
+                "test": None if test is None else {name: float(value[place]) for name, value in test.items()},
+            }
+            entries.append(entry)
+    entries.sort(key=lambda entry: (entry["trial"], entry["fold"], entry["seed"]))
+    for entry in entries:
+        log.append("score", **entry)
+    log.sync()
+    return [MemberScore(**entry) for entry in entries]

@@ -1,0 +1,239 @@
+"""The data of a question over folds and seeds: cut, prepared a fold, and handed to the members that see them.
+
+M members, B samples of a batch
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenfold.core.errors import InputError
+from tenfold.core.records import MemberId
+from tenfold.core.task import Batch, BatchProvider, MemberBatches, Metric
+from tenfold.data import Batches, FoldBatches, FoldData, FoldMember, Folds, Source, cut_folds, split
+from tenfold.stacking import per_member
+from tenfold.study.grid_options import GridOptions
+from tenfold.study.material import EVALUATION_SAMPLES, PartBatches
+from tenfold.tasks import Classification, Regression, metric_of
+from tenfold.tasks.supervised import SupervisedTask
+from tenfold.train import CohortData, Lane
+
+_EVERY_EPOCH = ("accuracy", "log_loss", "rmse", "mae", "r2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridData:
+    """A source as the folds see it.
+
+    Attributes:
+        source: what was read.
+        folds: its rows by fold.
+        seen: inputs and targets, prepared a fold.
+        test_rows: rows that no fold holds, touched once at the end.
+        tasks: for each fold the task in its own units (a regression's mean and spread are the fold's), with every
+            metric.
+        epoch_tasks: likewise with the metrics that are worth scoring at every epoch.
+        metric: the one that decides.
+    """
+
+    source: Source
+    folds: Folds
+    seen: FoldData
+    test_rows: np.ndarray
+    tasks: tuple[SupervisedTask, ...]
+    epoch_tasks: tuple[SupervisedTask, ...]
+    metric: Metric
+
+    @property
+    def rows_to_train(self) -> float:
+        """How many rows a fold trains on, in the mean."""
+        return float(np.mean([len(rows) for rows in self.folds.train]))
+
+    @property
+    def test_to_train(self) -> float:
+        """Rows scored on over rows trained on, in the mean of the folds."""
+        return float(np.mean([len(rows) for rows in self.folds.valid])) / self.rows_to_train
+
+    def fingerprint(self) -> str:
+        """A short hash of inputs, targets and folds: a resumed run must work on the same data."""
+        digest = hashlib.blake2b(digest_size=8)
+        for tensor in self.seen.inputs[0]:
+            digest.update(tensor.contiguous().cpu().numpy().data)
+        digest.update(repr(self.source.targets.tolist()).encode())
+        for rows in (*self.folds.train, *self.folds.valid, self.test_rows):
+            digest.update(np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
+
+def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> GridData:
+    """Cuts a source into folds (or one training and one validation part), and prepares each.
+
+    Raises:
+        InputError: too few rows, groups or samples of a class, or an option that belongs to the other task.
+    """
+    parts = split(
+        source, seed=options.seed, valid_fraction=options.valid_fraction, test_fraction=options.test_fraction
+    )
+    if options.folds is None:
+        if not len(parts.valid):
+            raise InputError(f"{source.name}: no validation rows to score on. Raise --valid-fraction.")
+        folds = Folds(
+            train=(parts.train,), valid=(parts.valid,), names=("the split",),
+            rows=np.sort(np.concatenate([parts.train, parts.valid])), manner="split", how=parts.how,
+        )  # fmt: skip
+    else:
+        rows = np.sort(np.concatenate([parts.train, parts.valid]))
+        folds = cut_folds(
+            source, options.folds, seed=options.seed, manner=options.manner, repeats=options.repeats, rows=rows
+        )
+    seen = FoldData.of(source, folds, device=device)
+    tasks = tuple(_task(seen, fold, options) for fold in range(len(folds)))
+    metric = metric_of(tasks[0], options.metric)
+    names = list(dict.fromkeys((metric.name, *(name for name in _EVERY_EPOCH if name in tasks[0].info.metrics))))
+    return GridData(
+        source=source,
+        folds=folds,
+        seen=seen,
+        test_rows=parts.test,
+        tasks=tasks,
+        epoch_tasks=tuple(_task(seen, fold, options, names) for fold in range(len(folds))),
+        metric=metric,
+    )
+
+
+def _task(seen: FoldData, fold: int, options: GridOptions, metrics: Sequence[str] | None = None) -> SupervisedTask:
+    encoder = seen.encoders[fold]
+    if encoder.classes is None:
+        return Regression(loss=options.loss or "mse", mean=encoder.mean, scale=encoder.std)
+    if options.loss is not None:
+        raise InputError(f"--loss {options.loss} is for a regression, the task is classification. Leave it out.")
+    return Classification(class_names=encoder.classes, metrics=metrics)
+
+
+class GridProvider(BatchProvider):
+    """Training batches of a lane's members, each from its own fold, in its own order.
+
+    Args:
+        data: the folds.
+        ids: the members, in the lane's order.
+        batch_size: samples of a member's batch.
+        options: which streams are a member's own.
+    """
+
+    def __init__(self, data: GridData, ids: Sequence[MemberId], batch_size: int, options: GridOptions) -> None:
+        def seed_of(member: MemberId, stream: str) -> int:
+            return member.seed if stream in options.varies else options.seed
+
+        members = [FoldMember(fold=i.fold, order=seed_of(i, "order"), augment=seed_of(i, "augment")) for i in ids]
+        self._batches = FoldBatches(data.seen, members, batch_size=batch_size)
+        self.steps_per_epoch = self._batches.steps_per_epoch
+
+    def epoch(self, epoch: int, stack: Any = None) -> Iterator[Batch | MemberBatches]:
+        """Batches of (*inputs, targets), one a member."""
+        num_members = len(self._batches.members)
+        for step in self._batches.epoch(epoch):
+            parts = [
+                (group.members.tolist(), (*map(per_member, group.inputs), per_member(group.targets)))
+                for group in step
+            ]
+            whole = len(parts) == 1 and len(parts[0][0]) == num_members
+            yield parts[0][1] if whole else MemberBatches(parts=parts)
+
+
+def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
+    """What a cohort trains on and how its lanes are scored."""
+    providers: dict[Any, GridProvider] = {}
+
+    def training(batch_size: int, ids: Sequence[MemberId]) -> BatchProvider:
+        key = (batch_size, tuple(ids))
+        if key not in providers:
+            providers[key] = GridProvider(data, ids, batch_size, options)
+        return providers[key]
+
+    return CohortData(
+        training=None,
+        validation=lambda members: (),
+        own=training,
+        scoring=lambda lane: score_lane(lane, data, tasks=data.epoch_tasks),
+    )
+
+
+def score_lane(
+    lane: Lane, data: GridData, rows: np.ndarray | None = None, *, tasks: Sequence[SupervisedTask] | None = None
+) -> dict[str, Tensor]:
+    """Every metric of every member on the rows its fold scores on, float64, shape (M,).
+
+    Members that score equally many rows are measured together.
+
+    Args:
+        lane: the members.
+        data: the folds.
+        rows: rows that all members are scored on instead, such as the test part.
+        tasks: for each fold the task, which says the metrics; by default all metrics.
+    """
+    tasks = data.tasks if tasks is None else tasks
+    values: dict[str, Tensor] = {}
+    for places, outputs, targets in _outputs_of_equal_size(lane, data, rows):
+        task = tasks[lane.ids[int(places[0])].fold]
+        with torch.no_grad():
+            found = task.measure(outputs, targets)
+        for name, value in found.items():
+            if name not in values:
+                values[name] = torch.full((len(lane),), torch.nan, dtype=torch.float64, device=value.device)
+            values[name][places] = value
+    return values
+
+
+def _outputs_of_equal_size(
+    lane: Lane, data: GridData, rows: np.ndarray | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Places, outputs (m, N, ...) and targets (m, N) of members with equally many rows, in the units of one task."""
+    members = [FoldMember(fold=member.fold, order=0, augment=0) for member in lane.ids]
+    batch_size = min(max(EVALUATION_SAMPLES // len(lane), 32), 1024)
+    outputs: list[list[Tensor]] = [[] for _ in members]
+    targets: list[list[Tensor]] = [[] for _ in members]
+    for step in FoldBatches(data.seen, members, batch_size=batch_size, augment=False).ordered(rows):
+        for group in step:
+            places = None if len(group.members) == len(lane) else torch.from_numpy(group.members)
+            (said,), _ = lane.predict([(*map(per_member, group.inputs), per_member(group.targets))], places=places)
+            for number, place in enumerate(group.members.tolist()):
+                outputs[place].append(said[number])
+                targets[place].append(group.targets[number])
+    alike: dict[Any, list[int]] = {}
+    regression = data.seen.encoders[0].classes is None
+    for place, own in enumerate(targets):
+        size = sum(len(part) for part in own)
+        alike.setdefault((size, members[place].fold if regression else None), []).append(place)
+    for places_alike in alike.values():
+        yield (
+            torch.tensor(places_alike),
+            torch.stack([torch.cat(outputs[place]) for place in places_alike]),
+            torch.stack([torch.cat(targets[place]) for place in places_alike]),
+        )
+
+
+def fold_outputs(
+    lane: Lane, data: GridData, rows: np.ndarray | None = None
+) -> Iterator[tuple[Tensor, list[Any], list[Batch], int]]:
+    """For each fold of a lane the places of its members, what they say of the fold's rows, the batches, the fold."""
+    for fold in sorted({member.fold for member in lane.ids}):
+        places = torch.tensor([place for place, member in enumerate(lane.ids) if member.fold == fold])
+        scored = data.folds.valid[fold] if rows is None else rows
+        part = PartBatches(data.seen.part(fold, scored), data.seen.preprocessors[fold])
+        outputs, batches = lane.predict(part(len(places)), places=None if len(places) == len(lane) else places)
+        yield places, outputs, batches, fold
+
+
+def example_batch(data: GridData, batch_size: int) -> Batch:
+    """A real training batch of the first fold, as one member sees it."""
+    part = data.seen.part(0, data.folds.train[0])
+    batches = Batches(part, data.seen.preprocessors[0], batch_size=batch_size, seed=0, augment=True)
+    inputs, targets = next(iter(batches.epoch(0)))
+    return (*inputs, targets)

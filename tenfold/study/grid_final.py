@@ -1,0 +1,161 @@
+"""What is kept of folds and seeds: out-of-fold predictions, and one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenfold.core.errors import RunError
+from tenfold.core.records import MemberId
+from tenfold.data import FoldData, Folds
+from tenfold.study.grid_data import GridData, GridProvider, fold_outputs, score_lane
+from tenfold.study.grid_options import GridOptions
+from tenfold.study.job import Job
+from tenfold.study.model import Model, ModelPart
+from tenfold.study.options import network_name
+from tenfold.tasks import Regression, metric_intervals
+from tenfold.tasks.supervised import SupervisedTask
+from tenfold.train import Cohort, Lane, build_lane, compile_where_it_pays
+
+if TYPE_CHECKING:
+    from tenfold.study.grid import Grid
+
+
+def save_out_of_fold(folder: Path, cohort: Cohort, data: GridData) -> dict[str, Any] | None:
+    """Writes `out-of-fold.npz`: what the members say of the rows they did not learn from, a trial.
+
+    Arrays: "rows" (each time a row is scored), "folds", "targets" (encoded classes, or values), and for each trial
+    "outputs-<trial>": probabilities or values, averaged over the seeds.
+
+    Returns:
+        Every metric of the first trial's predictions together, with its interval; None unless each row was scored
+        once.
+    """
+    found: dict[tuple[int, int], list[Tensor]] = {}
+    for lane in cohort.lanes:
+        for places, outputs, _, fold in fold_outputs(lane, data):
+            whole = torch.cat(list(outputs), dim=1).double().cpu()
+            for place, own in zip(places.tolist(), whole, strict=True):
+                found.setdefault((lane.ids[place].trial, fold), []).append(_in_units(own, data, fold))
+    folds = range(len(data.folds))
+    arrays: dict[str, Any] = {
+        "rows": np.concatenate([data.folds.valid[fold] for fold in folds]),
+        "folds": np.concatenate([np.full(len(data.folds.valid[fold]), fold) for fold in folds]),
+    }
+    targets = [_targets(data, fold) for fold in folds]
+    arrays["targets"] = np.concatenate(targets)
+    for trial in sorted({trial for trial, _ in found}):
+        means = [torch.stack(found[trial, fold]).mean(dim=0).numpy() for fold in folds]
+        arrays[f"outputs-{trial}"] = np.concatenate(means)
+    np.savez_compressed(folder / "out-of-fold.npz", **arrays)
+    if data.folds.manner == "split" or data.folds.repeats > 1 or not data.folds.complete:
+        return None
+    return _score_out_of_fold(data, arrays["outputs-0"], arrays["targets"])
+
+
+def _score_out_of_fold(data: GridData, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """As one part: probabilities as they are, values in the target's own units."""
+    if data.seen.encoders[0].classes is None:
+        task: SupervisedTask = Regression(mean=0.0, scale=1.0)
+        predicted = torch.from_numpy(outputs)
+    else:
+        task = data.tasks[0]
+        predicted = torch.from_numpy(outputs).clamp(min=torch.finfo(torch.float64).tiny).log()
+    return dict(metric_intervals(task, predicted, torch.from_numpy(targets), seed=0))
+
+
+def _in_units(outputs: Tensor, data: GridData, fold: int) -> Tensor:
+    """Probabilities, or values in the target's own units."""
+    encoder = data.seen.encoders[fold]
+    if encoder.classes is not None:
+        return outputs.softmax(dim=1)
+    return outputs.reshape(len(outputs)) * encoder.std + encoder.mean
+
+
+def _targets(data: GridData, fold: int) -> np.ndarray:
+    encoder = data.seen.encoders[fold]
+    encoded = data.seen.part(fold, data.folds.valid[fold]).targets.cpu().numpy()
+    return encoded if encoder.classes is not None else np.asarray(encoder.decode(encoded))
+
+
+def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Model:
+    """The model that `--final` asks for.
+
+    "best" is the member with the best score of its fold, "average" all members of the best method, which predict
+    together, "refit" its configuration trained anew on all rows that the folds hold.
+
+    Raises:
+        RunError: no member has a finite score.
+    """
+    data, sign = grid.data, -1.0 if cohort.metric.direction == "maximize" else 1.0
+    scored = [
+        (lane, place, member, score)
+        for lane in cohort.lanes
+        for place, (member, score) in enumerate(zip(lane.ids, _last_scores(lane, grid), strict=True))
+        if abs(score) < float("inf")
+    ]
+    if not scored:
+        raise RunError("no training has a finite score, so there is no model to keep. Lower the learning rate.")
+    means: dict[int, list[float]] = {}
+    for _, _, member, score in scored:
+        means.setdefault(member.trial, []).append(score)
+    trial = min(means, key=lambda number: (sign * sum(means[number]) / len(means[number]), number))
+    of_trial = [entry for entry in scored if entry[2].trial == trial]
+    notes: dict[str, Any] = {"how": options.final, "trial": trial, "metric": cohort.metric.name}
+    if options.final == "refit":
+        return _refit(trial, grid, options, job, notes, of_trial[0][0])
+    if options.final == "best":
+        of_trial = sorted(of_trial, key=lambda entry: (sign * entry[3], entry[2]))[:1]
+        notes |= {"fold": of_trial[0][2].fold, "seed": of_trial[0][2].seed, "valid": of_trial[0][3]}
+    parts = tuple(_part(lane, place, member, grid) for lane, place, member, _ in of_trial)
+    first = of_trial[0][2].fold
+    return Model(
+        parts=parts, preprocessor=data.seen.preprocessors[first], encoder=data.seen.encoders[first], notes=notes
+    )
+
+
+def _last_scores(lane: Lane, grid: Grid) -> list[float]:
+    return score_lane(lane, grid.data)[grid.data.metric.name].tolist()
+
+
+def _part(lane: Lane, place: int, member: MemberId, grid: Grid) -> ModelPart:
+    _, network, _ = grid.methods[member.trial]
+    spec = next(spec for spec in grid.specs if spec.id == member)
+    return ModelPart(
+        network=network_name(network),
+        config=dict(spec.config.network),
+        module=lane.stack.unstack()[place].cpu().eval(),
+        in_zoo=isinstance(network, str),
+        preprocessor=grid.data.seen.preprocessors[member.fold],
+        encoder=grid.data.seen.encoders[member.fold],
+    )
+
+
+def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[str, Any], like: Lane) -> Model:
+    """The configuration trained anew, for as many epochs, on all rows that the folds hold."""
+    rows = grid.data.folds.rows
+    folds = Folds(train=(rows,), valid=(rows[:1],), names=("all",), rows=rows, manner="own", how="all rows")
+    seen = FoldData.of(grid.data.source, folds, device=job.device)
+    spec = next(spec for spec in grid.specs if spec.id.trial == trial)
+    member = MemberId(trial=trial, fold=0, seed=options.seed)
+    data = GridData(
+        source=grid.data.source, folds=folds, seen=seen, test_rows=grid.data.test_rows, tasks=grid.data.tasks,
+        epoch_tasks=grid.data.epoch_tasks, metric=grid.data.metric,
+    )  # fmt: skip
+    provider = GridProvider(data, [member], spec.config.recipe.batch_size, options)
+    steps = grid.epochs * provider.steps_per_epoch
+    lane = build_lane(
+        [spec], grid.data.tasks[0], form="serial", device=job.device, total_steps=steps,
+        direction=grid.data.metric.direction, line=like.line,
+    )  # fmt: skip
+    compile_where_it_pays([lane], lambda lane: steps)
+    for epoch in range(grid.epochs):
+        for batch in provider.epoch(epoch):
+            lane.train_step(batch)
+    part = _part(lane, 0, spec.id, grid)
+    own = ModelPart(network=part.network, config=part.config, module=part.module, in_zoo=part.in_zoo)
+    return Model(parts=(own,), preprocessor=seen.preprocessors[0], encoder=seen.encoders[0], notes=notes)

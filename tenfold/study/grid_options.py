@@ -1,0 +1,119 @@
+"""What a question over trials x folds x seeds was asked with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tenfold.core.errors import InputError
+from tenfold.data.folds import MANNERS
+from tenfold.study.options import FitOptions, Network, network_name
+
+VARIES = ("init", "order", "augment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions(FitOptions):
+    """The options of `cross_validate`, `replicate` and `compare`: those of `fit` that apply, and some more.
+
+    Attributes:
+        config: the configuration's values that differ from the defaults, such as {"lr": 0.003, "hidden": 128}.
+        methods: for `compare`: by name a network, or a pair of a network and its configuration.
+        folds: into how many the rows are cut, >= 2; or the user's own, as `tenfold.data.cut_folds` takes them; None
+            for one validation part.
+        manner: how folds are cut, one of `tenfold.data.MANNERS`; what suits the data by default.
+        group: the column whose values never stand on both sides of a fold.
+        repeats: how often folds are cut anew, >= 1.
+        seeds: trainings of each configuration on each fold, >= 1; their seeds count up from `seed`.
+        varies: what is drawn from each training's own seed, of "init", "order", "augment"; the rest is the run's.
+        against: for `compare`: the method that all others are held against; all pairs by default.
+    """
+
+    finals: ClassVar[tuple[str, ...]] = ("none", "best", "refit", "average")
+
+    final: str = "none"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, Any] | None = None
+    folds: Any = None
+    manner: str | None = None
+    group: str | None = None
+    repeats: int = 1
+    seeds: int = 1
+    varies: Sequence[str] = VARIES
+    against: str | None = None
+    test_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("repeats", "seeds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"--{name} must be a whole number >= 1, got {value!r}. Raise it.")
+        if isinstance(self.folds, int) and self.folds < 2:
+            raise InputError(f"--folds must be a whole number >= 2, got {self.folds!r}. 5 or 10 are usual.")
+        if self.manner is not None and self.manner not in MANNERS:
+            raise InputError(f"--manner must be one of {', '.join(MANNERS)}, got {self.manner!r}. Choose one.")
+        unknown = [name for name in self.varies if name not in VARIES]
+        if unknown or not self.varies:
+            raise InputError(f"--vary must name some of {', '.join(VARIES)}, got {tuple(self.varies)}. Choose those.")
+        if self.balanced:
+            raise InputError("--balanced is not for folds and seeds yet. Leave it out.")
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""
+        own = {"config": {}, "methods": None, "folds": None, "varies": VARIES}
+        values = replace(self, **own).given_plainly()
+        if self.config:
+            values["config"] = dict(self.config)
+        if self.methods is not None:
+            pairs = {name: _pair(method) for name, method in self.methods.items()}
+            values["methods"] = {name: [network_name(network), config] for name, (network, config) in pairs.items()}
+        if self.folds is not None:
+            values["folds"] = self.folds if isinstance(self.folds, int) else _hash(self.folds)
+        if tuple(self.varies) != VARIES:
+            values["varies"] = list(self.varies)
+        return values
+
+    def given_plainly(self) -> dict[str, Any]:
+        """Those of `fit`."""
+        return super().given()
+
+
+def _pair(method: Any) -> tuple[Network, dict[str, Any]]:
+    """A method as a network and its configuration."""
+    network, own = method if isinstance(method, tuple) else (method, {})
+    return network, dict(own)
+
+
+def _hash(folds: Any) -> str:
+    pairs = folds if isinstance(folds, list | tuple) else [folds]
+    arrays = [np.asarray(rows) for pair in pairs for rows in (pair if isinstance(pair, tuple) else (pair,))]
+    return hashlib.blake2b(b"".join(array.tobytes() for array in arrays), digest_size=8).hexdigest()
+
+
+Method = tuple[str, Network, dict[str, Any]]
+"""A name, a network, and the values of its configuration that differ from the defaults."""
+
+
+def method_entries(options: GridOptions, networks: Mapping[str, Network]) -> list[Method]:
+    """The methods as (name, network, configuration): those of `compare`, or the one configuration asked for.
+
+    Raises:
+        InputError: fewer than two methods to compare, or a name to hold them against that is none of theirs.
+    """
+    if options.methods is None:
+        return [(name, network, dict(options.config)) for name, network in networks.items()]
+    entries = []
+    for name, method in options.methods.items():
+        network, own = _pair(method)
+        entries.append((name, network, {**options.config, **own}))
+    if len(entries) < 2:
+        raise InputError(f"compare: methods must be at least two, got {len(entries)}. Name another one.")
+    names = [name for name, _, _ in entries]
+    if options.against is not None and options.against not in names:
+        raise InputError(f"--against must be one of {', '.join(names)}, got {options.against!r}. Choose one.")
+    return entries
