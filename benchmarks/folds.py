@@ -2,8 +2,8 @@
 
 The digits MLP (64-128-128-10, batch 32, AdamW) is trained by `cross_validate` on ten folds and on the first of them
 alone, and by `replicate` from ten seeds and from one; the two sides alternate in one process. Seconds are of the
-stage "train" (batches, steps and the scoring of every epoch) and of the whole call (reading, planning, answers and report
-included). Then 8 learning rates x 5 folds x 2 seeds, 80 members, against a bare PyTorch loop over the same 80
+stage "train" (batches, steps and the scoring of every epoch) and of the whole call (reading, planning, answers and
+report included). Then 8 learning rates x 5 folds x 2 seeds, 80 members, against a bare PyTorch loop over the same 80
 trainings on the same rows, with fused AdamW, data in memory and its best number of threads; one training of the loop
 is timed in each round and counted 80 times.
 

@@ -149,6 +149,7 @@ class _Screen(Listener):
             "train": "Training",
             "final": "Making the final model",
             "score": "Scoring on the test part, with baselines",
+            "scores": "Scoring every training",
             "report": "Writing the report",
         }
         if not self.quiet:

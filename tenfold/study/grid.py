@@ -335,7 +335,7 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
             cohort.load_state_dict(state)
         with job.stage("train"), num_threads(grid.threads):
             cohort.run()
-        with job.stage("score"), num_threads(grid.threads):
+        with job.stage("scores"), num_threads(grid.threads):
             scores = _log_scores(log, cohort, grid)
             out_of_fold = save_out_of_fold(folder.path, cohort, grid.data)
             trials = [record for record in read_records(log.path) if record["kind"] == "trial"]

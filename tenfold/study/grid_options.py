@@ -65,8 +65,8 @@ class GridOptions(FitOptions):
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""
-        own = {"config": {}, "methods": None, "folds": None, "varies": VARIES}
-        values = replace(self, **own).given_plainly()
+        plain = replace(self, config={}, methods=None, folds=None, varies=VARIES)
+        values = plain.given_plainly()
         if self.config:
             values["config"] = dict(self.config)
         if self.methods is not None:
