@@ -50,21 +50,23 @@ class LossWatch:
         self._first_step = 1
         self.last_M: Tensor | None = None
 
-    def note(self, loss_M: Tensor, step: int) -> Table | None:
-        """Takes a step's losses down; returns those since the last look if one of them is not finite."""
+    def note(self, loss_M: Tensor, step: int, *, is_bad: bool = False) -> Table | None:
+        """Takes a step's losses down; returns those since the last look if one is not finite, or the step is bad."""
         if not self._unseen:
             self._first_step = step
         self._unseen.append(loss_M)
-        return self.look() if len(self._unseen) >= self._every else None
+        return self.look(is_bad=is_bad) if is_bad or len(self._unseen) >= self._every else None
 
-    def look(self) -> Table | None:
-        """The losses since the last look, if one of them is not finite."""
+    def look(self, *, is_bad: bool = False) -> Table | None:
+        """The losses since the last look, if one of them is not finite, or a step was bad otherwise."""
         if not self._unseen:
             return None
         unseen, before = self._unseen, self.last_M
         self._unseen, self.last_M = [], unseen[-1]
         whole = unseen[0] if len(unseen) == 1 else torch.stack(unseen)
-        if math.isfinite(float(whole.sum())):  # of finite losses that sum to infinity the table shows none
+        if not is_bad and math.isfinite(
+            float(whole.sum())
+        ):  # of finite losses that sum to infinity the table shows none
             return None
         table = torch.stack(unseen).double().cpu().tolist()
         return Table(first_step=self._first_step, rows=table, before=None if before is None else before.tolist())
@@ -103,7 +105,7 @@ def likely_cause(
     """What made a member sick, in one sentence without a full stop.
 
     Args:
-        loss: of the step in which it fell sick; if it is finite, the gradient was not.
+        loss: of the step in which it fell sick; if it is finite, the update was not.
         before: of the step before, None in the first.
         lr: its learning rate.
         optimizer: its name.
@@ -116,7 +118,7 @@ def likely_cause(
     """
     what = f"the loss is {_in_words(loss)}"
     if math.isfinite(loss):
-        what = f"the gradient is not finite, although the loss is {loss:.3g}"
+        what = f"its update is not finite, although the loss is {loss:.3g}"
     if not all(bool(leaf.isfinite().all()) for leaf in _numbers(batch)):
         return f"{what}: its batch holds numbers that are not finite"
     largest = max((float(weight.abs().max()) for weight in weights if weight.numel()), default=0.0)
@@ -127,7 +129,7 @@ def likely_cause(
         return f"{what} from its first step: inputs too large, or a division by zero or a logarithm of it in the loss"
     if not math.isfinite(largest):
         return f"{what}: its weights are no longer finite, after a gradient that was not ({earlier})"
-    if abs(before) > _HUGE_LOSS or largest > _HUGE_WEIGHT:
+    if max(abs(before), abs(loss) if math.isfinite(loss) else 0.0) > _HUGE_LOSS or largest > _HUGE_WEIGHT:
         facts = earlier if largest <= _HUGE_WEIGHT else f"{earlier}, its largest weight is {largest:.3g}"
         return f"{what}: the learning rate {lr:.3g} is too high for {optimizer} ({facts})"
     return (

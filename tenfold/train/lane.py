@@ -67,7 +67,7 @@ class Lane:
         self.ids = list(ids)
         self.stack = stack
         self.task = task
-        self.recipe = recipes[0]
+        self.recipe, self._recipes = recipes[0], list(recipes)
         self.direction = direction
         device = stack.device
         self._values = {
@@ -195,7 +195,7 @@ class Lane:
         rests = torch.tensor(resting_places(parts, len(self)), dtype=torch.int64, device=loss_M.device)
         if len(rests) and watch.last_M is not None:
             loss_M = loss_M.index_copy(0, rests, watch.last_M.index_select(0, rests))
-        table = watch.note(loss_M, self._step)
+        table = watch.note(loss_M, self._step, is_bad=bool(part.broken))
         if table is not None:
             self._freeze_the_sick(table, part, parts)
 
@@ -223,7 +223,7 @@ class Lane:
         cause = likely_cause(
             loss=loss,
             before=before,
-            lr=self.lr()[place],
+            lr=self._recipes[place].lr,
             optimizer=self.recipe.optimizer,
             weights=weights,
             batch=_own_batch(parts, place),
@@ -360,7 +360,8 @@ class Lane:
 
     def keep(self, indices: Tensor) -> None:
         """Follows the stack when members leave; call `stack.keep`, not this."""
-        self.ids = [self.ids[place] for place in indices.tolist()]
+        places = indices.tolist()
+        self.ids, self._recipes = [self.ids[p] for p in places], [self._recipes[p] for p in places]
         self._values = {name: take_members(value, indices) for name, value in self._values.items()}
         self._best = {name: take_members(tensor, indices) for name, tensor in self._best.items()}
         for name in ("_loss_sum_M", "best_score_M", "best_epoch_M"):

@@ -19,6 +19,7 @@ from tenfold.train.optimizing import clip_bounds, make_optimizer, make_schedule
 from tenfold.train.recipe import Recipe
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_WILD = 1e15  # of a loss or a gradient: from here one step may lead beyond what float32 holds
 
 
 class ObjectiveStep:
@@ -33,7 +34,7 @@ class ObjectiveStep:
         programs: compiled steps that are shared.
 
     Attributes:
-        broken: places of the members whose gradient was not finite in the last step; it was not applied.
+        broken: places of the members whose last step would have left weights that are not finite; it was not applied.
 
     Raises:
         ValueError: the objective trains no parameter that is there and not frozen, or its slow copy mirrors none.
@@ -66,6 +67,7 @@ class ObjectiveStep:
         )
         self.follows = _slow_pairs(objective, stack)
         self.broken: list[int] = []
+        self._unhealthy: list[int] = []
         self._images: list[Tensor] = []
         self._has_image = False
         stack.follow(self)
@@ -111,9 +113,9 @@ class ObjectiveStep:
         loss_M = losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        sick = self._sick(loss_M)
+        wary = self._wary(loss_M)
         with resting(self.stack, [self.optimizer], rests):
-            self._update(sick)
+            self._update(wary)
         return loss_M
 
     def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
@@ -130,42 +132,57 @@ class ObjectiveStep:
         self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
         return loss_M.detach()
 
-    def _update(self, sick: list[int]) -> None:
-        """Moves all members but the sick ones, who keep their weights and the buffers they had before the step."""
+    def _update(self, wary: Tensor | None) -> None:
+        """Moves the members; those who would not be finite keep their weights and the buffers of before the step.
+
+        Args:
+            wary: places of the members to be watched for that, int64, shape (K,); None for nobody.
+        """
         if self.clip_value is not None:
             clip_grad_value_(self.trained, self.clip_value)
         if self.training.max_norm is not None:
             clip_grad_norm_(self.trained, self.training.max_norm)
-        places = torch.tensor(sick, dtype=torch.int64, device=self.stack.device)
-        before = [parameter.detach().index_select(0, places) for parameter in self.trained] if sick else []
+        before = [] if wary is None else [parameter.detach().index_select(0, wary) for parameter in self.trained]
         if self.scaler is None:
             self.optimizer.step()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        with torch.no_grad():
-            for parameter, old in zip(self.trained if sick else [], before, strict=True):
-                parameter.index_copy_(0, places, old)
-            for buffer, image in zip(self._buffers() if sick else [], self._images, strict=False):
-                buffer.index_copy_(0, places, image.index_select(0, places))
+        if wary is not None:
+            self._take_back(wary, before)
 
-    def _sick(self, loss_M: Tensor) -> list[int]:
-        """The members whose loss or gradient is not finite; looked for on the CPU alone, others would wait for it.
+    @torch.no_grad()
+    def _take_back(self, wary: Tensor, before: Sequence[Tensor]) -> None:
+        """Gives the members that are sick, or would be by the step, what they were before it."""
+        is_lost = torch.zeros(len(wary), dtype=torch.bool)
+        for parameter in self.trained:
+            is_lost |= ~_are_finite(parameter.index_select(0, wary))
+        self.broken = wary[is_lost].tolist()
+        places = torch.tensor(sorted({*self.broken, *self._unhealthy}), dtype=torch.int64)
+        rows = torch.searchsorted(wary, places)
+        for parameter, old in zip(self.trained, before, strict=True):
+            parameter.index_copy_(0, places, old.index_select(0, rows))
+        for buffer, image in zip(self._buffers(), self._images, strict=False):
+            buffer.index_copy_(0, places, image.index_select(0, places))
 
-        One norm over all members' gradients takes a hundredth of a step.
+    def _wary(self, loss_M: Tensor) -> Tensor | None:
+        """The members whose loss or gradient is not finite, or so large that their weights may soon not be.
+
+        They are looked for on the CPU alone: other devices would have to be waited for. One norm over the gradients
+        of all members takes a hundredth of a step.
         """
+        self._unhealthy = []
         if loss_M.device.type != "cpu":
-            return []
+            return None
         gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)) if self.scaler is None and gradients else loss_M
-        if bool((loss_M.sum() + norms.sum()).isfinite()):
-            return []
-        if self.scaler is None:
-            broken_M = torch.zeros(len(loss_M), dtype=torch.bool)
-            for gradient in gradients:
-                broken_M |= ~gradient.isfinite().reshape(len(gradient), -1).all(dim=1)
-            self.broken = broken_M.nonzero()[:, 0].tolist()
-        return sorted({*self.broken, *(~loss_M.isfinite()).nonzero()[:, 0].tolist()})
+        norms = [] if self.scaler is not None else torch._foreach_norm(gradients)  # a scaler looks itself
+        if bool(torch.stack([loss_M.abs().sum(), *norms]).sum() < _WILD):
+            return None
+        is_calm_M = loss_M.abs() < _WILD
+        for gradient in gradients if self.scaler is None else []:
+            is_calm_M &= (gradient.abs() < _WILD).reshape(len(gradient), -1).all(dim=1)
+        self._unhealthy = (~loss_M.isfinite()).nonzero()[:, 0].tolist()
+        return (~is_calm_M).nonzero()[:, 0]
 
     def _follow(self, rests: list[int]) -> None:
         if self.objective.slow_copy is None:
@@ -230,6 +247,11 @@ def plain_loss(objective: Objective, device: torch.device, precision: str = "flo
             return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
 
     return loss
+
+
+def _are_finite(tensor: Tensor) -> Tensor:
+    """Which rows hold finite numbers alone, bool."""
+    return tensor.isfinite().reshape(len(tensor), -1).all(dim=1)
 
 
 def _trained(objective: Objective, stack: Stack) -> list[Tensor]:

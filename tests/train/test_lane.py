@@ -174,8 +174,7 @@ def test_a_stranger_that_diverges_changes_no_bit_of_the_others():
         return lane
 
     calm, wild = trained(1e-3), trained(1e300)
-    broken = [not torch.isfinite(tensor[1]).all() for _, tensor in wild.stack.named_parameters()]
-    assert any(broken)
+    assert wild.is_sick_M.tolist() == [False, True, False]
     for (_, one), (_, other) in zip(calm.tensors(), wild.tensors(), strict=True):
         assert torch.equal(one[[0, 2]], other[[0, 2]])
     assert torch.equal(calm.end_epoch()[[0, 2]], wild.end_epoch()[[0, 2]])
