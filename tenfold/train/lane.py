@@ -124,6 +124,8 @@ class Lane:
             OutOfMemoryError: not even a single member's step fits; or memory ran out when weights had begun to move.
         """
         self._step += 1
+        if isinstance(batch, MemberBatches) and not batch.parts:
+            return
         self._frozen.hold()
         parts: list[Part] = []
         for part, watch in zip(self._parts, self._watches, strict=True):
@@ -144,8 +146,6 @@ class Lane:
         while True:
             counts, moved = self.stack.call_counts(), part.optimizer.num_steps
             parts = parts_of(batch, len(self), self.num_pieces)
-            if not parts:
-                return torch.zeros_like(self._loss_sum_M), [(torch.empty(0, dtype=torch.int64), ())]
             try:
                 return part.take(parts, self._values), parts
             except Exception as error:
