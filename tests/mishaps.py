@@ -103,16 +103,16 @@ def die_after_rung(number: int) -> None:
 
 
 def die_in_stage(name: str) -> None:
-    from tenfold.cli import _Screen
+    from tenfold.cli.screen import Screen
 
-    original = _Screen.stage
+    original = Screen.stage
 
     def stage(self: Any, now: str) -> None:
         if now == name:
             _die()
         original(self, now)
 
-    _Screen.stage = stage  # type: ignore[method-assign]
+    Screen.stage = stage  # type: ignore[method-assign]
 
 
 def die_before(module: str, name: str) -> None:

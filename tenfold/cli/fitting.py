@@ -1,0 +1,95 @@
+"""`tenfold fit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import tenfold
+from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.options import Json, Quiet, name_or_number
+from tenfold.cli.screen import Screen
+from tenfold.report import leaderboard, load_run, render_leaderboard
+from tenfold.study import Run
+
+
+@app.command()
+@guarded
+def fit(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
+    ],
+    target: Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression. Default: what fits.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What decides: accuracy, macro_f1, log_loss, rmse, ...")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="A name from `tenfold networks`; may be repeated.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is never stopped.")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")] = None,
+    final: Annotated[
+        str, typer.Option(help="best: keep the best weights. refit: train anew on everything. average: ensemble.")
+    ] = "best",
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")] = None,
+    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Of a regression: mse, l1 or huber.")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
+    valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
+    test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
+    reduction_factor: Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")] = 3,
+    form: Annotated[str, typer.Option(help="auto, stacked (one program), serial (one by one) or compiled.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find a good model on your data, and keep it."""
+    screen = Screen(quiet=quiet)
+    try:
+        run = tenfold.fit(
+            source,
+            target=name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
+            time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
+            balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form,
+            reduction_factor=reduction_factor, threads=threads, seed=seed,
+            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+        )  # fmt: skip
+    finally:
+        screen.close()
+    _answer(run, as_json, quiet)
+
+
+def _answer(run: Run, as_json: bool, quiet: bool) -> None:
+    """The leaderboard, the sentence that answers, and where to look further."""
+    if as_json:
+        if not quiet:
+            _show(run, err)
+        print(json.dumps(run.result, ensure_ascii=False))
+    else:
+        _show(run, out)
+
+
+def _show(run: Run, console: Console) -> None:
+    console.print(render_leaderboard(leaderboard(load_run(run.path))))
+    result = run.result
+    test = result["test"]
+    if test is not None:
+        console.print(
+            f"{result['best']['network']} (trial {result['best']['trial']}): test {result['metric']} "
+            f"{test['value']:.4g} [{test['low']:.4g}, {test['high']:.4g}], n = {test['n']}, "
+            f"{result['seconds']:.0f} s",
+            style="bold",
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

@@ -1,0 +1,209 @@
+"""`tenfold cv`, `replicate` and `compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import tenfold
+from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.options import (
+    BatchSize,
+    Config,
+    Device,
+    Epochs,
+    Folds,
+    FormName,
+    Group,
+    Header,
+    ImageSize,
+    Json,
+    LossName,
+    Manner,
+    MetricName,
+    NetworkName,
+    OutFolder,
+    Overwrite,
+    Quiet,
+    Resume,
+    Seed,
+    SourceName,
+    Target,
+    TaskName,
+    TestFraction,
+    Threads,
+    ValidFraction,
+    method_of,
+    name_or_number,
+    values_of,
+)
+from tenfold.cli.screen import Screen
+from tenfold.report import outcome_line, render_outcome
+from tenfold.study import Run
+
+
+@app.command()
+@guarded
+def cv(
+    source: SourceName,
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    network: NetworkName = None,
+    config: Config = None,
+    folds: Folds = 5,
+    repeats: Annotated[int, typer.Option(help="How often the rows are cut anew.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Trainings on each fold.")] = 1,
+    manner: Manner = None,
+    group: Group = None,
+    final: Annotated[
+        str,
+        typer.Option(help="average: all folds as one model. best: the best fold's. refit: anew on all rows. none."),
+    ] = "average",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    test_fraction: TestFraction = 0.0,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """How good is a network? Cross-validation, all folds as one program."""
+    _ask(
+        lambda screen: tenfold.cross_validate(
+            network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
+            folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=group, final=final, epochs=epochs,
+            batch_size=batch_size, image_size=image_size, header=header, loss=loss, test_fraction=test_fraction,
+            form=form, threads=threads, seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite,
+            listener=screen,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+@app.command()
+@guarded
+def replicate(
+    source: SourceName,
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    network: NetworkName = None,
+    config: Config = None,
+    seeds: Annotated[int, typer.Option(help="How many trainings.")] = 10,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="What each draws anew: init, order, augment; may be repeated.")
+    ] = None,
+    final: Annotated[
+        str, typer.Option(help="none, best: the best start. average: all as one model. refit: once more on all.")
+    ] = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    valid_fraction: ValidFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """How much is luck? The same network from many seeds, as one program."""
+    varied = {"vary": vary} if vary else {}
+    _ask(
+        lambda screen: tenfold.replicate(
+            network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
+            seeds=seeds, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
+            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **varied,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+@app.command()
+@guarded
+def compare(
+    source: SourceName,
+    method: Annotated[
+        list[str],
+        typer.Option(help="NAME=NETWORK,KEY=VALUE,... such as small=mlp,hidden=32; at least two."),
+    ],
+    target: Target = None,
+    task: TaskName = None,
+    metric: MetricName = None,
+    config: Config = None,
+    folds: Folds = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each method on each fold.")] = 10,
+    manner: Manner = None,
+    group: Group = None,
+    against: Annotated[
+        str | None, typer.Option(help="Hold all others against this method. Default: all pairs.")
+    ] = None,
+    final: Annotated[str, typer.Option(help="none, or of the better method best, average or refit.")] = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    header: Header = None,
+    loss: LossName = None,
+    valid_fraction: ValidFraction = 0.2,
+    test_fraction: TestFraction = 0.2,
+    form: FormName = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_folder: OutFolder = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Which is better, and how sure? Methods compared in pairs, by fold and seed."""
+    _ask(
+        lambda screen: tenfold.compare(
+            dict(method_of(text) for text in method), source, target=name_or_number(target), task=task,
+            metric=metric, config=values_of(config), folds=folds, seeds=seeds, manner=manner, group=group,
+            against=against, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
+            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+        ),
+        as_json, quiet,
+    )  # fmt: skip
+
+
+def _ask(question: Callable[[Screen], Run], as_json: bool, quiet: bool) -> None:
+    screen = Screen(quiet=quiet)
+    try:
+        run = question(screen)
+    finally:
+        screen.close()
+    if as_json:
+        if not quiet:
+            _show_outcome(run, err)
+        print(json.dumps(run.result, ensure_ascii=False))
+    else:
+        _show_outcome(run, out)
+
+
+def _show_outcome(run: Run, console: Console) -> None:
+    console.print(render_outcome(run.result))
+    console.print(outcome_line(run.result), style="bold", markup=False, soft_wrap=True)
+    console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

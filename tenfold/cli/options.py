@@ -1,0 +1,78 @@
+"""The options that commands share, and their words as values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tenfold.core.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the answer.")]
+SourceName = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
+]
+Target = Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="classification or regression. Default: what fits.")]
+MetricName = Annotated[str | None, typer.Option("--metric", help="accuracy, macro_f1, log_loss, rmse, ...")]
+NetworkName = Annotated[str | None, typer.Option("--network", help="A name from `tenfold networks`.")]
+Config = Annotated[
+    list[str] | None, typer.Option("--config", help="KEY=VALUE, such as lr=0.003 or hidden=128; may be repeated.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of every training.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples a step.")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")]
+Header = Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")]
+LossName = Annotated[str | None, typer.Option("--loss", help="Of a regression: mse, l1 or huber.")]
+FormName = Annotated[
+    str, typer.Option("--form", help="auto, stacked (one program), serial (one by one) or compiled.")
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice; the trainings' seeds count up from it.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
+Folds = Annotated[int | None, typer.Option(help="Into how many folds the rows are cut.")]
+Manner = Annotated[
+    str | None, typer.Option(help="stratified, plain, grouped, time-series, ... Default: what suits the data.")
+]
+Group = Annotated[str | None, typer.Option(help="Column whose values never stand on both sides of a fold.")]
+TestFraction = Annotated[float, typer.Option(help="Share of the rows to score on, once, at the end.")]
+ValidFraction = Annotated[float, typer.Option(help="Share of the rows to score on where there are no folds.")]
+
+
+def name_or_number(text: str | None) -> str | int | None:
+    """A column's number where the text is one."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def values_of(pairs: list[str] | None, option: str = "--config") -> dict[str, Any]:
+    """KEY=VALUE pairs, the values as numbers or truth values where they are."""
+    values: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, mark, text = pair.partition("=")
+        if not (key and mark and text):
+            raise InputError(f"{option} must be KEY=VALUE, got {pair!r}. Write lr=0.003, say.")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def method_of(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:
+    """NAME=NETWORK,KEY=VALUE,... as a name, a network and its configuration."""
+    name, mark, rest = text.partition("=")
+    network, *pairs = rest.split(",")
+    if not (name and mark and network):
+        raise InputError(f"--method must be NAME=NETWORK,KEY=VALUE,..., got {text!r}. Write small=mlp,hidden=32.")
+    return name, (network, values_of(pairs, "--method"))

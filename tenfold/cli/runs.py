@@ -1,0 +1,80 @@
+"""`tenfold predict`, `evaluate` and `report`: what a run is good for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import tenfold
+from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.options import Json, Quiet, name_or_number
+from tenfold.report import write_report
+from tenfold.study import Run
+
+
+@app.command()
+@guarded
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
+    out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict with a run's final model: one row a sample."""
+    if out_file.exists() and not overwrite:
+        raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
+    model = tenfold.load(run)
+    table, skipped = model.predict_table(inputs, header=header)
+    table.to_csv(out_file, index=False)
+    if not quiet:
+        for item in skipped:
+            err.print(f"  skipped {item.path}: {item.reason}", markup=False)
+    message = {"schema": 1, "run": str(run), "predictions": str(out_file), "n": len(table), "skipped": len(skipped)}
+    if as_json:
+        print(json.dumps(message, ensure_ascii=False))
+    else:
+        out.print(f"{len(table)} predictions: {out_file}", markup=False, soft_wrap=True)
+
+
+@app.command()
+@guarded
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Data with targets that the model has not seen.")],
+    target: Annotated[str | None, typer.Option(help="Target column, if it is called otherwise.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run's final model on other data with known targets."""
+    if not (run / "run.json").exists() and (Path(source) / "run.json").exists():
+        run, source = Path(source), str(run)
+    scores = Run(run).evaluate(source, target=name_or_number(target))
+    if as_json:
+        print(json.dumps({"schema": 1, "run": str(run), "scores": scores}, ensure_ascii=False))
+        return
+    for name, score in scores.items():
+        out.print(
+            f"{name:>18}  {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]  n = {score['n']}",
+            markup=False,
+        )
+
+
+@app.command()
+@guarded
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's report anew; it is one HTML file that opens without a network."""
+    path = write_report(run)
+    if as_json:
+        print(json.dumps({"schema": 1, "run": str(run), "report": str(path)}, ensure_ascii=False))
+    else:
+        out.print(f"report: {path}", markup=False, soft_wrap=True)
