@@ -173,7 +173,7 @@ def tiles(records: RunRecords) -> Html:
     timings = [s for s in (records.run.get("timings") or {}).values() if isinstance(s, int | float)]
     seconds = result.get("seconds") or (sum(timings) if timings else None)
     tiles = [
-        ("trials", str(len(records.trials))),
+        ("methods" if records.verb == "compare" else "trials", str(len(records.trials))),
         ("members", str(result.get("members") or len(records.curves))),
         ("epochs trained", f"{result.get('epochs_trained') or trained:g}"),
         ("time", format_seconds(float(seconds)) if seconds is not None else None),

@@ -15,7 +15,7 @@ import numpy as np
 
 from tenfold.report.axes import Axis, fit_axis, wants_log
 from tenfold.report.chart import chart, legend, polyline, spans, thin
-from tenfold.report.markup import Html, element, empty, figure, join, note, section
+from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.members import chosen_trial, member_key
 from tenfold.report.paired import series_of
 from tenfold.report.records import Curve, RunRecords
@@ -113,24 +113,47 @@ def _pairs(records: RunRecords, curves: Sequence[Curve]) -> list[tuple[Curve, np
 
 
 def _diagnoses(records: RunRecords, curves: Sequence[Curve], trials: Sequence[int]) -> list[Html]:
-    """A sentence a trial, or why there is none."""
+    """The verdict on each trial with what it stands on, or why there is none."""
+    found = {t: diagnose(records, [curve for curve in curves if curve.trial == t]) for t in trials}
+    verdicts = {trial: verdict for trial, verdict in found.items() if verdict is not None}
+    if not verdicts:
+        reason = (
+            f"There is no verdict: it takes {FEWEST_EPOCHS} epochs and a validation loss that compares with that of "
+            "training (log loss without label smoothing or class weights, or R² after training by squared error)."
+        )
+        return [note(reason)]
     lines = []
-    for trial in trials:
-        verdict = diagnose(records, [curve for curve in curves if curve.trial == trial])
-        if verdict is None:
-            continue
+    for trial, verdict in verdicts.items():
         name = f"{records.trials[trial].title}: " if len(trials) > 1 else ""
         kind = "verdict" if verdict.verdict == "fine" else "verdict warn"
-        lines.append(element("p", element("b", f"{name}{verdict.verdict}"), class_=kind))
-        told = verdict.sentence.split(". ", 1)[-1]
-        lines.append(note(f"In units of the loss: {told[0].lower()}{told[1:]}"))
-    if lines:
-        return lines
-    reason = (
-        f"There is no verdict: it takes {FEWEST_EPOCHS} epochs and a validation loss that compares with the training "
-        "loss (log loss without label smoothing or class weights, or R² after training by squared error)."
+        lines.append(element("p", f"{name}{verdict.verdict}", class_=kind))
+    rows = [row for trial, verdict in verdicts.items() for row in _remedies(records, trial, verdict, len(trials) > 1)]
+    header = ("", "expected gain", "95 % interval", "from")
+    text = (
+        "Gains are falls of the validation loss. A remedy is named when it promises more than "
+        f"{100 * WORTH:g} % of the loss and its interval leaves out zero, or, though nothing measured it, when "
+        "training is far better than validation."
     )
-    return [note(reason)]
+    shown = table(header, rows, numeric=(1, 2), wide=True)
+    if len(trials) > 1:
+        shown = element("details", element("summary", "What the verdicts stand on"), shown)
+    return [element("div", *lines, class_="verdicts"), shown, note(text)]
+
+
+def _remedies(records: RunRecords, trial: int, found: FitDiagnosis, named: bool) -> list[tuple[str, ...]]:
+    name = f"{records.trials[trial].title}: " if named else ""
+    rows = [
+        (f"{name}{remedy.name}", f"{remedy.gain:.3g}", _ends(remedy.low, remedy.high), remedy.basis)
+        for remedy in found.remedies
+    ]
+    gap = (
+        "training is better than validation by so much" if found.gap > 0 else "training is no better than validation"
+    )
+    return [*rows, (f"{name}gap", f"{found.gap:.3g}", "", gap)]
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{low:.3g} to {high:.3g}" if np.isfinite(low + high) else ""
 
 
 def _loss_lines(records: RunRecords, curves: Sequence[Curve], trial: int, many: bool) -> list[_Line]:

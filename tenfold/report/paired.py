@@ -10,7 +10,7 @@ import numpy as np
 
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, polyline, spans
-from tenfold.report.dots import Dot, ruler, swarm, track
+from tenfold.report.dots import Dot, ruler, track
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.members import member_key, ranked
 from tenfold.report.outcome import difference_words, leader_first
@@ -102,7 +102,7 @@ def _chart(records: RunRecords, order: Sequence[dict[str, Any]], units: Sequence
         height=HEIGHT,
         label=f"{metric_words(records.metric)} of every method, paired by fold and seed",
         x_label="method",
-        y_label=metric_words(records.metric),
+        y_label="",
         x_ticks=[(float(i), _short(str(m["name"]), max(4, 60 // len(order)))) for i, m in enumerate(order)],
         near=True,
     )
@@ -160,7 +160,7 @@ def _table(records: RunRecords, order: Sequence[dict[str, Any]]) -> Html:
 
 def _rule(found: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> str:
     level = as_number(found.get("level") or 0.95)
-    text = f"Bars are {100 * level:g} % intervals of each difference alone; those that miss zero show one. "
+    text = f"Bars are {100 * level:g} % intervals of each difference alone; strong ones are shown to be real. "
     if len(pairs) > 1:
         text += (
             "The verdicts stand on p-values with Holm's correction: of all verdicts together, the probability of any "
@@ -183,24 +183,19 @@ TESTS = {
 
 
 def _bars(records: RunRecords, pairs: Sequence[dict[str, Any]]) -> Html:
-    ends = [as_number(pair.get(name)) for pair in pairs for name in ("low", "high", "difference")]
-    axis = fit_axis([*ends, 0.0], start=0.0, stop=100.0, percent=is_share(records.metric), robust=False, pad=0.08)
+    scale = 100.0 if is_share(records.metric) else 1.0  # of shares in points
+    numbers = [[scale * as_number(pair.get(name)) for name in ("difference", "low", "high")] for pair in pairs]
+    axis = fit_axis([*np.ravel(numbers), 0.0], start=0.0, stop=100.0, robust=False, pad=0.08)
     zero = element("i", class_="zero", style=f"left:{float(axis.place(0.0)):.2f}%")
     rows = []
-    for pair in pairs:
-        low, high = as_number(pair.get("low")), as_number(pair.get("high"))
+    for pair, (value, low, high) in zip(pairs, numbers, strict=True):
         kind = "chosen" if pair.get("winner") else "left"
-        drawn = Dot(value=as_number(pair.get("difference")), low=low, high=high)
-        bar = (
-            track(drawn, axis, records.metric, kind)
-            if math.isfinite(drawn.value)
-            else swarm([], axis, records.metric, kind)
-        )
         name = element("span", f"{pair['a']} − {pair['b']}", class_="name")
-        value = element("span", format_difference(drawn.value, records.metric), class_="value")
-        rows.append(element("div", name, element("div", zero, bar, class_="over"), value, class_=f"dotrow {kind}"))
-    better = "more is better" if records.maximize else "less is better"
-    foot = element("span", better, class_="name")
+        bar = track(Dot(value=value, low=low, high=high), axis, "", kind)
+        told = element("span", format_difference(value / scale, records.metric), class_="value")
+        rows.append(element("div", name, element("div", zero, bar, class_="over"), told, class_=f"dotrow {kind}"))
+    unit = "points" if is_share(records.metric) else metric_words(records.metric)
+    foot = element("span", f"{unit}, {'more' if records.maximize else 'less'} is better", class_="note")
     last = element("div", foot, ruler(axis), element("span"), class_="dotrow")
     return element("div", *rows, last, class_="dots wide-value")
 
@@ -232,8 +227,12 @@ def _p_words(pair: dict[str, Any]) -> str:
     p, adjusted = as_number(pair.get("p")), as_number(pair.get("p_adjusted"))
     if math.isnan(adjusted):
         return "–"
-    alone = f" ({format_p(p)[2:].strip()} alone)" if p != adjusted else ""
-    return format_p(adjusted).removeprefix("p ").removeprefix("= ") + alone
+    alone = f" ({_bare(p)} alone)" if p != adjusted else ""
+    return _bare(adjusted) + alone
+
+
+def _bare(p: float) -> str:
+    return format_p(p).removeprefix("p ").removeprefix("= ")
 
 
 def _chance(pair: dict[str, Any]) -> str:
@@ -246,9 +245,9 @@ def _chance(pair: dict[str, Any]) -> str:
 def _more(pair: dict[str, Any]) -> str:
     if pair.get("winner"):
         return "shown"
-    more = pair.get("more_seeds")
-    if more is not None:
-        return f"about {more}, if it is what it seems"
     if pair.get("test") == "corrected resampled t":
         return "seeds hardly help; other data would"
-    return "no number of seeds up to 10,000"
+    if pair.get("test") in ("sign", "none"):
+        return "–"
+    more = pair.get("more_seeds")
+    return "more than 10,000" if more is None else f"about {more}, if it is what it seems"

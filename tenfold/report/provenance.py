@@ -9,6 +9,7 @@ from tenfold.report.markup import Html, element, empty, join, note, section, tab
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import format_value, plural
 
+CALLS = {"cv": "cross_validate", "replicate": "replicate", "compare": "compare"}  # networks come first
 PARTS = ("train", "valid", "test")
 MAX_SKIPPED = 200
 
@@ -139,13 +140,21 @@ def python_call(run: dict[str, Any]) -> str:
         <BLANKLINE>
         run = tenfold.fit("digits", trials=8, seed=7)
     """
+    given = _arguments(run)
+    verb = str(run.get("verb") or "fit")
+    first = [] if verb not in CALLS else [_networks(given.pop("network", None))]
     argument = (run.get("source") or {}).get("argument")
     in_memory = not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset"
     data_text = "data" if in_memory else _quote(str(argument))
-    keywords = [f"{name}={_quote(value)}" for name, value in _arguments(run).items()]
+    keywords = [f"{name}={_quote(value)}" for name, value in given.items()]
     remark = "  # data: the object the run was given" if in_memory else ""
-    call = f"run = tenfold.{run.get('verb') or 'fit'}({', '.join([data_text, *keywords])}){remark}"
+    call = f"run = tenfold.{CALLS.get(verb, verb)}({', '.join([*first, data_text, *keywords])}){remark}"
     return f"import tenfold\n\n{call}"
+
+
+def _networks(value: Any) -> str:
+    """One network by its name, several as a list."""
+    return _quote(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
 
 
 def _arguments(run: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tenfold.report.answer import test_dots, tiles
 from tenfold.report.markup import Html, element
-from tenfold.report.outcome import diverged_words
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import as_number, format_score, metric_words, plural
 
@@ -27,7 +27,7 @@ HOW = {
 def trust_answer(records: RunRecords) -> Html:
     """The headline, of which randomness it speaks, and which model was kept."""
     result = records.result
-    lines: list[object] = [element("h1", trust_headline(records))]
+    lines: list[object] = [element("h1", trust_headline(records).replace(" %", "\u00a0%"))]
     if result:
         lines += [_verdict(records, result), element("p", *_remarks(records, result), class_="lead")]
     elif records.status == "interrupted":
@@ -50,14 +50,25 @@ def trust_headline(records: RunRecords) -> str:
 
 
 def _verdict(records: RunRecords, result: dict[str, Any]) -> Html | None:
-    """What stands in the way of trusting the number, or that nothing is shown."""
+    """What stands in the way of trusting the number, or how many differences are shown."""
     if records.verb == "compare":
-        pairs = (result.get("comparison") or {}).get("pairs") or []
-        shown = sum(pair.get("winner") is not None for pair in pairs)
-        kind = "verdict" if shown == len(pairs) else "verdict warn"
-        return element("p", f"{shown} of {plural(len(pairs), 'difference')} shown to be real.", class_=kind)
-    lost = diverged_words(result.get("valid") or {})
-    return element("p", lost.strip(), class_="verdict warn") if lost else None
+        return _shown((result.get("comparison") or {}).get("pairs") or [])
+    valid = result.get("valid") or {}
+    if not valid.get("diverged"):
+        return None
+    low, high = as_number(valid.get("diverged_low")), as_number(valid.get("diverged_high"))
+    text = f"{100 * low:.0f} to {100 * high:.0f} % of such trainings diverge (95 % interval)."
+    return element("p", text, class_="verdict warn")
+
+
+def _shown(pairs: Sequence[dict[str, Any]]) -> Html | None:
+    if len(pairs) == 1:
+        more = pairs[0].get("more_seeds") if pairs[0].get("test") in ("paired t", "anytime t") else None
+        text = f"If the difference is what it seems, about {plural(int(more or 0), 'more seed')} would show it."
+        return element("p", text, class_="verdict warn") if more else None
+    count = sum(pair.get("winner") is not None for pair in pairs)
+    kind = "verdict" if count == len(pairs) else "verdict warn"
+    return element("p", f"{count} of {plural(len(pairs), 'difference')} shown to be real.", class_=kind)
 
 
 def _remarks(records: RunRecords, result: dict[str, Any]) -> list[str]:

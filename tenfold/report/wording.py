@@ -55,13 +55,16 @@ def format_interval(score: Score, metric: str, *, bare: bool = False) -> str:
     Example:
         >>> format_interval(Score(value=0.97, n=360, low=0.95, high=0.985), "accuracy")
         '95 % interval 95.0 to 98.5 %'
+        >>> format_interval(Score(value=0.97, low=0.93, high=1.01), "accuracy", bare=True)
+        '93.0 to 100.0 %'
     """
     if not score.has_interval:
         return ""
-    low = format_score(score.low, metric)
+    low, high = score.low, score.high
     if is_share(metric):
-        low = low.removesuffix(" %")
-    ends = f"{low} to {format_score(score.high, metric)}"
+        ends = f"{100 * max(low, 0.0):.1f} to {100 * min(high, 1.0):.1f} %"
+    else:
+        ends = f"{format_score(low, metric)} to {format_score(high, metric)}"
     return ends if bare else f"{100 * score.level:g} % interval {ends}"
 
 

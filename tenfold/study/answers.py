@@ -283,23 +283,13 @@ def _one_fold(info: Info, scores: Sequence[MemberScore], trial: int, fold: int) 
 
 def _all_metrics(info: Info, scores: Sequence[MemberScore], trial: int) -> dict[str, Any]:
     """Mean and standard deviation over members of every metric, by part."""
-    own = [score for score in scores if score.trial == trial]
     parts = ("valid", "test") if has_test(scores) else ("valid",)
-    return {part: {name: _spread(own, name, part) for name in _metric_names(own, part)} for part in parts}
-
-
-def _metric_names(scores: Sequence[MemberScore], part: str) -> list[str]:
-    return list(dict.fromkeys(name for score in scores for name in (getattr(score, part) or {})))
-
-
-def _spread(scores: Sequence[MemberScore], metric: str, part: str) -> dict[str, float]:
-    values = np.array([score.score(metric, part) for score in scores])
-    known = values[np.isfinite(values)]
-    return {
-        "mean": float(known.mean()) if len(known) else math.nan,
-        "std": float(known.std(ddof=1)) if len(known) > 1 else math.nan,
-        "n": len(known),
-    }
+    found: dict[str, Any] = {}
+    for part in parts:
+        names = dict.fromkeys(name for s in scores if s.trial == trial for name in (getattr(s, part) or {}))
+        summaries = {name: summarize({**info, "metric": name}, scores, trial=trial, part=part) for name in names}
+        found[part] = {name: {key: s[key] for key in ("mean", "std", "n")} for name, s in summaries.items()}
+    return found
 
 
 def _method(summary: Mapping[str, Any]) -> dict[str, Any]:

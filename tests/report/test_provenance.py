@@ -38,6 +38,20 @@ def test_data_from_memory_has_no_command_line(argument, kind):
     assert "tenfold.fit(data, seed=5)" in python_call(run_of(argument, kind))
 
 
+@pytest.mark.parametrize(
+    ("verb", "network", "call"),
+    [
+        ("cv", ["mlp"], 'tenfold.cross_validate("mlp", "digits", folds=5, seed=5)'),
+        ("replicate", None, 'tenfold.replicate(None, "digits", folds=5, seed=5)'),
+        ("compare", ["mlp", "linear"], "tenfold.compare(['mlp', 'linear'], \"digits\", folds=5, seed=5)"),
+    ],
+)
+def test_the_other_verbs_are_called_with_their_networks_first(verb, network, call):
+    run = run_of("digits", network=network, folds=5) | {"verb": verb}
+    assert call in python_call(run)
+    assert command_line(run).startswith(f"tenfold {verb} digits")
+
+
 def test_skipped_files_are_listed_up_to_a_limit(tmp_path):
     skipped = [{"file": f"<{i}>.png", "reason": "truncated"} for i in range(205)]
     markup = data(RunRecords(folder=tmp_path, run={"source": {"argument": "x", "skipped": skipped}}))
