@@ -19,6 +19,7 @@ from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
 from tenfold.data.fold_batches import FoldBatches, FoldMember, MemberBatch
 from tenfold.data.fold_data import FoldData, fit_fold_encoders, fit_fold_preprocessors
 from tenfold.data.folds import MANNERS, Folds, cut_folds
+from tenfold.data.holdouts import cut_holdouts
 from tenfold.data.honesty import examine
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, PictureFormat, TableInputs
@@ -62,6 +63,7 @@ __all__ = [
     "TargetEncoder",
     "WorkersWarning",
     "cut_folds",
+    "cut_holdouts",
     "examine",
     "fit_fold_encoders",
     "fit_fold_preprocessors",

@@ -43,7 +43,7 @@ class Folds:
         valid: for each fold the rows to score on.
         names: for each fold what to call it, such as "fold 3", or its group.
         rows: all rows that were cut.
-        manner: one of `MANNERS`, or "own".
+        manner: one of `MANNERS`, "own", or "holdout".
         how: a sentence for the user.
         notes: a sentence for each thing worth knowing, such as a class that a fold's training rows lack.
         random_state: what scikit-learn's splitter was given; None where nothing is drawn.

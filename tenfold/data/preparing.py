@@ -34,7 +34,7 @@ from tenfold.core.errors import TenfoldError
 from tenfold.data.preprocessor import Preprocessor, Tensors
 
 START_METHOD = "fork" if "fork" in multiprocessing.get_all_start_methods() and os.name == "posix" else "spawn"
-START_SECONDS = {"fork": 0.25, "forkserver": 10.0, "spawn": 10.0}
+START_SECONDS = {"fork": 0.1, "forkserver": 10.0, "spawn": 10.0}
 MAX_DEFAULT_WORKERS = 4
 PREFETCH = 2
 _SHARED_MEMORY = "/dev/shm"
