@@ -3,7 +3,8 @@
 What a worker makes follows from the samples' keys alone, and every process works on one thread (a sum over two
 threads rounds otherwise): the bits are those of preparing in the process itself, for any number of workers. The
 mechanism is torch's `DataLoader`. Where processes fork, the data are shared with them and nothing is copied or
-pickled; a worker starts within milliseconds. Elsewhere it imports everything anew, which takes seconds.
+pickled: two workers give their first batch of 32 photographs after 0.1 to 0.2 s. Elsewhere they import everything
+anew, which takes 4 s and more.
 
 A worker ignores Ctrl-C, which is its parent's to handle, and ends within five seconds of a parent that was killed.
 """
