@@ -52,7 +52,7 @@ def one_line(name: str) -> str:
     return re.sub(r"\s*[\r\n\t]\s*", " ", name.strip())
 
 
-def find_column(target: str | int | None, names: Sequence[str], where: str) -> int:
+def find_column(target: str | int | None, names: Sequence[str], where: str, what: str = "target") -> int:
     """The position of the target column, the last one unless named or numbered.
 
     Args:
@@ -60,6 +60,7 @@ def find_column(target: str | int | None, names: Sequence[str], where: str) -> i
             number if it is one.
         names: the column names.
         where: the source's name for messages.
+        what: what the column is, for messages.
 
     Raises:
         InputError: there is no such column.
@@ -81,7 +82,7 @@ def find_column(target: str | int | None, names: Sequence[str], where: str) -> i
         if -len(names) <= number < len(names):
             return number % len(names)
         raise InputError(
-            f"{where}: target {number} must be a column number from 0 to {len(names) - 1}, or from "
+            f"{where}: {what} {number} must be a column number from 0 to {len(names) - 1}, or from "
             f"-{len(names)} to -1 counted from the end."
         )
     raise InputError(f"{where}: no column {str(target)!r}.{did_you_mean(str(target), names)}")

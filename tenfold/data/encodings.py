@@ -28,20 +28,28 @@ _WESTERN_SIGNS = frozenset("€‚„…‘’“”•–—Œœ™ŠšŽžŸ".
 _SAMPLE_BYTES = 1 << 20
 
 
-def decode_text(data: bytes, where: str) -> tuple[str, str]:
+def decode_text(data: bytes, where: str, encoding: str | None = None) -> tuple[str, str]:
     """Text and the name of the encoding it was in.
 
     Args:
         data: the file's bytes.
         where: the file's name for messages.
+        encoding: what the user says it is, as Python names it; None looks.
 
     Raises:
-        InputError: the bytes are no text, or in no encoding that can be told.
+        InputError: the bytes are no text, in no encoding that can be told, or not in the one named.
 
     Example:
         >>> decode_text("年龄,性别".encode("gb18030"), "people.csv")
         ('年龄,性别', 'GB18030')
     """
+    if encoding is not None:
+        try:
+            return _decode(data, codecs.lookup(encoding).name, where), encoding
+        except LookupError:
+            raise InputError(
+                f"{where}: there is no encoding {encoding!r}. 'utf-8', 'gb18030' and 'cp1252' are common."
+            ) from None
     for mark, codec, name in _BOMS:
         if data.startswith(mark):
             return _decode(data, codec, where), name

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -214,7 +215,7 @@ def _groups(source: Source, groups: Any) -> np.ndarray:
             f"{source.name}: groups must be one label a row, got shape {labels.shape} for {len(source)} rows. "
             "Give an array of that length."
         )
-    missing = labels != labels if labels.dtype.kind == "f" else np.array([label is None for label in labels.tolist()])
+    missing = np.asarray(pd.isna(labels))
     if missing.any():
         raise InputError(
             f"{source.name}: {int(missing.sum())} of {len(labels)} rows have no group, first row "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +36,27 @@ class Listed:
 
 
 def read_image_folder(
-    folder: Path, *, image_size: int | tuple[int, int] | None, task: str | None, name: str
+    folder: Path,
+    *,
+    image_size: int | tuple[int, int] | None,
+    task: str | None,
+    name: str,
+    group: str | None = None,
 ) -> Source:
     """A Source from class folders; what cannot be decoded is skipped and named.
 
+    Args:
+        folder: holds them.
+        image_size: as in `read`.
+        task: as in `read`.
+        name: the source's name.
+        group: a pattern of file names, with one group in parentheses that says what belongs together.
+
     Raises:
-        InputError: no class folders, fewer than two classes, no picture that can be read, or a task other than
-            classification.
+        InputError: no class folders, fewer than two classes, no picture that can be read, a task other than
+            classification, or a pattern of no use.
     """
+    pattern = None if group is None else _pattern(group)
     if task == "regression":
         raise InputError(f"{folder}: class folders ask for classification, got --task regression. Leave it out.")
     listed, notes = list_classes(folder)
@@ -61,6 +75,9 @@ def read_image_folder(
     good = [good[position] for position in kept]
     skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
     _refuse_none(folder, good, skipped)
+    groups = None if pattern is None else _groups(pattern, [names[position] for position in kept])
+    if groups is not None:
+        notes.append(f"groups: {len(np.unique(groups))} by the file names (--group)")
     return Source(
         name=name,
         kind="image",
@@ -69,9 +86,33 @@ def read_image_folder(
         task="classification",
         target_name="class",
         parts=None if good[0].part is None else np.array([item.part for item in good]),
+        groups=groups,
         skipped=tuple(skipped),
         notes=("target: the class folder's name", said, *notes, *_skipped_note(skipped)),
     )
+
+
+def _pattern(group: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise InputError(
+            f"--group {group!r} is no pattern ({error}). Write one such as '([^/_]+)_[0-9]+'."
+        ) from error
+    if pattern.groups != 1:
+        raise InputError(
+            f"--group {group!r} must have one part in parentheses that names the group, got {pattern.groups}. Write "
+            "one such as '([^/_]+)_[0-9]+'."
+        )
+    return pattern
+
+
+def _groups(pattern: re.Pattern[str], names: Sequence[str]) -> np.ndarray:
+    matches = [pattern.search(name) for name in names]
+    for name, match in zip(names, matches, strict=True):
+        if match is None or match[1] is None:
+            raise InputError(f"--group {pattern.pattern!r} does not match the file {name}. Write a wider pattern.")
+    return np.array([match[1] for match in matches if match])
 
 
 def _skipped_note(skipped: Sequence[Skipped]) -> list[str]:

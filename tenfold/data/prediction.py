@@ -45,7 +45,9 @@ class RawInputs:
     notes: tuple[str, ...] = ()
 
 
-def read_inputs(argument: Any, preprocessor: Preprocessor, *, header: bool | None = None) -> RawInputs:
+def read_inputs(
+    argument: Any, preprocessor: Preprocessor, *, header: bool | None = None, encoding: str | None = None
+) -> RawInputs:
     """Reads what a trained model shall predict on; targets may be there and are not used.
 
     Args:
@@ -54,6 +56,7 @@ def read_inputs(argument: Any, preprocessor: Preprocessor, *, header: bool | Non
             DataLoader; the name of a bundled set.
         preprocessor: the trained model's, which knows what is needed.
         header: whether a table's first row holds names; by default what it looks like.
+        encoding: of a table's text, as Python names it; by default what it looks like.
 
     Raises:
         InputError: the inputs cannot be read or do not fit the model.
@@ -67,7 +70,7 @@ def read_inputs(argument: Any, preprocessor: Preprocessor, *, header: bool | Non
     if isinstance(argument, str | Path):
         path = Path(argument).expanduser()
         if exists(path):
-            return _from_path(path, preprocessor, header)
+            return _from_path(path, preprocessor, header, encoding)
         if str(argument) in SOURCES:
             inputs = SOURCES[str(argument)].load(None, None).inputs
             return _numbered(inputs.frame if isinstance(inputs, TableInputs) else inputs, preprocessor)
@@ -79,11 +82,11 @@ def read_inputs(argument: Any, preprocessor: Preprocessor, *, header: bool | Non
     return _numbered(argument, preprocessor)
 
 
-def _from_path(path: Path, preprocessor: Preprocessor, header: bool | None) -> RawInputs:
+def _from_path(path: Path, preprocessor: Preprocessor, header: bool | None, encoding: str | None) -> RawInputs:
     if path.suffix.lower() in (".npz", ".npy"):
         return _numbered(find_inputs(load_npz(path), path.name), preprocessor)
     if isinstance(preprocessor, TablePreprocessor):
-        raw = load_table(path, header=header, known=frozenset(preprocessor.used))
+        raw = load_table(path, header=header, known=frozenset(preprocessor.used), encoding=encoding)
         frame = _named(raw.frame, raw.header, preprocessor, path.name)
         return RawInputs(inputs=TableInputs(frame), labels=_numbers(frame), notes=raw.notes)
     if isinstance(preprocessor, ImagePreprocessor):

@@ -33,6 +33,8 @@ def read(
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     header: bool | None = None,
+    group: str | int | None = None,
+    encoding: str | None = None,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -45,6 +47,9 @@ def read(
         name: what runs are named after; by default the file's or folder's name.
         image_size: height and width in pixels to which picture files are resized; by default from the pictures.
         header: whether a table's first row holds names; by default what it looks like.
+        group: what belongs together and must not be cut: a column of a table, by name or number, or a pattern of
+            picture files' names with the group in parentheses, such as "(patient[0-9]+)".
+        encoding: of a table's text, as Python names it; by default what it looks like.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -61,14 +66,25 @@ def read(
     if task is not None and task not in TASKS:
         raise InputError(f"read: task must be 'classification' or 'regression', got {task!r}.")
     if isinstance(argument, str | Path):
-        source = _read_path(argument, target=target, task=task, name=name, image_size=image_size, header=header)
+        source = _read_path(
+            argument, target=target, task=task, name=name, image_size=image_size,
+            header=header, group=group, encoding=encoding,
+        )  # fmt: skip
     else:
-        source = _read_objects(argument, target=target, task=task, name=name or "data")
-    _refuse_unused(source, target, image_size)
+        source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
+    _refuse_unused(source, target, image_size, group)
+    if encoding is not None and not isinstance(source.inputs, TableInputs):
+        raise InputError(f"{source.name}: is no table of text, got --encoding {encoding!r}. Leave it out.")
     return source
 
 
-def _refuse_unused(source: Source, target: str | int | None, image_size: int | tuple[int, int] | None) -> None:
+def _refuse_unused(
+    source: Source, target: str | int | None, image_size: int | tuple[int, int] | None, group: str | int | None
+) -> None:
+    if group is not None and source.groups is None:
+        raise InputError(
+            f"{source.name}: has neither columns nor file names to group by, got --group {group!r}. Leave it out."
+        )
     chosen = isinstance(source.inputs, TableInputs) and source.inputs.target_name is not None
     if not chosen and target not in (None, source.target_name):
         raise InputError(
@@ -80,9 +96,11 @@ def _refuse_unused(source: Source, target: str | int | None, image_size: int | t
         )
 
 
-def _read_objects(argument: Any, *, target: str | int | None, task: str | None, name: str) -> Source:
+def _read_objects(
+    argument: Any, *, target: str | int | None, task: str | None, name: str, group: str | int | None
+) -> Source:
     if isinstance(argument, pd.DataFrame):
-        return table_source(argument, target=target, task=task, name=name, where="DataFrame")
+        return table_source(argument, target=target, task=task, name=name, where="DataFrame", group=group)
     if isinstance(argument, tuple | list) and argument and all(map(is_dataset, argument)):
         return dataset_source(argument, task=task, name=name)
     if is_dataset(argument):
@@ -107,6 +125,8 @@ def _read_path(
     name: str | None,
     image_size: int | tuple[int, int] | None,
     header: bool | None,
+    group: str | int | None,
+    encoding: str | None,
 ) -> Source:
     path = Path(argument).expanduser()
     if not str(argument).strip():
@@ -117,7 +137,10 @@ def _read_path(
             return replace(source, name=name) if name else source
         raise missing(path, tuple(SOURCES))
     if path.is_dir():
-        return _read_folder(path, target=target, task=task, name=name, image_size=image_size, header=header)
+        return _read_folder(
+            path,
+            target=target, task=task, name=name, image_size=image_size, header=header, group=group, encoding=encoding,
+        )  # fmt: skip
     if path.suffix.lower() == ".npz":
         return read_npz(path, task=task, name=name or path.stem, where=path.name)
     if find_idx([path]):
@@ -128,7 +151,7 @@ def _read_path(
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path}: is one picture; training needs a folder with a folder of pictures for each class.")
-    return read_table(path, target=target, task=task, name=name, header=header)
+    return read_table(path, target=target, task=task, name=name, header=header, group=group, encoding=encoding)
 
 
 def _read_folder(
@@ -139,6 +162,8 @@ def _read_folder(
     name: str | None,
     image_size: int | tuple[int, int] | None,
     header: bool | None,
+    group: str | int | None,
+    encoding: str | None,
 ) -> Source:
     entries = list_folder(path)
     name = name or path.resolve().name
@@ -150,7 +175,11 @@ def _read_folder(
     tables = [entry for entry in entries if is_table(entry)]
     archives = [entry for entry in entries if entry.suffix.lower() == ".npz"]
     if tables and not folders:
-        return read_table_folder(path, target=target, task=task, name=name, header=header)
+        return read_table_folder(
+            path, target=target, task=task, name=name, header=header, group=group, encoding=encoding
+        )
     if len(archives) == 1 and not folders:
         return read_npz(archives[0], task=task, name=name, where=archives[0].name)
-    return read_image_folder(path, image_size=image_size, task=task, name=name)
+    return read_image_folder(
+        path, image_size=image_size, task=task, name=name, group=None if group is None else str(group)
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import derive_seed
@@ -33,7 +34,8 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
     """Cuts a source into training, validation and test rows.
 
     Parts that the source came with are kept; those it lacks are cut from its training rows. Classes are
-    stratified, and each keeps at least one row in training.
+    stratified, and each keeps at least one row in training. Groups are kept whole; the parts' sizes, and the classes'
+    shares, are then as near as they allow.
 
     Args:
         source: what to cut.
@@ -43,7 +45,7 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
 
     Raises:
         ValueError: the fractions are out of range.
-        InputError: too few rows, a class of one sample, or no training part.
+        InputError: too few rows or groups, a class of one sample, or no training part.
 
     Example:
         >>> from tenfold.data import read
@@ -66,7 +68,8 @@ def split(source: Source, *, seed: int, valid_fraction: float = 0.2, test_fracti
             how.append(f"{name} part as the source has it")
         elif fraction > 0:
             size = max(1, round(total * fraction))
-            parts["train"], parts[name], manner = _cut(
+            cut = _cut if source.groups is None else _cut_groups
+            parts["train"], parts[name], manner = cut(
                 parts["train"], labels, size, derive_seed(seed, "split"), source
             )
             how.append(f"{name} {len(parts[name])} of {total} rows, {manner}")
@@ -114,6 +117,36 @@ def _cut(
         kept, cut = train_test_split(rows, test_size=size, random_state=state)
         manner = "at random, too few rows a class to stratify"
     return *_with_every_class(kept, cut, labels), manner
+
+
+def _cut_groups(
+    rows: np.ndarray, labels: np.ndarray | None, size: int, seed: int, source: Source
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """As `_cut`, with whole groups."""
+    assert source.groups is not None
+    groups = source.groups[rows]
+    count = len(np.unique(groups))
+    if count < 2:
+        raise InputError(
+            f"{source.name}: the {len(rows)} rows to cut {size} off are of one group. Give more groups, or leave "
+            "--group out."
+        )
+    folds, state = min(max(2, round(len(rows) / size)), count), seed % 2**32
+    if labels is not None and np.unique(labels[rows], return_counts=True)[1].max() >= folds:
+        splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=state)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "The least populated class", UserWarning
+            )  # a rare class is no error here
+            pairs = list(splitter.split(rows, labels[rows], groups))
+        manner = f"{count} groups kept whole, stratified by class as far as they allow"
+    else:
+        pairs = list(
+            GroupShuffleSplit(n_splits=1, test_size=1 / folds, random_state=state).split(rows, groups=groups)
+        )
+        manner = f"{count} groups kept whole"
+    kept, cut = min(pairs, key=lambda pair: abs(len(pair[1]) - size) if len(pair[0]) and len(pair[1]) else np.inf)
+    return rows[kept], rows[cut], manner
 
 
 def _with_every_class(kept: np.ndarray, cut: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tenfold.core.errors import InputError
-from tenfold.data.columns import clean_cells, find_column, leave_out, unique_names
+from tenfold.data.columns import as_text, clean_cells, find_column, leave_out, unique_names
 from tenfold.data.delimited import parse_delimited
 from tenfold.data.encodings import decode_text
 from tenfold.data.files import list_folder, read_bytes
@@ -49,13 +49,16 @@ def is_table(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES
 
 
-def load_table(path: Path, *, header: bool | None = None, known: frozenset[str] = frozenset()) -> RawTable:
+def load_table(
+    path: Path, *, header: bool | None = None, known: frozenset[str] = frozenset(), encoding: str | None = None
+) -> RawTable:
     """A table from a file of text (`.gz` too) or Parquet.
 
     Args:
         path: the file.
         header: whether the first row holds names; None looks.
         known: column names that a header would hold, when they are known from training.
+        encoding: of the text, as Python names it; None looks.
 
     Raises:
         InputError: the file cannot be read or is no table.
@@ -65,10 +68,11 @@ def load_table(path: Path, *, header: bool | None = None, known: frozenset[str] 
     if path.suffix.lower() in (".parquet", ".pq"):
         return RawTable(frame=_load_parquet(path), header=True)
     where = path.name
-    text, encoding = decode_text(unzip(read_bytes(path), where), where)
+    text, decoded = decode_text(unzip(read_bytes(path), where), where, encoding)
     frame, has_names, dialect = parse_delimited(text, where, header=header, known=known)
     names = "the first row names the columns" if has_names else "no header, columns are numbered from 0"
-    notes = [f"table: {dialect.words}, {encoding}, {names}" + ("" if header is not None else " (--header)")]
+    guessed = [flag for flag, said in (("--encoding", encoding), ("--header", header)) if said is None]
+    notes = [f"table: {dialect.words}, {decoded}, {names}" + (f" ({', '.join(guessed)})" if guessed else "")]
     return RawTable(frame=frame, header=has_names, notes=tuple(notes))
 
 
@@ -97,21 +101,35 @@ def _load_parquet(path: Path) -> pd.DataFrame:
 
 
 def read_table(
-    path: Path, *, target: str | int | None, task: str | None, name: str | None, header: bool | None
+    path: Path,
+    *,
+    target: str | int | None,
+    task: str | None,
+    name: str | None,
+    header: bool | None,
+    group: str | int | None = None,
+    encoding: str | None = None,
 ) -> Source:
     """A Source from one table file; arguments as in `read`.
 
     Raises:
         InputError: the file, the target or the columns cannot be used.
     """
-    raw = load_table(path, header=header)
+    raw = load_table(path, header=header, encoding=encoding)
     return table_source(
-        raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes
+        raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes, group=group
     )
 
 
 def read_table_folder(
-    folder: Path, *, target: str | int | None, task: str | None, name: str | None, header: bool | None
+    folder: Path,
+    *,
+    target: str | int | None,
+    task: str | None,
+    name: str | None,
+    header: bool | None,
+    group: str | int | None = None,
+    encoding: str | None = None,
 ) -> Source:
     """A Source from a folder with one table, or with tables named train, valid and test.
 
@@ -120,14 +138,17 @@ def read_table_folder(
     """
     paths = [path for path in list_folder(folder) if path.is_file() and is_table(path)]
     if len(paths) == 1:
-        return read_table(paths[0], target=target, task=task, name=name or folder.name, header=header)
+        return read_table(
+            paths[0],
+            target=target, task=task, name=name or folder.name, header=header, group=group, encoding=encoding,
+        )  # fmt: skip
     parts = {part_of(path): path for path in paths}
     if None in parts or len(parts) < len(paths) or "train" not in parts:
         shown = ", ".join(path.name for path in paths[:6]) + (", ..." if len(paths) > 6 else "")
         raise InputError(
             f"{folder}: holds {len(paths)} tables ({shown}). Name one of them, or call them train, valid and test."
         )
-    tables = {str(part): load_table(path, header=header) for part, path in parts.items()}
+    tables = {str(part): load_table(path, header=header, encoding=encoding) for part, path in parts.items()}
     train = tables["train"]
     names, _ = unique_names(list(train.frame.columns))
     position = find_column(target, names, folder.name)
@@ -147,7 +168,7 @@ def read_table_folder(
     return table_source(
         joined,
         target=target, task=task, name=name or folder.name, where=folder.name,
-        notes=tuple(notes), parts=np.array(labels),
+        notes=tuple(notes), parts=np.array(labels), group=group,
     )  # fmt: skip
 
 
@@ -207,6 +228,7 @@ def table_source(
     where: str,
     notes: tuple[str, ...] = (),
     parts: np.ndarray | None = None,
+    group: str | int | None = None,
 ) -> Source:
     """A Source from a frame that holds inputs and target.
 
@@ -218,9 +240,10 @@ def table_source(
         where: what to call the source in messages.
         notes: what was inferred so far.
         parts: the part of each row, or None.
+        group: name or number of the column that says what belongs together; it is no input then.
 
     Raises:
-        InputError: no rows, fewer than two columns, no such target, a target or columns of no use.
+        InputError: no rows, fewer than two columns, no such target or group, a target or columns of no use.
     """
     if not len(frame):
         raise InputError(f"{where}: the table has no rows. Give at least a few.")
@@ -236,7 +259,8 @@ def table_source(
     position = find_column(target, names, where)
     said = "last column; --target" if target is None else "--target"
     found = clean_target(frame.iloc[:, position], name=names[position], task=task, where=where)
-    cleaned = clean_cells(frame.drop(columns=names[position]).iloc[found.kept], where)
+    groups, apart, group_notes = _groups(frame.iloc[found.kept], group, position, where)
+    cleaned = clean_cells(frame.drop(columns=[names[position], *apart]).iloc[found.kept], where)
     inputs, left_notes = leave_out(cleaned.reset_index(drop=True), where)
     return Source(
         name=name,
@@ -246,8 +270,34 @@ def table_source(
         task=found.task,
         target_name=names[position],
         parts=None if parts is None else parts[found.kept],
-        notes=(*notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *left_notes),
+        groups=groups,
+        notes=(
+            *notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *group_notes,
+            *left_notes,
+        ),
     )  # fmt: skip
+
+
+def _groups(
+    frame: pd.DataFrame, group: str | int | None, target: int, where: str
+) -> tuple[np.ndarray | None, list[str], list[str]]:
+    """The group of each row as text, the columns that are no inputs for it, and a note."""
+    if group is None:
+        return None, [], []
+    position = find_column(group, list(frame.columns), where, "group")
+    name = frame.columns[position]
+    if position == target:
+        raise InputError(f"{where}: --group {name!r} is the target. Choose another column.")
+    labels = as_text(frame.iloc[:, position])
+    missing = labels.isna().to_numpy()
+    if missing.any():
+        raise InputError(
+            f"{where}: column {name!r} names no group in {int(missing.sum())} of {len(frame)} rows, first in row "
+            f"{labels.index[missing][0]} (counted from 0). Fill it in, or remove these rows."
+        )
+    groups = labels.to_numpy(str)
+    note = f"groups: {len(np.unique(groups))} by column {name!r}, which is no input then (--group)"
+    return groups, [name], [note]
 
 
 def _without_empty_tail(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
