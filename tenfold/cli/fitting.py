@@ -11,7 +11,7 @@ from rich.console import Console
 
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
-from tenfold.cli.options import Json, Quiet, name_or_number
+from tenfold.cli.options import Group, Json, NoChecks, Quiet, name_or_number
 from tenfold.cli.screen import Screen
 from tenfold.report import leaderboard, load_run, render_leaderboard
 from tenfold.study import Run
@@ -40,6 +40,8 @@ def fit(
     header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
     loss: Annotated[str | None, typer.Option(help="Of a regression: mse, l1 or huber.")] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
+    group: Group = None,
+    no_checks: NoChecks = False,
     valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
     test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
     reduction_factor: Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")] = 3,
@@ -60,7 +62,8 @@ def fit(
             source,
             target=name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
             time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
-            balanced=balanced, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form,
+            balanced=balanced, group=name_or_number(group), no_checks=no_checks, valid_fraction=valid_fraction,
+            test_fraction=test_fraction, form=form,
             reduction_factor=reduction_factor, threads=threads, seed=seed,
             device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from tenfold.cli.options import (
     Manner,
     MetricName,
     NetworkName,
+    NoChecks,
     OutFolder,
     Overwrite,
     Quiet,
@@ -70,6 +71,7 @@ def cv(
     header: Header = None,
     loss: LossName = None,
     test_fraction: TestFraction = 0.0,
+    no_checks: NoChecks = False,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -84,10 +86,11 @@ def cv(
     _ask(
         lambda screen: tenfold.cross_validate(
             network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
-            folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=group, final=final, epochs=epochs,
+            folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=name_or_number(group), final=final,
+            epochs=epochs,
             batch_size=batch_size, image_size=image_size, header=header, loss=loss, test_fraction=test_fraction,
             form=form, threads=threads, seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite,
-            listener=screen,
+            no_checks=no_checks, listener=screen,
         ),
         as_json, quiet,
     )  # fmt: skip
@@ -106,6 +109,7 @@ def replicate(
     vary: Annotated[
         list[str] | None, typer.Option(help="What each draws anew: init, order, augment; may be repeated.")
     ] = None,
+    group: Group = None,
     final: Annotated[
         str, typer.Option(help="none, best: the best start. average: all as one model. refit: once more on all.")
     ] = "none",
@@ -116,6 +120,7 @@ def replicate(
     loss: LossName = None,
     valid_fraction: ValidFraction = 0.2,
     test_fraction: TestFraction = 0.2,
+    no_checks: NoChecks = False,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -131,9 +136,11 @@ def replicate(
     _ask(
         lambda screen: tenfold.replicate(
             network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
-            seeds=seeds, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
+            seeds=seeds, group=name_or_number(group), final=final, epochs=epochs, batch_size=batch_size,
+            image_size=image_size, header=header,
             loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
-            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **varied,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
+            listener=screen, **varied,
         ),
         as_json, quiet,
     )  # fmt: skip
@@ -166,6 +173,7 @@ def compare(
     loss: LossName = None,
     valid_fraction: ValidFraction = 0.2,
     test_fraction: TestFraction = 0.2,
+    no_checks: NoChecks = False,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -180,10 +188,12 @@ def compare(
     _ask(
         lambda screen: tenfold.compare(
             dict(method_of(text) for text in method), source, target=name_or_number(target), task=task,
-            metric=metric, config=values_of(config), folds=folds, seeds=seeds, manner=manner, group=group,
+            metric=metric, config=values_of(config), folds=folds, seeds=seeds, manner=manner,
+            group=name_or_number(group),
             against=against, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
             loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
-            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
+            listener=screen,
         ),
         as_json, quiet,
     )  # fmt: skip

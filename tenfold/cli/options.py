@@ -40,7 +40,12 @@ Folds = Annotated[int | None, typer.Option(help="Into how many folds the rows ar
 Manner = Annotated[
     str | None, typer.Option(help="stratified, plain, grouped, time-series, ... Default: what suits the data.")
 ]
-Group = Annotated[str | None, typer.Option(help="Column whose values never stand on both sides of a fold.")]
+Group = Annotated[
+    str | None, typer.Option(help="What must not be cut: a column, or of picture files a pattern of their names.")
+]
+NoChecks = Annotated[
+    bool, typer.Option("--no-checks", help="Do not look for copies, leaks, cut groups, rare classes, shift.")
+]
 TestFraction = Annotated[float, typer.Option(help="Share of the rows to score on, once, at the end.")]
 ValidFraction = Annotated[float, typer.Option(help="Share of the rows to score on where there are no folds.")]
 

@@ -12,11 +12,13 @@ import numpy as np
 from tenfold.data.duplicates import find_duplicates, sample_names, spread_over_parts
 from tenfold.data.findings import Finding
 from tenfold.data.folds import Folds
+from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, TableInputs
 from tenfold.data.leakage import find_leakage
 from tenfold.data.shift import find_shift
 from tenfold.data.source import Source
 from tenfold.data.splitting import Split
 
+MAX_NUMBERS = 1_000_000_000  # compared in some seconds; more would keep a user waiting
 LARGE_RATIO = 10.0
 FEW_SAMPLES = 10
 
@@ -53,13 +55,31 @@ def examine(
         train = learned = cut.rows
         by_design = cut.manner in ("plain", "stratified")
         pairs = [] if by_design else [(cut.train[-1], cut.valid[-1], cut.names[-1])]
-    found = find_duplicates(source, parts)
+    found = _too_large(source) or find_duplicates(source, parts)
     found += [] if groups is None else find_cut_groups(source, parts, groups)
     found += find_imbalance(source, train)
     found += find_leakage(source, learned, seed=seed)
     for first, second, name in pairs:
         found += find_shift(source, first, second, seed=seed, name=name)
     return tuple(sorted(found, key=lambda finding: finding.severity != "warning"))
+
+
+def _too_large(source: Source) -> list[Finding]:
+    """The remark that stands in for a search for copies where it would take long."""
+    inputs = source.inputs
+    if isinstance(inputs, TableInputs):
+        numbers = inputs.frame.size
+    elif isinstance(inputs, ArrayInputs):
+        numbers = inputs.images.size
+    elif isinstance(inputs, ImageFileInputs):
+        numbers = inputs.pixels.size
+    else:
+        samples = inputs.samples if isinstance(inputs, DatasetInputs) else None
+        numbers = sum(tensor.numel() for tensor in samples or ())
+    if numbers <= MAX_NUMBERS:
+        return []
+    sentence = f"copies were not looked for: the samples hold {numbers:,} numbers, more than {MAX_NUMBERS:,}."
+    return [Finding(kind="duplicates", severity="note", sentence=sentence, number=0.0)]
 
 
 def _first_parts(cut: Folds) -> dict[str, np.ndarray]:

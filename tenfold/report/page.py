@@ -22,6 +22,7 @@ from tenfold.report.cost import cost
 from tenfold.report.courses import courses
 from tenfold.report.curves import learning_curves
 from tenfold.report.errors import errors
+from tenfold.report.honesty import honesty
 from tenfold.report.ladder import ladder
 from tenfold.report.load import load_run
 from tenfold.report.markup import Html, element, raw
@@ -49,6 +50,7 @@ TITLES = {
     "worst": "Worst",
     "batch": "A batch",
     "cost": "Time",
+    "honesty": "Honesty",
     "data": "Data",
     "repeat": "Repeat",
 }
@@ -131,7 +133,7 @@ def _trust_sections(records: RunRecords) -> tuple[Html, Sections]:
 
 
 def _last_sections(records: RunRecords) -> Sections:
-    return {"cost": cost(records), "data": data(records), "repeat": repeat(records)}
+    return {"cost": cost(records), "honesty": honesty(records), "data": data(records), "repeat": repeat(records)}
 
 
 def _head(records: RunRecords, script: str) -> Html:

@@ -23,6 +23,7 @@ from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
+from tenfold.study.honesty import findings_to_json
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import make_task, prepare, read_source
 from tenfold.study.mirrors import Mirrors
@@ -172,6 +173,8 @@ def _ask(job: Job, data: Any, folder: RunFolder | None) -> Question:
             job.listener.note(note)
         material = prepare(source, job.options, job.device)
         job.listener.note(f"parts: {material.split.how} (--valid-fraction, --test-fraction)")
+        for finding in material.findings:
+            job.listener.note(finding.sentence)
     if folder is not None and folder.info["fingerprint"] != material.fingerprint():
         raise RunError(f"--resume: the data are not those the run in {folder.path} was begun with. Begin a new run.")
     with job.stage("plan"):
@@ -212,6 +215,7 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
             "notes": list(source.notes),
             "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
         },
+        "honesty": findings_to_json(material.findings),
         "fingerprint": material.fingerprint(),
         "task": source.task,
         "metric": question.metric.name,

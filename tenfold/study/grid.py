@@ -24,6 +24,7 @@ from tenfold.study.budget import default_batch_size, default_epochs
 from tenfold.study.grid_data import GridData, example_batch, grid_cohort_data, prepare_grid, score_lane
 from tenfold.study.grid_final import keep_model, save_out_of_fold
 from tenfold.study.grid_options import GridOptions, Method, method_entries
+from tenfold.study.honesty import findings_to_json
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import read_source
 from tenfold.study.options import Network, choose_networks, network_name
@@ -136,7 +137,7 @@ def _decide(verb: str, argument: Any, options: GridOptions, job: Job, stored: Ma
             job.listener.note(note)
         data = prepare_grid(source, options, job.device)
         job.listener.note(f"folds: {data.folds.how} (--folds, --manner, --group)")
-        for note in data.folds.notes:
+        for note in (*data.folds.notes, *(finding.sentence for finding in data.findings)):
             job.listener.note(note)
     if stored is not None and stored["fingerprint"] != data.fingerprint():
         raise RunError("--resume: the data are not those the run was begun with. Begin a new run.")
@@ -267,6 +268,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
             "notes": list(source.notes),
             "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
         },
+        "honesty": findings_to_json(data.findings),
         "fingerprint": data.fingerprint(),
         "task": source.task,
         "metric": data.metric.name,

@@ -17,9 +17,10 @@ from torch import Tensor
 from tenfold.core.errors import InputError
 from tenfold.core.records import MemberId
 from tenfold.core.task import Batch, BatchProvider, MemberBatches, Metric
-from tenfold.data import Batches, FoldBatches, FoldData, FoldMember, Folds, Source, cut_folds, split
+from tenfold.data import Batches, Finding, FoldBatches, FoldData, FoldMember, Folds, Source, cut_folds, split
 from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
+from tenfold.study.honesty import look_at
 from tenfold.study.material import EVALUATION_SAMPLES, PartBatches
 from tenfold.tasks import Classification, Regression, metric_of
 from tenfold.tasks.supervised import SupervisedTask
@@ -41,6 +42,7 @@ class GridData:
             metric.
         epoch_tasks: likewise with the metrics that are worth scoring at every epoch.
         metric: the one that decides.
+        findings: what makes scores say other than they seem to.
     """
 
     source: Source
@@ -50,6 +52,7 @@ class GridData:
     tasks: tuple[SupervisedTask, ...]
     epoch_tasks: tuple[SupervisedTask, ...]
     metric: Metric
+    findings: tuple[Finding, ...] = ()
 
     @property
     def rows_to_train(self) -> float:
@@ -105,6 +108,7 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
         tasks=tasks,
         epoch_tasks=tuple(_task(seen, fold, options, names) for fold in range(len(folds))),
         metric=metric,
+        findings=look_at(source, parts if options.folds is None else folds, options),
     )
 
 

@@ -26,7 +26,6 @@ class GridOptions(FitOptions):
         folds: into how many the rows are cut, >= 2; or the user's own, as `tenfold.data.cut_folds` takes them; None
             for one validation part.
         manner: how folds are cut, one of `tenfold.data.MANNERS`; what suits the data by default.
-        group: the column whose values never stand on both sides of a fold.
         repeats: how often folds are cut anew, >= 1.
         seeds: trainings of each configuration on each fold, >= 1; their seeds count up from `seed`.
         varies: what is drawn from each training's own seed, of "init", "order", "augment"; the rest is the run's.
@@ -40,7 +39,6 @@ class GridOptions(FitOptions):
     methods: Mapping[str, Any] | None = None
     folds: Any = None
     manner: str | None = None
-    group: str | None = None
     repeats: int = 1
     seeds: int = 1
     varies: Sequence[str] = VARIES

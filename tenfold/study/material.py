@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tenfold.core.task import Batch, BatchProvider, Metric
 from tenfold.data import (
     Batches,
     DataPart,
+    Finding,
     Preprocessor,
     Source,
     Split,
@@ -23,6 +24,7 @@ from tenfold.data import (
     read,
     split,
 )
+from tenfold.study.honesty import look_at
 from tenfold.study.options import FitOptions
 from tenfold.tasks import Classification, Regression, balanced_class_weights, metric_of
 from tenfold.tasks.supervised import SupervisedTask
@@ -43,6 +45,7 @@ class Material:
         train: the training part, on the device.
         valid: the validation part.
         test: the test part; None when there are no test rows.
+        findings: what makes scores say other than they seem to.
     """
 
     source: Source
@@ -52,6 +55,7 @@ class Material:
     train: DataPart
     valid: DataPart
     test: DataPart | None
+    findings: tuple[Finding, ...] = ()
 
     def fingerprint(self) -> str:
         """A short hash of inputs, targets and split: a resumed run must work on the same data."""
@@ -68,8 +72,9 @@ class Material:
 def read_source(argument: Any, options: FitOptions) -> Source:
     """Reads a source as the options say."""
     return read(
-        argument, target=options.target, task=options.task, image_size=options.image_size, header=options.header
-    )
+        argument, target=options.target, task=options.task, image_size=options.image_size, header=options.header,
+        group=options.group,
+    )  # fmt: skip
 
 
 def prepare(source: Source, options: FitOptions, device: torch.device) -> Material:
@@ -83,7 +88,7 @@ def prepare(source: Source, options: FitOptions, device: torch.device) -> Materi
     )
     if not len(rows.valid):
         raise InputError(f"{source.name}: no validation rows, so trials cannot be compared. Raise --valid-fraction.")
-    return _material(source, rows, rows.train, device)
+    return replace(_material(source, rows, rows.train, device), findings=look_at(source, rows, options))
 
 
 def prepare_refit(material: Material, device: torch.device) -> Material:

@@ -47,6 +47,9 @@ class FitOptions:
         test_fraction: share of the rows to touch once, in [0, 1).
         loss: of a regression: "mse", "l1" or "huber".
         balanced: whether classes weigh inversely to their frequency in the loss.
+        group: the column whose values (or, of picture files, the pattern of names whose groups) never stand on both
+            sides of a split.
+        no_checks: whether the data are not looked at for copies, leaks, cut groups, rare classes and shift.
         reduction_factor: the share of trials that goes on from a rung is one in this many, >= 2.
     """
 
@@ -72,6 +75,8 @@ class FitOptions:
     test_fraction: float = 0.2
     loss: str | None = None
     balanced: bool = False
+    group: str | int | None = None
+    no_checks: bool = False
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
