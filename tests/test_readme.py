@@ -19,7 +19,10 @@ from sklearn.datasets import load_breast_cancer
 ROOT = Path(__file__).parents[1]
 ENGLISH = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
-SMALL = ("--trials", "2", "--epochs", "1", "--quiet")  # what a test adds to a command that trains
+SMALL = {  # what a test adds to a command that trains
+    "fit": ("--trials", "2", "--epochs", "1", "--quiet"),
+    **dict.fromkeys(("cv", "replicate", "compare"), ("--epochs", "1", "--quiet")),
+}
 
 
 def python_blocks(text: str) -> list[str]:
@@ -31,7 +34,7 @@ def commands(text: str) -> list[str]:
     lines = [
         line.split("#")[0] for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.split("\n")
     ]
-    found = [match[0].strip() for line in lines if (match := re.search(r"tenfold [a-z]+( [\w./-]+)*", line))]
+    found = [match[0].strip() for line in lines if (match := re.search(r"tenfold [a-z]+( [\w./=,-]+)*", line))]
     return list(dict.fromkeys(found))
 
 
@@ -74,7 +77,7 @@ def test_the_commands_of_the_readme_run_one_after_another(material: Path, tenfol
     assert len(listed) >= 8
     for command in listed:
         arguments = shlex.split(command)[1:]
-        done = tenfold(*arguments, *(SMALL if arguments[0] == "fit" else ()), cwd=material)
+        done = tenfold(*arguments, *SMALL.get(arguments[0], ()), cwd=material)
         assert done.code == 0, f"{command}: {done.err}"
     assert (material / "predictions.csv").read_text().count("\n") == 121
     assert (material / "runs" / "digits-1" / "report.html").is_file()
