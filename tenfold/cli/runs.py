@@ -22,6 +22,9 @@ def predict(
     inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
     out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Probabilities by the temperature fitted on validation rows.")
+    ] = False,
     header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -30,7 +33,7 @@ def predict(
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
     model = tenfold.load(run)
-    table, skipped = model.predict_table(inputs, header=header)
+    table, skipped = model.predict_table(inputs, header=header, calibrated=calibrated)
     table.to_csv(out_file, index=False)
     if not quiet:
         for item in skipped:

@@ -33,6 +33,7 @@ from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
 from tenfold.study.scoring import score_baselines, score_test
+from tenfold.study.temperature import with_temperature
 from tenfold.train import (
     Checkpointer,
     Clock,
@@ -292,6 +293,7 @@ def _answer(job: Job, question: Question, folder: RunFolder) -> Run:
             folder.update(
                 status="done",
                 result=result,
+                temperature=model.temperature,
                 timings=job.timings,
                 peak_memory_bytes=peak_memory_bytes(),
                 warnings=mirrors.warnings,
@@ -348,7 +350,7 @@ def _log_trials(log: RecordLog, question: Question) -> None:
 
 
 def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
-    return final_model(
+    model = final_model(
         cohort,
         question.specs,
         question.material,
@@ -358,6 +360,7 @@ def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Chec
         lambda epoch, epochs: job.listener.progress(Progress(epoch=epoch, epochs=epochs, members=1)),
         checkpointer,
     )
+    return model if job.options.final == "refit" else with_temperature(model, question.material.valid)
 
 
 def _score(

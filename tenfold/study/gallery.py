@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tenfold.data import TableInputs
+from tenfold.data import TableInputs, TargetEncoder
 from tenfold.study.material import DatasetProvider, Material
+from tenfold.study.outputs import answers_of, confidence_of, middle
 
 _PICTURES = 16
 _ROWS = 12
@@ -23,28 +24,31 @@ def write_gallery(folder: Path, material: Material, outputs: np.ndarray, seed: i
     Args:
         folder: the run folder.
         material: the data.
-        outputs: of the final model on the test part: probabilities (N, K) or standardised values (N,).
+        outputs: of the final model on the test part, as `Model.outputs` gives them.
         seed: of the run, so that the batch is the first that training saw.
     """
     if material.test is None:
         return
-    worst = worst_first(outputs, material.test.targets.cpu().numpy())
+    worst = worst_first(material.encoder, outputs, material.test.targets.cpu().numpy())
     if material.preprocessor.spec.kind == "image":
         _write_pictures(folder / "gallery.npz", material, outputs, worst[:_PICTURES], seed)
     elif isinstance(material.source.inputs, TableInputs):
         _write_rows(folder / "gallery.json", material, outputs, worst[:_ROWS])
 
 
-def worst_first(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def worst_first(encoder: TargetEncoder, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Places of the test samples, the least probable target (or the largest error) first.
 
     Example:
-        >>> worst_first(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([1, 1]))
+        >>> encoder = TargetEncoder(task="classification", classes=("a", "b"))
+        >>> worst_first(encoder, np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([1, 1]))
         array([0, 1])
     """
-    if outputs.ndim == 2:
+    if encoder.classes is not None:
         return np.argsort(outputs[np.arange(len(targets)), targets], kind="stable")
-    return np.argsort(-np.abs(outputs - targets), kind="stable")
+    if encoder.labels is not None:
+        return np.argsort(np.where(targets > 0, outputs, 1 - outputs).prod(axis=1), kind="stable")
+    return np.argsort(-np.abs(middle(encoder, outputs) - targets), kind="stable")
 
 
 def _write_pictures(path: Path, material: Material, outputs: np.ndarray, worst: np.ndarray, seed: int) -> None:
@@ -72,23 +76,25 @@ def _as_pixels(images: Tensor) -> np.ndarray:
 
 
 def _labels(material: Material, encoded: np.ndarray) -> np.ndarray:
-    return np.array([_show(value) for value in material.encoder.decode(encoded)], dtype=np.str_)
+    return _shown(material.encoder.decode(encoded))
+
+
+def _shown(values: np.ndarray) -> np.ndarray:
+    return np.array([_show(value) for value in values], dtype=np.str_)
 
 
 def _captions(material: Material, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    truth = _labels(material, targets)
-    if outputs.ndim == 1:
-        said = _labels(material, outputs)
+    truth, said = _labels(material, targets), _shown(answers_of(material.encoder, outputs))
+    sure = confidence_of(material.encoder, outputs)
+    if sure is None:
         return np.array([f"{t}, predicted {s}" for t, s in zip(truth, said, strict=True)], dtype=np.str_)
-    said = _labels(material, outputs.argmax(axis=1))
-    sure = outputs.max(axis=1)
     return np.array(
         [f"{t}, predicted {s} ({p:.0%})" for t, s, p in zip(truth, said, sure, strict=True)], dtype=np.str_
     )
 
 
 def _show(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value) or "none"
 
 
 def _write_rows(path: Path, material: Material, outputs: np.ndarray, worst: np.ndarray) -> None:
@@ -96,19 +102,18 @@ def _write_rows(path: Path, material: Material, outputs: np.ndarray, worst: np.n
     assert isinstance(material.source.inputs, TableInputs)
     frame = material.source.inputs.frame
     targets = material.test.targets.cpu().numpy()
-    predicted = outputs[worst].argmax(axis=1) if outputs.ndim == 2 else outputs[worst]
-    truth, said = material.encoder.decode(targets[worst]), material.encoder.decode(predicted)
+    truth, said = material.encoder.decode(targets[worst]), answers_of(material.encoder, outputs[worst])
+    sure = confidence_of(material.encoder, outputs[worst])
     lines = []
     for number, place in enumerate(worst.tolist()):
         row = int(material.test.rows[place])
         values = {str(name): _plain(value) for name, value in frame.iloc[row].items()}
-        confidence = float(outputs[place].max()) if outputs.ndim == 2 else None
         lines.append(
             {
                 "row": row,
                 "target": _plain(truth[number]),
                 "prediction": _plain(said[number]),
-                "confidence": confidence,
+                "confidence": None if sure is None else float(sure[number]),
                 "values": values,
             }
         )

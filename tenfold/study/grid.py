@@ -345,6 +345,7 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
             with job.stage("final"), num_threads(grid.threads):
                 model = keep_model(cohort, grid, options, job)
                 model.save(folder.best)
+                folder.update(temperature=model.temperature)
         log.sync()
         with job.stage("report"):
             result = make_result(

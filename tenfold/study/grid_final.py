@@ -17,6 +17,7 @@ from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import network_name
+from tenfold.study.temperature import with_temperature
 from tenfold.tasks import Regression, metric_intervals
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import Cohort, Lane, build_lane, compile_where_it_pays
@@ -113,9 +114,12 @@ def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Mo
         notes |= {"fold": of_trial[0][2].fold, "seed": of_trial[0][2].seed, "valid": of_trial[0][3]}
     parts = tuple(_part(lane, place, member, grid) for lane, place, member, _ in of_trial)
     first = of_trial[0][2].fold
-    return Model(
+    model = Model(
         parts=parts, preprocessor=data.seen.preprocessors[first], encoder=data.seen.encoders[first], notes=notes
     )
+    if len({member.fold for _, _, member, _ in of_trial}) > 1:
+        return model  # each row is a training row of some of them
+    return with_temperature(model, data.seen.part(first, data.folds.valid[first]))
 
 
 def _last_scores(lane: Lane, grid: Grid) -> list[float]:

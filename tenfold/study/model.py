@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from tenfold.core.errors import RunError
+from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
 from tenfold.data import (
     DataPart,
@@ -31,6 +31,7 @@ from tenfold.data import (
 from tenfold.networks import build_network
 from tenfold.study.ensemble import Ensemble, prepared_once
 from tenfold.study.options import Network, network_name
+from tenfold.study.outputs import answers_of, middle, read_outputs, tempered
 
 SCHEMA = 1
 
@@ -65,12 +66,14 @@ class Model:
         preprocessor: from raw inputs to tensors.
         encoder: from outputs to labels or values.
         notes: what it is: the run, the metric, the score.
+        temperature: by which logits are divided for calibrated probabilities; None where none could be fitted.
     """
 
     parts: tuple[ModelPart, ...]
     preprocessor: Preprocessor
     encoder: TargetEncoder
     notes: dict[str, Any]
+    temperature: float | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -79,7 +82,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The labels of a classification, None for a regression."""
+        """The classes of a classification, None for other tasks."""
         return self.encoder.classes
 
     def read(self, x: Any) -> RawInputs:
@@ -97,33 +100,66 @@ class Model:
         """
         return self.decode(self.outputs(self.read(x)))
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """A probability for each sample and class, float64, shape (N, K); columns in the order of `classes`.
+    def predict_proba(self, x: Any, *, calibrated: bool = False) -> np.ndarray:
+        """A probability for each sample and class or label, float64, shape (N, K), in the order of the encoder.
+
+        Args:
+            x: as for `predict`.
+            calibrated: divide the logits by the temperature that was fitted on validation rows.
 
         Raises:
             TypeError: the model is a regression.
+            InputError: there is no temperature.
         """
-        if self.classes is None:
+        if not self._named:
             raise TypeError("predict_proba: the model is a regression and has no classes. Call predict.")
-        return self.outputs(self.read(x))
+        if calibrated:
+            self._check_temperature()
+        outputs = self.outputs(self.read(x))
+        return tempered(outputs, self.temperature) if calibrated and self.temperature else outputs
 
-    def predict_table(self, x: Any, *, header: bool | None = None) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
+    @property
+    def _named(self) -> tuple[Any, ...]:
+        """The names of what has a probability."""
+        return self.encoder.classes or self.encoder.labels or ()
+
+    def _check_temperature(self) -> None:
+        if self.temperature is None:
+            raise InputError(
+                "--calibrated: the model has no temperature, which needs a classification and validation rows that "
+                "it was neither trained on nor wholly right on. Leave it out, or choose --final best."
+            )
+
+    def predict_table(
+        self, x: Any, *, header: bool | None = None, calibrated: bool = False
+    ) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
         """Predictions as a table, and the files that could not be read.
 
         Args:
             x: as for `predict`.
             header: whether a table's first row holds names; by default what it looks like.
+            calibrated: as for `predict_proba`.
 
         Returns:
-            One row a sample: "prediction", for a classification one column a class with its probability, and for
+            One row a sample: "prediction"; "probability_<name>" for each class or label; "quantile_<level>" for each
+            quantile; and for
             picture files "file", since some may have been skipped. A model of several networks adds "spread": the
-            standard deviation of what they say (of the predicted class's probability, or of the value).
+            standard deviation of what they say (of the predicted class's probability, of the value, or the largest of
+            the labels' probabilities).
+
+        Raises:
+            InputError: the inputs cannot be read, or there is no temperature.
         """
+        if calibrated:
+            self._check_temperature()
         raw = read_inputs(x, self.preprocessor, header=header)
         each = self.outputs_of_each(raw.inputs)
         outputs = each.mean(dim=0).numpy()
         columns: dict[str, Any] = {"prediction": self.decode(outputs)}
-        columns |= {f"probability_{name}": outputs[:, place] for place, name in enumerate(self.classes or ())}
+        shown = tempered(outputs, self.temperature) if calibrated and self.temperature else outputs
+        columns |= {f"probability_{name}": shown[:, place] for place, name in enumerate(self._named)}
+        values = self.encoder.decode(outputs) if self.encoder.quantiles else outputs
+        columns |= {f"quantile_{level}": values[:, place] for place, level in enumerate(self.encoder.quantiles)}
         if len(self.parts) > 1:
             columns["spread"] = self._spread(each, outputs)
         if isinstance(raw.inputs, ImageFileInputs):
@@ -131,11 +167,11 @@ class Model:
         return pd.DataFrame(columns), raw.skipped
 
     def outputs(self, raw: RawInputs) -> np.ndarray:
-        """Probabilities, shape (N, K), or standardised values, shape (N,); float64."""
+        """Probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q); float64."""
         return self.outputs_of_each(raw.inputs).mean(dim=0).numpy()
 
     def outputs_of_each(self, inputs: Any) -> Tensor:
-        """As `outputs`, of each network: shape (P, N, K) or (P, N).
+        """As `outputs`, of each network, with an axis of P networks in front.
 
         Args:
             inputs: raw inputs, as a source or `read` has them.
@@ -156,14 +192,10 @@ class Model:
 
     def _each(self, inputs: list[tuple[Tensor, ...]]) -> Tensor:
         outputs = self._ensemble.outputs(inputs)
-        if self.classes is not None:
-            return torch.stack([logits.softmax(dim=1) for logits in outputs])
-        return torch.stack(
-            [
-                self._in_model_units(part, output.reshape(len(output)))
-                for part, output in zip(self.parts, outputs, strict=True)
-            ]
-        )
+        said = [read_outputs(self.encoder, raw) for raw in outputs]
+        if self._named:
+            return torch.stack(said)
+        return torch.stack([self._in_model_units(part, own) for part, own in zip(self.parts, said, strict=True)])
 
     def _in_model_units(self, part: ModelPart, values: Tensor) -> Tensor:
         """A regression's values, standardised as the model's encoder does."""
@@ -173,13 +205,15 @@ class Model:
         return (values * own.std + own.mean - whole.mean) / whole.std
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """Labels or values of what `outputs` gave."""
-        return self.encoder.decode(outputs.argmax(axis=1) if self.classes is not None else outputs)
+        """Labels or values of what `outputs` gave, shape (N,)."""
+        return answers_of(self.encoder, outputs)
 
     def _spread(self, each: Tensor, outputs: np.ndarray) -> np.ndarray:
-        """How much the networks disagree: the spread of the value, or of the chosen class's probability."""
+        """How much the networks disagree: see `predict_table`."""
+        if self.encoder.labels is not None:
+            return each.std(dim=0).amax(dim=1).numpy()
         if self.classes is None:
-            return each.std(dim=0).numpy() * self.encoder.std
+            return middle(self.encoder, each.std(dim=0).numpy()) * self.encoder.std
         chosen = torch.from_numpy(outputs.argmax(axis=1))[None, :, None].expand(len(each), -1, 1)
         return each.gather(2, chosen)[:, :, 0].std(dim=0).numpy()
 
@@ -203,6 +237,7 @@ class Model:
             "preprocessing": self.preprocessor.to_json(),
             "target": self.encoder.to_json(),
             "notes": self.notes,
+            "temperature": self.temperature,
         }
         (folder / "model.json").write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -246,6 +281,7 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
         preprocessor=preprocessor_from_json(record["preprocessing"]),
         encoder=encoder,
         notes=record["notes"],
+        temperature=record.get("temperature"),
     )
 
 

@@ -82,9 +82,9 @@ class Run:
         """A label or value for each sample; `x` is raw: a path, a DataFrame, arrays."""
         return self.model.predict(x)
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """A probability for each sample and class."""
-        return self.model.predict_proba(x)
+    def predict_proba(self, x: Any, *, calibrated: bool = False) -> np.ndarray:
+        """A probability for each sample and class or label; see `Model.predict_proba`."""
+        return self.model.predict_proba(x, calibrated=calibrated)
 
     def evaluate(self, data: Any, *, target: str | int | None = None) -> dict[str, Any]:
         """Every metric with its interval on other data with known targets.

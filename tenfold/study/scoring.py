@@ -12,6 +12,7 @@ import torch
 from tenfold.data import DataPart, TargetEncoder
 from tenfold.study.material import Material
 from tenfold.study.model import Model
+from tenfold.study.outputs import answers_of, for_metrics
 from tenfold.tasks import BaselinePart, metric_intervals, run_baselines
 from tenfold.tasks.supervised import SupervisedTask
 
@@ -22,7 +23,7 @@ class TestScore:
 
     Attributes:
         scores: by metric name {"value", "n", "low", "high"}.
-        outputs: probabilities, shape (N, K), or standardised values, shape (N,).
+        outputs: probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q).
     """
 
     __test__ = False
@@ -46,8 +47,7 @@ def score_outputs(
     task: SupervisedTask, encoder: TargetEncoder, outputs: torch.Tensor, targets: torch.Tensor, seed: int
 ) -> dict[str, Any]:
     """Every metric with its interval, from probabilities or standardised values."""
-    predicted = outputs.clamp(min=torch.finfo(torch.float64).tiny).log() if encoder.classes else outputs
-    return dict(metric_intervals(task, predicted, targets.cpu(), seed=seed))
+    return dict(metric_intervals(task, for_metrics(encoder, outputs), targets.cpu(), seed=seed))
 
 
 def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, part: DataPart) -> None:
@@ -56,8 +56,12 @@ def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, par
     arrays: dict[str, np.ndarray] = {"rows": part.rows}
     if encoder.classes is not None:
         arrays |= {"targets": targets, "predictions": outputs.argmax(axis=1), "probabilities": outputs}
+    elif encoder.labels is not None:
+        arrays |= {"targets": targets.astype(np.int64), "predictions": (outputs > 0.5).astype(np.int64)}
+        arrays |= {"probabilities": outputs}
     else:
-        arrays |= {"targets": encoder.decode(targets), "predictions": encoder.decode(outputs)}
+        arrays |= {"targets": encoder.decode(targets), "predictions": answers_of(encoder, outputs)}
+        arrays |= {"quantiles": encoder.decode(outputs)} if encoder.quantiles else {}
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
