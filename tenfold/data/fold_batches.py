@@ -86,7 +86,7 @@ class FoldBatches:
         members: M of them.
         batch_size: samples a member's batch, at least 1. As in `Batches`, a last batch of one sample is left out.
         augment: whether training batches are augmented, if the preprocessing can.
-        workers: as in `Batches`.
+        workers: as in `Batches`; by default those that all batches of these data share.
 
     Raises:
         ValueError: the batch size is below 1, there are no members, or a fold is out of range.
@@ -121,9 +121,9 @@ class FoldBatches:
             )
         self.data, self.members, self.batch_size = data, list(members), batch_size
         self.augment = augment and data.preprocessors[0].augments
-        if not isinstance(workers, Preparer):
+        if isinstance(workers, int):
             workers = Preparer(data.preprocessors[0], data.inputs[0], workers=workers)
-        self._preparer = workers
+        self._preparer = workers or data.preparer
 
     @property
     def steps_per_epoch(self) -> int:

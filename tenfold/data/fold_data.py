@@ -8,6 +8,7 @@ Shapes: F folds, N rows of the source.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from tenfold.data.batches import DataPart
 from tenfold.data.fitting import fit_preprocessor
 from tenfold.data.folds import Folds
+from tenfold.data.preparing import Preparer
 from tenfold.data.preprocessor import Preprocessor, Tensors
 from tenfold.data.source import Source
 from tenfold.data.table_preprocessor import TablePreprocessor
@@ -88,6 +90,11 @@ class FoldData:
     def device(self) -> torch.device:
         """Where the tensors lie."""
         return self.targets[0].device
+
+    @cached_property
+    def preparer(self) -> Preparer:
+        """The workers that all batches of these data share, as many as pay."""
+        return Preparer(self.preprocessors[0], self.inputs[0])
 
     def part(self, fold: int, rows: np.ndarray) -> DataPart:
         """Some rows as one fold sees them, for a model that trains or is scored alone."""

@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +21,7 @@ from tenfold.data import (
     TargetEncoder,
     cut_folds,
     fit_preprocessor,
+    preparing,
     read,
     varied,
 )
@@ -143,6 +147,20 @@ def test_the_number_of_workers_changes_no_bit(make):
     )
     for place in range(3):
         assert_same(of_member(one, place)[0], of_member(four, place)[0])
+
+
+def test_all_batches_of_the_same_data_share_their_workers(monkeypatch):
+    monkeypatch.setattr(preparing, "START_SECONDS", {"fork": 0.0})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    source = pictures()
+    data = FoldData.of(source, cut_folds(source, 2, seed=0), **options(source))
+    before = multiprocessing.active_children()
+    for size in (2, 3, 4):
+        members = [FoldMember(fold=fold, order=0, augment=0) for fold in range(2)]
+        list(FoldBatches(data, members, batch_size=size).epoch(0))
+    assert len(multiprocessing.active_children()) - len(before) == 2
+    data.preparer.close()
+    assert len(multiprocessing.active_children()) == len(before)
 
 
 def test_a_picture_is_augmented_once_for_all_folds_that_see_it(monkeypatch):

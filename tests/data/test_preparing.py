@@ -73,7 +73,7 @@ def children():
     return {child.pid for child in multiprocessing.active_children()}
 
 
-def goes_away(pid, within=12.0):
+def goes_away(pid, within=60.0):
     end = time.monotonic() + within
     while time.monotonic() < end:
         try:
@@ -149,18 +149,18 @@ def test_resident_data_without_augmentation_start_no_worker():
     assert children() == before
 
 
-def test_workers_end_with_their_owner_at_once():
+def test_workers_end_by_themselves_when_their_owner_goes():
     part, preprocessor = photos()
     before = children()
     stream = Batches(part, preprocessor, batch_size=4, seed=0, augment=True, workers=2)
     list(stream.epoch(0))
     begun = stream.epoch(1)
     next(begun)
-    assert len(children() - before) == 2
-    start = time.monotonic()
+    workers = [child for child in multiprocessing.active_children() if child.pid not in before]
+    assert len(workers) == 2
     del stream, begun
+    assert [worker.exitcode for worker in workers] == [0, 0]  # after five seconds the loader kills: -15
     assert children() == before
-    assert time.monotonic() - start < 4  # the loader's own limit, after which it kills, is 5 s
 
 
 def test_a_run_that_was_overtaken_goes_on_with_the_same_bits():
