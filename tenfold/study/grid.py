@@ -21,8 +21,16 @@ from tenfold.core.records import MemberId, RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
-from tenfold.study.grid_data import GridData, example_batch, grid_cohort_data, prepare_grid, score_lane
-from tenfold.study.grid_final import keep_model, save_out_of_fold
+from tenfold.study.grid_data import (
+    GridData,
+    example_batch,
+    grid_cohort_data,
+    measure,
+    member_outputs,
+    prepare_grid,
+    score_lane,
+)
+from tenfold.study.grid_final import Said, keep_model, save_out_of_fold
 from tenfold.study.grid_options import GridOptions, Method, method_entries
 from tenfold.study.honesty import findings_to_json
 from tenfold.study.job import Job, Listener, noting_the_end
@@ -338,8 +346,9 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
         with job.stage("train"), num_threads(grid.threads):
             cohort.run()
         with job.stage("scores"), num_threads(grid.threads):
-            scores = _log_scores(log, cohort, grid)
-            out_of_fold = save_out_of_fold(folder.path, cohort, grid.data)
+            said = [(lane, *member_outputs(lane, grid.data)) for lane in cohort.lanes]
+            scores = _log_scores(log, said, grid)
+            out_of_fold = save_out_of_fold(folder.path, said, grid.data)
             trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
         if options.final != "none":
             with job.stage("final"), num_threads(grid.threads):
@@ -405,16 +414,16 @@ def _log_trials(log: RecordLog, grid: Grid) -> None:
         log.append("trial", trial=trial, network=network_name(network), config=values, stack=stacks[trial], name=name)
 
 
-def _log_scores(log: RecordLog, cohort: Cohort, grid: Grid) -> list[MemberScore]:
+def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[MemberScore]:
     """Each member's scores with its last weights, on its fold's rows and on the test part, as records."""
     entries = []
-    for lane in cohort.lanes:
-        valid = score_lane(lane, grid.data)
+    for lane, outputs, targets in said:
+        valid = measure(lane.ids, outputs, targets, grid.data.tasks)
         test = score_lane(lane, grid.data, grid.data.test_rows) if len(grid.data.test_rows) else None
         for place, member in enumerate(lane.ids):
             entry: dict[str, Any] = {
                 **member.to_json(),
-                "epoch": cohort.epoch,
+                "epoch": grid.epochs,
                 "valid": {name: float(value[place]) for name, value in valid.items()},
                 "test": None if test is None else {name: float(value[place]) for name, value in test.items()},
             }

@@ -21,7 +21,7 @@ from tenfold.data import Batches, Finding, FoldBatches, FoldData, FoldMember, Fo
 from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
-from tenfold.study.material import EVALUATION_SAMPLES, PartBatches
+from tenfold.study.material import EVALUATION_SAMPLES
 from tenfold.tasks import Classification, Regression, metric_of
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Lane
@@ -174,31 +174,17 @@ def score_lane(
 ) -> dict[str, Tensor]:
     """Every metric of every member on the rows its fold scores on, float64, shape (M,).
 
-    Members that score equally many rows are measured together.
-
     Args:
         lane: the members.
         data: the folds.
         rows: rows that all members are scored on instead, such as the test part.
         tasks: for each fold the task, which says the metrics; by default all metrics.
     """
-    tasks = data.tasks if tasks is None else tasks
-    values: dict[str, Tensor] = {}
-    for places, outputs, targets in _outputs_of_equal_size(lane, data, rows):
-        task = tasks[lane.ids[int(places[0])].fold]
-        with torch.no_grad():
-            found = task.measure(outputs, targets)
-        for name, value in found.items():
-            if name not in values:
-                values[name] = torch.full((len(lane),), torch.nan, dtype=torch.float64, device=value.device)
-            values[name][places] = value
-    return values
+    return measure(lane.ids, *member_outputs(lane, data, rows), data.tasks if tasks is None else tasks)
 
 
-def _outputs_of_equal_size(
-    lane: Lane, data: GridData, rows: np.ndarray | None
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Places, outputs (m, N, ...) and targets (m, N) of members with equally many rows, in the units of one task."""
+def member_outputs(lane: Lane, data: GridData, rows: np.ndarray | None = None) -> tuple[list[Tensor], list[Tensor]]:
+    """What each member says of the rows that its fold scores on, (N, ...), and their targets, (N,); M of each."""
     members = [FoldMember(fold=member.fold, order=0, augment=0) for member in lane.ids]
     batch_size = min(max(EVALUATION_SAMPLES // len(lane), 32), 1024)
     outputs: list[list[Tensor]] = [[] for _ in members]
@@ -210,29 +196,35 @@ def _outputs_of_equal_size(
             for number, place in enumerate(group.members.tolist()):
                 outputs[place].append(said[number])
                 targets[place].append(group.targets[number])
+    return [torch.cat(own) for own in outputs], [torch.cat(own) for own in targets]
+
+
+def measure(
+    ids: Sequence[MemberId], outputs: Sequence[Tensor], targets: Sequence[Tensor], tasks: Sequence[SupervisedTask]
+) -> dict[str, Tensor]:
+    """Every metric of every member, float64, shape (M,); members with equally many rows are measured together.
+
+    Args:
+        ids: the members.
+        outputs: as `member_outputs` gives them.
+        targets: likewise.
+        tasks: for each fold the task, in whose units a regression is told.
+    """
     alike: dict[Any, list[int]] = {}
-    regression = data.seen.encoders[0].classes is None
-    for place, own in enumerate(targets):
-        size = sum(len(part) for part in own)
-        alike.setdefault((size, members[place].fold if regression else None), []).append(place)
-    for places_alike in alike.values():
-        yield (
-            torch.tensor(places_alike),
-            torch.stack([torch.cat(outputs[place]) for place in places_alike]),
-            torch.stack([torch.cat(targets[place]) for place in places_alike]),
-        )
-
-
-def fold_outputs(
-    lane: Lane, data: GridData, rows: np.ndarray | None = None
-) -> Iterator[tuple[Tensor, list[Any], list[Batch], int]]:
-    """For each fold of a lane the places of its members, what they say of the fold's rows, the batches, the fold."""
-    for fold in sorted({member.fold for member in lane.ids}):
-        places = torch.tensor([place for place, member in enumerate(lane.ids) if member.fold == fold])
-        scored = data.folds.valid[fold] if rows is None else rows
-        part = PartBatches(data.seen.part(fold, scored), data.seen.preprocessors[fold])
-        outputs, batches = lane.predict(part(len(places)), places=None if len(places) == len(lane) else places)
-        yield places, outputs, batches, fold
+    for place, member in enumerate(ids):
+        own_units = member.fold if isinstance(tasks[0], Regression) else None
+        alike.setdefault((len(targets[place]), own_units), []).append(place)
+    values: dict[str, Tensor] = {}
+    for places in alike.values():
+        task = tasks[ids[places[0]].fold]
+        with torch.no_grad():
+            said, truth = torch.stack([outputs[i] for i in places]), torch.stack([targets[i] for i in places])
+            found = task.measure(said, truth)
+        for name, value in found.items():
+            if name not in values:
+                values[name] = torch.full((len(ids),), torch.nan, dtype=torch.float64, device=value.device)
+            values[name][places] = value
+    return values
 
 
 def example_batch(data: GridData, batch_size: int) -> Batch:

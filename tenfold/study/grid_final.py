@@ -12,7 +12,7 @@ from torch import Tensor
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId
 from tenfold.data import FoldData, Folds
-from tenfold.study.grid_data import GridData, GridProvider, fold_outputs, score_lane
+from tenfold.study.grid_data import GridData, GridProvider, score_lane
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
 from tenfold.study.model import Model, ModelPart
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from tenfold.study.grid import Grid
 
 
-def save_out_of_fold(folder: Path, cohort: Cohort, data: GridData) -> dict[str, Any] | None:
+Said = list[tuple[Lane, list[Tensor], list[Tensor]]]
+"""For each lane what its members say of the rows that they are scored on, and the targets."""
+
+
+def save_out_of_fold(folder: Path, said: Said, data: GridData) -> dict[str, Any] | None:
     """Writes `out-of-fold.npz`: what the members say of the rows they did not learn from, a trial.
 
     Arrays: "rows" (each time a row is scored), "folds", "targets" (encoded classes, or values), and for each trial
@@ -37,11 +41,10 @@ def save_out_of_fold(folder: Path, cohort: Cohort, data: GridData) -> dict[str, 
         once.
     """
     found: dict[tuple[int, int], list[Tensor]] = {}
-    for lane in cohort.lanes:
-        for places, outputs, _, fold in fold_outputs(lane, data):
-            whole = torch.cat(list(outputs), dim=1).double().cpu()
-            for place, own in zip(places.tolist(), whole, strict=True):
-                found.setdefault((lane.ids[place].trial, fold), []).append(_in_units(own, data, fold))
+    for lane, outputs, _ in said:
+        for member, own in zip(lane.ids, outputs, strict=True):
+            units = _in_units(own.double().cpu(), data, member.fold)
+            found.setdefault((member.trial, member.fold), []).append(units)
     folds = range(len(data.folds))
     arrays: dict[str, Any] = {
         "rows": np.concatenate([data.folds.valid[fold] for fold in folds]),
