@@ -11,7 +11,7 @@ from rich.console import Console
 
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
-from tenfold.cli.options import Group, Json, NoChecks, Quiet, name_or_number
+from tenfold.cli.options import Folds, Group, Json, NoChecks, Quiet, name_or_number
 from tenfold.cli.screen import Screen
 from tenfold.report import leaderboard, load_run, render_leaderboard
 from tenfold.study import Run
@@ -32,8 +32,14 @@ def fit(
     trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is never stopped.")] = None,
     time: Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")] = None,
+    folds: Folds = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each trial on each fold; their mean decides.")] = 1,
     final: Annotated[
-        str, typer.Option(help="best: keep the best weights. refit: train anew on everything. average: ensemble.")
+        str,
+        typer.Option(
+            help="best: keep the best weights. refit: train anew on everything. average: the finalists (or the best "
+            "trial's folds and seeds) predict together."
+        ),
     ] = "best",
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")] = None,
@@ -61,7 +67,7 @@ def fit(
         run = tenfold.fit(
             source,
             target=name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
-            time=time, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
+            time=time, folds=folds, seeds=seeds, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
             balanced=balanced, group=name_or_number(group), no_checks=no_checks, valid_fraction=valid_fraction,
             test_fraction=test_fraction, form=form,
             reduction_factor=reduction_factor, threads=threads, seed=seed,

@@ -98,7 +98,7 @@ def fit_to_time(
 
     Args:
         planned: the plan, with the measured seconds of a member's step.
-        specs: the members, in order of their trials.
+        specs: the members, with the folds and seeds of each trial.
         steps_per_epoch: for a batch size.
         seconds: left for everything.
         epochs: what the user insists on, or None.
@@ -109,11 +109,11 @@ def fit_to_time(
     Returns:
         Trials and epochs, both at least 1.
     """
-    epoch_seconds = [0.0] * len(specs)
+    trials = 1 + max(spec.id.trial for spec in specs)
+    epoch_seconds = [0.0] * trials
     for line in planned:
-        for place in line.places:
-            epoch_seconds[place] = line.quickest_seconds * steps_per_epoch(specs[place].config.recipe.batch_size)
-    trials = len(specs)
+        for spec in (specs[place] for place in line.places):
+            epoch_seconds[spec.id.trial] += line.quickest_seconds * steps_per_epoch(spec.config.recipe.batch_size)
     while True:
         mean_epoch_s = sum(epoch_seconds[:trials]) / trials
         affordable = seconds * _TRAINING_SHARE * (_REFIT_SHARE if refit else 1.0) / max(mean_epoch_s, 1e-9)

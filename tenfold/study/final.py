@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from tenfold.core.records import read_records
+from tenfold.study.grid_data import GridData
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import FitOptions
@@ -31,6 +33,8 @@ class Winner:
 
     Attributes:
         trial: its trial.
+        fold: its fold.
+        seed: its seed.
         epoch: the epoch of its best score.
         score: that score.
         best_model: makes its plain module, with the weights of that epoch.
@@ -38,6 +42,8 @@ class Winner:
     """
 
     trial: int
+    fold: int
+    seed: int
     epoch: int
     score: float
     best_model: Callable[[], nn.Module]
@@ -45,13 +51,19 @@ class Winner:
 
 
 def ranked(cohort: Cohort) -> list[Winner]:
-    """The members that reached the end, or stopped before, best first by their best score; ties by trial number."""
+    """The members that reached the end, or stopped before; the best trial first, of each its best member.
+
+    A trial is as good as the mean of its members' best scores; ties go by trial number. A member that fell sick has
+    no score, and neither has its trial.
+    """
     sign = -1.0 if cohort.metric.direction == "maximize" else 1.0
     members = [
         Winner(
             trial=member.trial,
+            fold=member.fold,
+            seed=member.seed,
             epoch=int(lane.best_epoch_M[place]),
-            score=float(lane.best_score_M[place]),
+            score=math.nan if bool(lane.is_sick_M[place]) else float(lane.best_score_M[place]),
             best_model=partial(lane.best_model, place),
             line=lane.line,
         )
@@ -59,33 +71,53 @@ def ranked(cohort: Cohort) -> list[Winner]:
         for place, member in enumerate(lane.ids)
     ]
     members += [
-        Winner(trial=own.id.trial, epoch=own.epoch, score=own.score, best_model=partial(getattr, own, "model"))
+        Winner(
+            trial=own.id.trial,
+            fold=own.id.fold,
+            seed=own.id.seed,
+            epoch=own.epoch,
+            score=own.score,
+            best_model=partial(getattr, own, "model"),
+        )
         for own in cohort.parked
     ]
-    return sorted(members, key=lambda member: (sign * member.score, member.trial))
+    scores: dict[int, list[float]] = {}
+    for member in members:
+        scores.setdefault(member.trial, []).append(sign * member.score)
+    means = {trial: sum(own) / len(own) for trial, own in scores.items()}
+
+    def key(member: Winner) -> tuple[float | int, ...]:
+        mean, own = means[member.trial], sign * member.score
+        lost = math.isnan(mean)
+        return lost, 0.0 if lost else mean, member.trial, math.isnan(own), own, member.fold, member.seed
+
+    return sorted(members, key=key)
 
 
 def final_model(
     cohort: Cohort,
-    specs: list[MemberSpec],
+    specs: Sequence[MemberSpec],
     material: Material,
     options: FitOptions,
     device: torch.device,
     own_networks: frozenset[str],
     on_epoch: Callable[[int, int], None],
     checkpointer: Checkpointer,
+    folds: GridData | None = None,
 ) -> Model:
     """Makes the final model as `--final` says.
 
     Args:
         cohort: the trained cohort.
-        specs: its members, at the places of their trials.
+        specs: for each trial its first member.
         material: what it was trained on.
         options: `final` and what a refit needs.
         device: where a refit trains.
         own_networks: names of networks that are not the zoo's.
         on_epoch: told the epoch and the number of epochs of a refit.
         checkpointer: keeps a refit's state, so that a run killed in it goes on there.
+        folds: of trials with several members, the data as each fold sees them; "average" is then of the best trial's
+            folds and seeds, in place of the finalists.
     """
     members = ranked(cohort)
     best = members[0]
@@ -98,10 +130,33 @@ def final_model(
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
     scored = [member for member in members if abs(member.score) < float("inf")]
+    if folds is not None:
+        scored = [member for member in scored if member.trial == best.trial]
+        notes |= {"fold": best.fold, "seed": best.seed}
     chosen = scored if options.final == "average" else members[:1]
-    parts = tuple(_part(specs[m.trial], m.best_model(), own_networks) for m in chosen)
-    notes |= {"trials": [member.trial for member in chosen]}
-    return Model(parts=parts, preprocessor=material.preprocessor, encoder=material.encoder, notes=notes)
+    notes |= {"trials": list(dict.fromkeys(member.trial for member in chosen))}
+    return joined(chosen, specs, material, own_networks, notes, folds)
+
+
+def joined(
+    members: Sequence[Winner],
+    specs: Sequence[MemberSpec],
+    material: Material,
+    own_networks: frozenset[str],
+    notes: dict[str, Any],
+    folds: GridData | None,
+) -> Model:
+    """One model of some members' best weights; where there are folds, each looks through its own preprocessing."""
+    parts = [_part(specs[member.trial], member.best_model(), own_networks) for member in members]
+    if folds is None:
+        return Model(parts=tuple(parts), preprocessor=material.preprocessor, encoder=material.encoder, notes=notes)
+    preprocessors, encoders, first = folds.seen.preprocessors, folds.seen.encoders, members[0].fold
+    if len(parts) > 1:
+        parts = [
+            replace(part, preprocessor=preprocessors[member.fold], encoder=encoders[member.fold])
+            for part, member in zip(parts, members, strict=True)
+        ]
+    return Model(parts=tuple(parts), preprocessor=preprocessors[first], encoder=encoders[first], notes=notes)
 
 
 def _part(spec: MemberSpec, module: torch.nn.Module, own_networks: frozenset[str]) -> ModelPart:
@@ -161,9 +216,19 @@ def _refit_state(lane: Lane, epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "lane": lane.state_dict()}
 
 
-def best_valid(records_path: Any, trial: int, epoch: int) -> dict[str, float]:
-    """The validation metrics of a trial at an epoch, from the records."""
-    for record in read_records(records_path):
-        if record["kind"] == "epoch" and record["trial"] == trial and record["epoch"] == epoch:
-            return record["valid"]
-    return {}
+def best_valid(records_path: Any, members: Sequence[Winner]) -> dict[str, float]:
+    """The validation metrics of a trial's members at their best epochs, in the mean, from the records."""
+    wanted = {(member.trial, member.fold, member.seed, member.epoch) for member in members}
+    found = [
+        record["valid"]
+        for record in read_records(records_path)
+        if record["kind"] == "epoch" and (record["trial"], record["fold"], record["seed"], record["epoch"]) in wanted
+    ]
+    if len(found) == 1:
+        return dict(found[0])
+    values = {name: [_or_nan(valid[name]) for valid in found] for name in (found[0] if found else ())}
+    return {name: sum(own) / len(own) for name, own in values.items()}
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -7,8 +7,10 @@ is in the records, so that a run that was killed goes on as if it never had been
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,14 @@ import numpy as np
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
 from tenfold.core.records import RecordLog, finite
+from tenfold.data import DataPart
 from tenfold.networks import NETWORKS
 from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
+from tenfold.study.grid_data import describe_folds, prepare_grid
+from tenfold.study.grid_options import FoldedFitOptions
 from tenfold.study.honesty import findings_to_json
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import make_task, prepare, read_source
@@ -32,7 +37,7 @@ from tenfold.study.options import FitOptions, Network, check_resumed, parse_time
 from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
-from tenfold.study.scoring import score_baselines, score_test
+from tenfold.study.scoring import in_units_of, score_baselines, score_test
 from tenfold.study.temperature import with_temperature
 from tenfold.train import (
     Checkpointer,
@@ -57,6 +62,8 @@ def fit(
     trials: int | None = None,
     epochs: int | None = None,
     time: str | float | None = None,
+    folds: Any = None,
+    seeds: int = 1,
     final: str = "best",
     seed: int = 0,
     device: str = "auto",
@@ -80,14 +87,19 @@ def fit(
         trials: configurations to try.
         epochs: epochs of a trial that is never stopped.
         time: what it all may take: seconds, or "10m"; trials and epochs follow from it.
-        final: "best", "refit" or "average".
+        folds: None scores a trial on one validation part; a number, or the user's own as in `cross_validate`, on
+            folds of all rows but the test part, so that the mean over folds decides.
+        seeds: trainings of each trial on each fold; the mean over them decides.
+        final: "best" keeps the best trial's best weights, "refit" trains its configuration anew on training and
+            validation rows, "average" lets the finalists predict together, or with folds or seeds the best trial's.
         seed: of every random choice.
         device: "auto", "cpu" or "cuda".
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
         listener: hears what happens.
-        **more: further fields of `tenfold.study.FitOptions`, such as batch_size, balanced, valid_fraction.
+        **more: further fields of `tenfold.study.FitOptions`, such as batch_size, balanced, valid_fraction; with folds
+            or seeds also manner, group, repeats and varies, as in `cross_validate`.
 
     Returns:
         The run.
@@ -104,8 +116,11 @@ def fit(
         (1,)
     """
     networks = [network] if isinstance(network, str) or callable(network) else network
+    kind: Any = FitOptions
+    if folds is not None or seeds != 1:
+        kind, more = FoldedFitOptions, {**more, "folds": folds, "seeds": seeds}
     try:
-        options = FitOptions(
+        options: FitOptions = kind(
             target=target, task=task, metric=metric, network=networks, space=space, trials=trials, epochs=epochs,
             time_s=parse_time(time), final=final, seed=seed, device=device, **more,
         )  # fmt: skip
@@ -160,7 +175,13 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
         )
     if "space" in stored:
         stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
-    return FitOptions(**stored)
+    if "folds" not in stored and "seeds" not in stored:
+        return FitOptions(**stored)
+    if isinstance(stored.get("folds"), str):
+        stored["folds"] = getattr(now, "folds", None)
+        if stored["folds"] is None:
+            raise RunError("--resume: the folds are your own and not stored with the run. Pass them again.")
+    return FoldedFitOptions(**stored)
 
 
 # -- before training ---------------------------------------------------------------------------------------------
@@ -172,9 +193,17 @@ def _ask(job: Job, data: Any, folder: RunFolder | None) -> Question:
         source = read_source(data, job.options)
         for note in source.notes:
             job.listener.note(note)
-        material = prepare(source, job.options, job.device)
-        job.listener.note(f"parts: {material.split.how} (--valid-fraction, --test-fraction)")
-        for finding in material.findings:
+        folded = isinstance(job.options, FoldedFitOptions)
+        looked = replace(job.options, no_checks=True) if folded else job.options  # at the folds instead
+        material = prepare(source, looked, job.device)
+        grid = None
+        if isinstance(job.options, FoldedFitOptions):
+            grid = prepare_grid(source, job.options, job.device)
+            for note in (f"folds: {grid.folds.how} (--folds, --seeds)", *grid.folds.notes):
+                job.listener.note(note)
+        else:
+            job.listener.note(f"parts: {material.split.how} (--valid-fraction, --test-fraction)")
+        for finding in (grid or material).findings:
             job.listener.note(finding.sentence)
     if folder is not None and folder.info["fingerprint"] != material.fingerprint():
         raise RunError(f"--resume: the data are not those the run in {folder.path} was begun with. Begin a new run.")
@@ -186,6 +215,7 @@ def _ask(job: Job, data: Any, folder: RunFolder | None) -> Question:
             stored=None if folder is None else folder.info,
             seconds_left=job.seconds_left,
             note=job.listener.note,
+            folds=grid,
         )
 
 
@@ -216,7 +246,7 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
             "notes": list(source.notes),
             "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
         },
-        "honesty": findings_to_json(material.findings),
+        "honesty": findings_to_json((question.folds or material).findings),
         "fingerprint": material.fingerprint(),
         "task": source.task,
         "metric": question.metric.name,
@@ -229,6 +259,7 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
             "test": len(material.test) if material.test else 0,
             "how": material.split.how,
         },
+        **_describe_folds(question, job.options),
         "seed": job.options.seed,
         "arguments": job.options.given(),
         "space": question.space.to_json(),
@@ -252,6 +283,13 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
         "threads": question.threads,
         "plan_stacks": [line.to_json() for line in question.plan],
     }
+
+
+def _describe_folds(question: Question, options: FitOptions) -> dict[str, Any]:
+    """What is known of the folds and seeds of a trial; nothing where it has one member."""
+    if question.folds is None or not isinstance(options, FoldedFitOptions):
+        return {}
+    return {"folds": describe_folds(question.folds), "seeds": options.seeds, "varies": list(options.varies)}
 
 
 def _own_version() -> str:
@@ -311,14 +349,13 @@ def _build_cohort(
     lanes = []
     for line in question.plan:
         specs = [question.specs[place] for place in line.places]
-        steps = question.steps_per_epoch(specs[0].config.recipe.batch_size)
         lanes.append(
             build_lane(
                 specs,
                 question.task,
                 form=line.form,
                 device=job.device,
-                total_steps=epochs * steps,
+                total_steps=question.total_steps(specs, epochs),
                 direction=question.metric.direction,
                 programs=question.programs,
                 line=line,
@@ -339,28 +376,44 @@ def _build_cohort(
         log=log,
         checkpointer=checkpointer,
         hooks=hooks,
+        test_to_train=None if question.folds is None else question.folds.test_to_train,
     )
 
 
 def _log_trials(log: RecordLog, question: Question) -> None:
-    stack_of_place = {place: number for number, line in enumerate(question.plan) for place in line.places}
-    for place, drawn in enumerate(question.draws):
-        network, stack = drawn.config["network"], stack_of_place[place]
+    stacks = {
+        question.specs[place].id.trial: number for number, line in enumerate(question.plan) for place in line.places
+    }
+    for drawn in question.draws:
+        network, stack = drawn.config["network"], stacks[drawn.number]
         log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
 
 
 def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
     model = final_model(
         cohort,
-        question.specs,
+        [question.first_of(drawn.number) for drawn in question.draws],
         question.material,
         job.options,
         job.device,
         question.own_networks,
         lambda epoch, epochs: job.listener.progress(Progress(epoch=epoch, epochs=epochs, members=1)),
         checkpointer,
+        question.folds,
     )
-    return model if job.options.final == "refit" else with_temperature(model, question.material.valid)
+    unseen = _unseen(question, model, job.options)
+    return model if unseen is None else with_temperature(model, unseen)
+
+
+def _unseen(question: Question, model: Model, options: FitOptions) -> DataPart | None:
+    """Validation rows that no network of the final model was trained on; None where there are none."""
+    if options.final == "refit":
+        return None
+    if question.folds is None:
+        return question.material.valid
+    seen, fold = question.folds.seen, int(model.notes["fold"])
+    alone = options.final == "best" or len(seen.folds) == 1
+    return seen.part(fold, seen.folds.valid[fold]) if alone else None
 
 
 def _score(
@@ -369,14 +422,16 @@ def _score(
     """Scores baselines and the final model on the test part, once, and gives the answer in numbers."""
     options, material = job.options, question.material
     everything = make_task(material, options)
-    winner = ranked(cohort)[0]
+    members = ranked(cohort)
+    winner, own = members[0], [member for member in members if member.trial == members[0].trial]
     for baseline in score_baselines(material, everything, options.seed):
         log.append("baseline", **baseline)
-    test = score_test(model, material, everything, options.seed, folder.path)
+    own_task = make_task(replace(material, encoder=model.encoder), options)
+    test = score_test(model, material, own_task, options.seed, folder.path)
     if test is not None:
-        write_gallery(folder.path, material, test.outputs, options.seed)
+        write_gallery(folder.path, material, in_units_of(material.encoder, model, test.outputs), options.seed)
     scores = None if test is None else test.scores
-    valid = best_valid(folder.records, winner.trial, winner.epoch) if log.sync() else {}
+    valid = best_valid(folder.records, own) if log.sync() else {}
     log.append("final", trial=winner.trial, how=options.final, epoch=winner.epoch, valid=valid, test=scores or {})
     metric = question.metric.name
     drawn = question.draws[winner.trial]
@@ -386,13 +441,24 @@ def _score(
         "task": material.source.task,
         "metric": metric,
         "direction": question.metric.direction,
-        "valid": {"mean": winner.score, "std": None, "n": 1, "over": "folds x seeds"},
+        "valid": {**_spread([member.score for member in own]), "over": "folds x seeds"},
         "test": None if scores is None else finite(scores[metric]),
         "trials": len(question.draws),
         "members": len(question.specs),
         "epochs_trained": round(cohort.epochs_trained, 3),
         "seconds": round(job.clock(), 3),
         "best": {"trial": winner.trial, "network": drawn.config["network"], "config": _plain(drawn.config)},
+    }
+
+
+def _spread(scores: Sequence[float]) -> dict[str, Any]:
+    """Mean and standard deviation over a trial's members; those that diverged are left out, and counted."""
+    known = [score for score in scores if abs(score) < float("inf")]
+    return {
+        "mean": sum(known) / len(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "n": len(known),
+        **({"diverged": len(scores) - len(known)} if len(scores) > 1 else {}),
     }
 
 

@@ -17,18 +17,21 @@ from typing import Any
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
-from tenfold.core.records import MemberId, RecordLog, read_records
+from tenfold.core.records import RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
 from tenfold.study.grid_data import (
     GridData,
+    cells,
+    describe_folds,
     example_batch,
     grid_cohort_data,
     measure,
     member_outputs,
     prepare_grid,
     score_lane,
+    steps_of_each,
 )
 from tenfold.study.grid_final import Said, keep_model, save_out_of_fold
 from tenfold.study.grid_options import GridOptions, Method, method_entries
@@ -198,12 +201,7 @@ def _members(
     except (TypeError, ValueError) as error:
         given = ", ".join(key for key in config if key not in known) or "nothing"
         raise InputError(f"--config: {name} was given {given} and cannot be built ({error}). Mend that.") from error
-    init = None if "init" in options.varies else options.seed
-    return [
-        replace(first, id=MemberId(trial=trial, fold=fold, seed=options.seed + seed), init_seed=init)
-        for fold in range(len(data.folds))
-        for seed in range(options.seeds)
-    ]
+    return cells(first, data, options)
 
 
 def _plan(
@@ -289,16 +287,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
             "test": len(data.test_rows),
             "how": folds.how,
         },
-        "folds": None
-        if folds.manner == "split"
-        else {
-            "count": len(folds) // folds.repeats,
-            "repeats": folds.repeats,
-            "manner": folds.manner,
-            "how": folds.how,
-            "names": list(folds.names),
-            "test_to_train": data.test_to_train,
-        },
+        "folds": describe_folds(data),
         "seeds": options.seeds,
         "varies": list(options.varies),
         "against": options.against,
@@ -382,15 +371,13 @@ def _build_cohort(job: Job, grid: Grid, options: GridOptions, log: RecordLog, ch
     lanes = []
     for line in grid.plan:
         specs = [grid.specs[place] for place in line.places]
-        assert data.own is not None
-        steps = data.own(specs[0].config.recipe.batch_size, [spec.id for spec in specs]).steps_per_epoch
         lanes.append(
             build_lane(
                 specs,
                 grid.data.tasks[0],
                 form=line.form,
                 device=job.device,
-                total_steps=grid.epochs * steps,
+                total_steps=steps_of_each(grid.data, specs, grid.epochs),
                 direction=grid.data.metric.direction,
                 programs=grid.programs,
                 line=line,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from tenfold.study.honesty import look_at
 from tenfold.study.material import EVALUATION_SAMPLES
 from tenfold.tasks import Classification, Regression, metric_of
 from tenfold.tasks.supervised import SupervisedTask
-from tenfold.train import CohortData, Lane
+from tenfold.train import CohortData, Lane, MemberSpec
 
 _EVERY_EPOCH = ("accuracy", "log_loss", "rmse", "mae", "r2")
 
@@ -121,6 +121,21 @@ def _task(seen: FoldData, fold: int, options: GridOptions, metrics: Sequence[str
     return Classification(class_names=encoder.classes, metrics=metrics)
 
 
+def describe_folds(data: GridData) -> dict[str, Any] | None:
+    """What `run.json` says of the folds; None for one validation part."""
+    folds = data.folds
+    if folds.manner == "split":
+        return None
+    return {
+        "count": len(folds) // folds.repeats,
+        "repeats": folds.repeats,
+        "manner": folds.manner,
+        "how": folds.how,
+        "names": list(folds.names),
+        "test_to_train": data.test_to_train,
+    }
+
+
 class GridProvider(BatchProvider):
     """Training batches of a lane's members, each from its own fold, in its own order.
 
@@ -167,6 +182,27 @@ def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
         own=training,
         scoring=lambda lane: score_lane(lane, data, tasks=data.epoch_tasks),
     )
+
+
+def cells(spec: MemberSpec, data: GridData, options: GridOptions) -> list[MemberSpec]:
+    """The members of one configuration: each fold, each seed."""
+    init = None if "init" in options.varies else options.seed
+    return [
+        replace(spec, id=MemberId(trial=spec.id.trial, fold=fold, seed=options.seed + seed), init_seed=init)
+        for fold in range(len(data.folds))
+        for seed in range(options.seeds)
+    ]
+
+
+def steps_of_each(data: GridData, specs: Sequence[MemberSpec], epochs: int) -> list[int]:
+    """Steps of each member to the end of its training: folds may hold different numbers of rows."""
+    return [epochs * steps_per_epoch(data, spec.id.fold, spec.config.recipe.batch_size) for spec in specs]
+
+
+def steps_per_epoch(data: GridData, fold: int, batch_size: int) -> int:
+    """Batches of this size in an epoch of one fold; as everywhere, a last batch of one sample is left out."""
+    full, rest = divmod(len(data.folds.train[fold]), batch_size)
+    return full + (rest > 1 or not full)
 
 
 def score_lane(

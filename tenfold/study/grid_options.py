@@ -11,7 +11,7 @@ import numpy as np
 
 from tenfold.core.errors import InputError
 from tenfold.data.folds import MANNERS
-from tenfold.study.options import FitOptions, Network, network_name
+from tenfold.study.options import FINALS, FitOptions, Network, network_name
 
 VARIES = ("init", "order", "augment")
 
@@ -65,6 +65,7 @@ class GridOptions(FitOptions):
         """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""
         plain = replace(self, config={}, methods=None, folds=None, varies=VARIES)
         values = plain.given_plainly()
+        values.pop("config", None)
         if self.config:
             values["config"] = dict(self.config)
         if self.methods is not None:
@@ -79,6 +80,28 @@ class GridOptions(FitOptions):
     def given_plainly(self) -> dict[str, Any]:
         """Those of `fit`."""
         return super().given()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldedFitOptions(GridOptions):
+    """The options of a `fit` whose trials are scored on several folds or seeds; methods are its trials.
+
+    Attributes:
+        final: "best" keeps the best trial's best training, "refit" trains its configuration anew on all rows but the
+            test part, "average" lets all trainings of the best trial predict together.
+        test_fraction: share of the rows to touch once.
+    """
+
+    finals: ClassVar[tuple[str, ...]] = FINALS
+
+    final: str = "best"
+    test_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("config", "methods", "against"):
+            if getattr(self, name):
+                raise TypeError(f"__init__() got an unexpected keyword argument {name!r}")
 
 
 def _pair(method: Any) -> tuple[Network, dict[str, Any]]:

@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tenfold.core.records import read_records
@@ -40,6 +41,7 @@ class Mirrors:
         for record in records:
             if record["kind"] == "epoch":
                 epochs.setdefault(record["trial"], []).append(record)
+        epochs = {trial: _over_members(lines) for trial, lines in epochs.items()}
         left = {trial for record in records if record["kind"] == "rung" for trial in record["left"]}
         self._sync_optuna(epochs, left, finished)
         try:
@@ -94,6 +96,23 @@ class Mirrors:
     def close(self) -> None:
         """Lets go of the files."""
         self._optuna.close()
+
+
+def _over_members(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One line an epoch: where a trial has several folds and seeds, their means; NaN where a member has none."""
+    by_epoch: dict[int, list[dict[str, Any]]] = {}
+    for line in lines:
+        by_epoch.setdefault(line["epoch"], []).append(line)
+    if len(by_epoch) == len(lines):
+        return list(lines)
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": fmean(_number(line["train_loss"]) for line in own),
+            "valid": {name: fmean(_number(line["valid"].get(name)) for line in own) for name in own[0]["valid"]},
+        }
+        for epoch, own in sorted(by_epoch.items())
+    ]
 
 
 def _number(value: float | None) -> float:

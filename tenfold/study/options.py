@@ -137,7 +137,7 @@ def check_resumed(now: FitOptions, stored: Mapping[str, Any]) -> None:
     Raises:
         RunError: an option given now differs; the sentence names it.
     """
-    defaults = {field.name: field.default for field in fields(FitOptions)}
+    defaults = {field.name: field.default for field in fields(now)}
     for name, value in now.given().items():
         begun_with = stored.get(name, defaults[name])
         if begun_with != value:

@@ -17,6 +17,15 @@ from tenfold.study.budget import (
     halving_rungs,
     member_epochs,
 )
+from tenfold.study.grid_data import (
+    GridData,
+    cells,
+    example_batch,
+    grid_cohort_data,
+    steps_of_each,
+    steps_per_epoch,
+)
+from tenfold.study.grid_options import GridOptions
 from tenfold.study.material import Material, cohort_data, training_task
 from tenfold.study.options import FitOptions, Network, choose_networks
 from tenfold.study.trials import make_space, member_specs
@@ -45,11 +54,12 @@ class Question:
         networks: by name.
         space: what was drawn from.
         draws: the trials.
-        specs: the members, one a trial.
+        specs: the members, those of a trial in a row.
         plan: which members train together, in which form.
         threads: CPU threads to train with.
         rungs: when trials leave.
         programs: steps that planning compiled to measure them, for the cohort to train with.
+        folds: the data as several folds see them, or one fold with several seeds; None for one member a trial.
     """
 
     material: Material
@@ -64,6 +74,7 @@ class Question:
     threads: int
     rungs: tuple[Rung, ...]
     programs: ProgramShelf = field(default_factory=dict)
+    folds: GridData | None = None
 
     @property
     def own_networks(self) -> frozenset[str]:
@@ -71,9 +82,21 @@ class Question:
         return frozenset(name for name, network in self.networks.items() if not isinstance(network, str))
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches of this size in one epoch."""
+        """Batches of this size in one epoch, of the fold with the most rows."""
+        if self.folds is not None:
+            return max(steps_per_epoch(self.folds, fold, batch_size) for fold in range(len(self.folds.folds)))
         assert self.data.training is not None
         return self.data.training(batch_size).steps_per_epoch
+
+    def total_steps(self, specs: Sequence[MemberSpec], epochs: int) -> int | list[int]:
+        """Steps to the end of training of a lane's members; one number where all have the same."""
+        if self.folds is not None:
+            return steps_of_each(self.folds, specs, epochs)
+        return epochs * self.steps_per_epoch(specs[0].config.recipe.batch_size)
+
+    def first_of(self, trial: int) -> MemberSpec:
+        """The first member of a trial."""
+        return next(spec for spec in self.specs if spec.id.trial == trial)
 
 
 def plan_question(
@@ -84,6 +107,7 @@ def plan_question(
     stored: Mapping[str, Any] | None = None,
     seconds_left: Callable[[], float],
     note: Callable[[str], None],
+    folds: GridData | None = None,
 ) -> Question:
     """Takes every decision, or reads those that a resumed run took.
 
@@ -94,18 +118,28 @@ def plan_question(
         stored: `run.json` of the run to go on with.
         seconds_left: of the time that the user gave.
         note: told what was decided.
+        folds: the data as several folds see them; None for one member a trial.
     """
     task, metric = training_task(material, options)
-    spec, rows = material.preprocessor.spec, len(material.train)
+    spec, num_outputs, rows = material.preprocessor.spec, material.encoder.num_outputs, len(material.train)
+    data = cohort_data(material, options.seed)
+    if folds is not None:
+        assert isinstance(options, GridOptions)
+        task, data = folds.epoch_tasks[0], grid_cohort_data(folds, options)
+        spec, num_outputs = folds.seen.preprocessors[0].spec, folds.seen.encoders[0].num_outputs
+        rows = round(folds.rows_to_train)
     networks = choose_networks(options, spec)
     batch_size = options.batch_size or min(default_batch_size(rows), rows)
     space = make_space(options, networks, batch_size)
     num_trials = stored["trials"] if stored else options.trials or default_trials(spec)
     draws = draw(space, num_trials, seed=options.seed)
-    specs = member_specs(draws, networks, spec, material.encoder.num_outputs, task.info.values, options.seed)
+    specs = member_specs(draws, networks, spec, num_outputs, task.info.values, options.seed)
+    if folds is not None:
+        assert isinstance(options, GridOptions)
+        specs = [cell for one in specs for cell in cells(one, folds, options)]
     question = Question(
         material=material,
-        data=cohort_data(material, options.seed),
+        data=data,
         task=task,
         metric=metric,
         networks=networks,
@@ -115,6 +149,7 @@ def plan_question(
         plan=[],
         threads=1,
         rungs=(),
+        folds=folds,
     )
     if stored:
         plan = [PlannedStack.from_json(line) for line in stored["plan_stacks"]]
@@ -131,6 +166,8 @@ def _decide(
     """Measures, and fits trials and epochs to the time where there is one."""
 
     def example(batch_size: int) -> Batch:
+        if question.folds is not None:
+            return example_batch(question.folds, batch_size)
         assert question.data.training is not None
         batch = next(iter(question.data.training(batch_size).epoch(0, None)))
         assert not isinstance(batch, MemberBatches)
@@ -144,9 +181,9 @@ def _decide(
         form=options.form,  # type: ignore[arg-type]
         threads=options.threads,
     )
-    spec, rows = question.material.preprocessor.spec, len(question.material.train)
-    default = default_epochs(rows, batch_size, spec)
-    epochs, keep = options.epochs or default, len(question.specs)
+    rows = len(question.material.train) if question.folds is None else round(question.folds.rows_to_train)
+    default = default_epochs(rows, batch_size, question.material.preprocessor.spec)
+    epochs, keep = options.epochs or default, len(question.draws)
     if options.form == "auto":
         training_s = _training_seconds(question, plan, epochs, options, seconds_left)
         with num_threads(threads):
@@ -171,11 +208,12 @@ def _decide(
             refit=options.final == "refit",
         )
         keep = keep if options.trials else affordable
+    members = len(question.specs) // len(question.draws)
     return replace(
         question,
         draws=question.draws[:keep],
-        specs=question.specs[:keep],
-        plan=[line for line in (_only_first(line, keep) for line in plan) if line is not None],
+        specs=[spec for spec in question.specs if spec.id.trial < keep],
+        plan=[line for line in (_only_first(line, keep * members) for line in plan) if line is not None],
         threads=threads,
         rungs=halving_rungs(keep, epochs, options.reduction_factor),
     )
@@ -194,8 +232,9 @@ def _training_seconds(
         for line in plan
         for place in line.places
     ]
-    rungs = halving_rungs(len(epoch_s), epochs, options.reduction_factor)
-    needed = member_epochs(rungs, len(epoch_s)) * sum(epoch_s) / len(epoch_s)
+    trials = len(question.draws)
+    rungs = halving_rungs(trials, epochs, options.reduction_factor)
+    needed = member_epochs(rungs, trials) * sum(epoch_s) / trials
     if options.time_s is None:
         return needed
     return min(needed, seconds_left()) if options.epochs else seconds_left()  # epochs fill the time
@@ -207,8 +246,10 @@ def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
 
 
 def _say(question: Question, note: Callable[[str], None]) -> None:
+    members = len(question.specs) // len(question.draws)
+    each = f", each on {members} folds and seeds" if members > 1 else ""
     note(
-        f"search: {len(question.specs)} trials of {' and '.join(question.networks)}, at most "
+        f"search: {len(question.draws)} trials of {' and '.join(question.networks)}{each}, at most "
         f"{question.rungs[-1].resource} epochs, {question.threads} "
         f"thread{'s' if question.threads != 1 else ''} "
         "(--trials, --epochs, --time, --network, --threads)"

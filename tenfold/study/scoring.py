@@ -37,7 +37,7 @@ def score_test(model: Model, material: Material, task: SupervisedTask, seed: int
     if material.test is None:
         return None
     part = DataPart.of(material.source, material.test.rows, model.preprocessor, model.encoder)
-    outputs = model.outputs_of(part)
+    outputs = model.outputs_of_each(material.source.inputs.take(part.rows)).mean(dim=0)
     scores = score_outputs(task, model.encoder, outputs, part.targets, seed)
     save_evaluation(folder / "evaluation.npz", model.encoder, outputs.numpy(), part)
     return TestScore(scores=scores, outputs=outputs.numpy())
@@ -48,6 +48,13 @@ def score_outputs(
 ) -> dict[str, Any]:
     """Every metric with its interval, from probabilities or standardised values."""
     return dict(metric_intervals(task, for_metrics(encoder, outputs), targets.cpu(), seed=seed))
+
+
+def in_units_of(encoder: TargetEncoder, model: Model, outputs: np.ndarray) -> np.ndarray:
+    """A regression's values, standardised as another encoder does; probabilities as they are."""
+    if encoder.classes is not None or model.encoder is encoder:
+        return outputs
+    return np.asarray((outputs * model.encoder.std + model.encoder.mean - encoder.mean) / encoder.std)
 
 
 def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, part: DataPart) -> None:

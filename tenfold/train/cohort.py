@@ -17,6 +17,7 @@ from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.compiling import compile_where_it_pays
 from tenfold.train.lane import Lane
 from tenfold.train.parked import Parked, park, parked_from, stopped_trials
+from tenfold.train.sparing import spared
 from tenfold.tuning import Rung, promote
 
 
@@ -93,6 +94,7 @@ class Cohort:
         hooks: what the study does meanwhile.
         epoch: epochs that are complete.
         parked: members that stopped and have left their stacks, and are still in the race.
+        test_to_train: of trials with several folds: rows a fold scores on / rows it trains on.
     """
 
     lanes: list[Lane]
@@ -106,6 +108,7 @@ class Cohort:
     epochs_trained: float = 0.0
     stopped_early: bool = False
     parked: list[Parked] = field(default_factory=list)
+    test_to_train: float | None = None
     _last_cause: str = ""
 
     def run(self) -> None:
@@ -201,15 +204,13 @@ class Cohort:
             return self.data.scoring(lane)
         return lane.evaluate(self.data.validation(len(lane)))
 
-    def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[int, list[float]]:
-        """Scores every member on the validation data, writes the facts, and returns what rungs compare, by trial.
+    def _score_epoch(self, shares: Mapping[Lane, float]) -> dict[MemberId, float]:
+        """Scores every member on the validation data, writes the facts, and returns what rungs compare, by member.
 
         That is a member's best score so far, since its best weights are what it would be kept for; NaN when its
         present score is NaN, for such a member has nothing before it.
         """
-        by_trial: dict[int, list[float]] = {}
-        for own in self.parked:
-            by_trial.setdefault(own.id.trial, []).append(own.score)
+        standing: dict[MemberId, float] = {own.id: own.score for own in self.parked}
         for lane in self.lanes:
             lr, loss_M = lane.lr(), lane.end_epoch().tolist()
             self._log_events(lane)
@@ -222,7 +223,7 @@ class Cohort:
             standing_M = torch.where(lost_M, torch.nan, lane.best_score_M).tolist()
             table = {name: value_M.tolist() for name, value_M in values.items()}
             for place, member in enumerate(lane.ids):
-                by_trial.setdefault(member.trial, []).append(standing_M[place])
+                standing[member] = standing_M[place]
                 self.log.append(
                     "epoch",
                     **member.to_json(),
@@ -233,7 +234,7 @@ class Cohort:
                     **({} if shares[lane] == 1.0 else {"share": shares[lane]}),
                 )
         self._refuse_if_all_are_sick()
-        return by_trial
+        return standing
 
     def _log_events(self, lane: Lane) -> None:
         """Writes down who fell sick in the epoch, and whether memory ran out."""
@@ -270,16 +271,23 @@ class Cohort:
 
     # -- rungs ---------------------------------------------------------------------------------------------
 
-    def _rung(self, number: int, rung: Rung, scores: Mapping[int, Sequence[float]]) -> None:
+    def _rung(self, number: int, rung: Rung, standing: Mapping[MemberId, float]) -> None:
+        scores: dict[int, list[float]] = {}
+        for member, score in standing.items():
+            scores.setdefault(member.trial, []).append(score)
         means = {trial: sum(values) / len(values) for trial, values in scores.items()}
-        if not any(abs(mean) < float("inf") for mean in means.values()):
+        if not any(abs(score) < float("inf") for score in standing.values()):
             raise RunError(
                 f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged. "
                 "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
             )
         sick = self._sick_trials()
         well = {trial: mean for trial, mean in means.items() if trial not in sick}
-        kept = promote(well, min(rung.keep, len(well)), self.metric.direction)
+        ranking = promote(well, len(well), self.metric.direction)
+        kept = ranking[: rung.keep]
+        kept += spared(
+            standing, kept, ranking[rung.keep :], direction=self.metric.direction, test_to_train=self.test_to_train
+        )
         left = [trial for trial in means if trial not in kept]
         self.log.append("rung", rung=number, epoch=self.epoch, scores=means, kept=sorted(kept), left=sorted(left))
         self.keep_trials(set(kept))
@@ -292,13 +300,12 @@ class Cohort:
         self._keep_in_lanes(trials)
 
     def _sick_trials(self) -> set[int]:
-        """The trials that have a sick member."""
-        return {
-            member.trial
-            for lane in self.lanes
-            for member, is_sick in zip(lane.ids, lane.is_sick_M.tolist(), strict=True)
-            if is_sick
-        }
+        """The trials all of whose members are sick."""
+        trials: dict[bool, set[int]] = {True: set(), False: set()}
+        for lane in self.lanes:
+            for member, is_sick in zip(lane.ids, lane.is_sick_M.tolist(), strict=True):
+                trials[is_sick].add(member.trial)
+        return trials[True] - trials[False]
 
     def _keep_in_lanes(self, trials: set[int]) -> None:
         staying = []

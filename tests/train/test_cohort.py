@@ -219,11 +219,19 @@ def test_the_right_trials_stay_and_nan_is_the_worst(tmp_path, scores, keep, metr
 
 
 def test_a_trial_is_the_mean_of_its_seeds_and_leaves_with_all_of_them(tmp_path):
-    table = {(0, 0): 0.1, (0, 1): 0.9, (1, 0): 0.4, (1, 1): 0.4}
+    table = {(0, 0): 0.499, (0, 1): 0.501, (1, 0): 0.4, (1, 1): 0.4}
     cohort = with_scores(cohort_of(tmp_path, CONFIGS[:2], [(1, 1)], seeds=(0, 1)), table)
     finish(cohort)
     assert [(member.trial, member.seed) for lane in cohort.lanes for member in lane.ids] == [(1, 0), (1, 1)]
     assert records(cohort, "rung")[0]["scores"] == {"0": 0.5, "1": 0.4}
+
+
+def test_a_trial_with_one_unlucky_seed_stays_beside_the_best(tmp_path):
+    table = {(0, 0): 0.1, (0, 1): 0.9, (1, 0): 0.4, (1, 1): 0.4}
+    cohort = finish(with_scores(cohort_of(tmp_path, CONFIGS[:2], [(1, 1)], seeds=(0, 1)), table))
+    (rung,) = records(cohort, "rung")
+    assert rung["scores"] == {"0": 0.5, "1": 0.4}
+    assert (rung["kept"], rung["left"]) == ([0, 1], [])
 
 
 def test_one_diverged_seed_spoils_its_trial(tmp_path):
