@@ -67,8 +67,9 @@ def fit(
         run = tenfold.fit(
             source,
             target=name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
-            time=time, folds=folds, seeds=seeds, final=final, batch_size=batch_size, image_size=image_size, header=header, loss=loss,
-            balanced=balanced, group=name_or_number(group), no_checks=no_checks, valid_fraction=valid_fraction,
+            time=time, folds=folds, seeds=seeds, final=final, batch_size=batch_size, image_size=image_size,
+            header=header, loss=loss, balanced=balanced, group=name_or_number(group), no_checks=no_checks,
+            valid_fraction=valid_fraction,
             test_fraction=test_fraction, form=form,
             reduction_factor=reduction_factor, threads=threads, seed=seed,
             device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
