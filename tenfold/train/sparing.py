@@ -25,8 +25,8 @@ def spared(
 ) -> list[int]:
     """The trials that stay although they are not among the best, best first.
 
-    With one member a trial nobody is spared, and a trial of which a member diverged is not. At most as many are as were kept, so that a rung never keeps more than
-    twice its size.
+    With one member a trial nobody is spared, and a trial of which a member diverged is not. At most as many are as
+    were kept, so that a rung never keeps more than twice its size.
 
     Args:
         standing: each member's score; NaN where it diverged.
