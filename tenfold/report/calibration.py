@@ -41,7 +41,7 @@ def calibration(records: RunRecords) -> Html | None:
         "calibration",
         title,
         _verdict(probabilities, targets, records.evaluated),
-        note(_explain(len(targets), records.evaluated)),
+        note(_explain(probabilities, records.evaluated)),
         _key(scaled is not None),
         charts,
         _numbers(probabilities, scaled, targets, temperature),
@@ -90,12 +90,26 @@ def _verdict(probabilities: np.ndarray, targets: np.ndarray, sample: str) -> Htm
     return element("p", f"{word}: {facts} {where} ({interval}).", class_="verdict warn")
 
 
-def _explain(n: int, sample: str) -> str:
-    floor = 0.3 * math.sqrt(NUM_BINS / n)
+def error_of_true_claims(confidences: np.ndarray) -> float:
+    """The calibration error that is expected although every claim is true, from the luck of so many samples.
+
+    In each bin the share that comes true is off by sqrt(2 / pi) of its standard deviation on average, as of a normal.
+
+    Args:
+        confidences: claimed probabilities, shape (N,).
+    """
+    bins = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1)[1:-1], confidences)
+    variances = np.bincount(bins, weights=confidences * (1 - confidences), minlength=NUM_BINS)
+    return math.sqrt(2 / math.pi) * float(np.sqrt(variances).sum()) / len(confidences)
+
+
+def _explain(probabilities: np.ndarray, sample: str) -> str:
+    n, floor = len(probabilities), error_of_true_claims(np.clip(probabilities.max(axis=1), 0, 1))
     return (
         f"The {plural(n, sample)} in bins by the probability of the predicted class: what was claimed against the "
         "share that came true. On the dashed line claims are true; below it they are too bold. Bars are 95 % Wilson "
-        f"intervals. With so many samples even true claims give a calibration error of about {floor:.2g}."
+        f"intervals. Were every claim true, the luck of so many samples would still give a calibration error of about "
+        f"{floor:.2g}."
     )
 
 

@@ -6,7 +6,8 @@ from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from tenfold.report import RunRecords
-from tenfold.report.calibration import calibration
+from tenfold.report.calibration import calibration, error_of_true_claims
+from tenfold.statistics import reliability
 
 
 def of(tmp_path, probabilities, targets, **run):
@@ -36,6 +37,13 @@ def test_the_numbers_are_those_of_scikit_learn(tmp_path):
     assert f"{brier_score_loss(targets, probabilities[:, 1]):.4f}" in markup
     assert f"{log_loss(targets, probabilities):.4f}" in markup
     assert "after temperature scaling" not in markup
+
+
+def test_the_error_of_true_claims_is_that_of_simulated_ones():
+    rng = np.random.default_rng(1)
+    claimed = rng.beta(4, 1, 600)
+    errors = [reliability(claimed, rng.random(600) < claimed).error for _ in range(400)]
+    assert error_of_true_claims(claimed) == pytest.approx(np.mean(errors), rel=0.05)
 
 
 def test_a_stored_temperature_is_shown_beside(tmp_path):

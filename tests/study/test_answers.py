@@ -234,6 +234,14 @@ def test_a_sequential_comparison_leaves_out_what_is_not_finished_and_averages_fo
     assert answer_compare(info, scores, {0: "a", 1: "b"})["comparison"]["seeds"] == 5
 
 
+def test_a_sequential_comparison_takes_a_seed_as_one_value_though_its_folds_are_repeated():
+    a, b = RNG.normal(0.9, 0.01, (6, 4)), RNG.normal(0.95, 0.01, (6, 4))
+    info = ask("compare", folds=2, repeats=2, sequential=True)
+    [pair] = result_of(info, members(a) + members(b, trial=1), methods("a", "b"))["comparison"]["pairs"]
+    [expected] = compare_scores({"a": a.mean(axis=1), "b": b.mean(axis=1)}, direction="maximize", sequential=True)
+    assert (pair["p"], pair["low"]) == pytest.approx((expected.p_value, expected.low), rel=1e-9)
+
+
 def test_infinite_ends_become_null():
     a, b = RNG.normal(0.9, 0.01, (3, 1)), RNG.normal(0.95, 0.01, (3, 1))
     result = result_of(ask("compare", sequential=True), members(a) + members(b, trial=1), methods("a", "b"))
