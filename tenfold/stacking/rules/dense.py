@@ -23,8 +23,8 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         return F.linear(input, weight, bias)
     plain = input.dim() == 2
     rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-    narrow = weight.shape[0] < NARROW
-    output = torch.mm(weight, rows.t()).t() if narrow else torch.mm(rows, weight.t())
+    narrow = weight.shape[0] < NARROW  # contiguous then, because users call view() on what a layer gives
+    output = torch.mm(weight, rows.t()).t().contiguous() if narrow else torch.mm(rows, weight.t())
     if bias is not None:
         output = _add_to_new(output, bias)
     return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
