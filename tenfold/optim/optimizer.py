@@ -6,6 +6,7 @@ The surface is that of `torch.optim`: groups of parameters with their own option
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tenfold.optim.options import Group, OptionCheck
+from tenfold.optim.unreached import put_parts_back, resting_parts
 from tenfold.optim.values import Value, add_scaled, advance_, is_zero, shrink_
 from tenfold.stacking import Stack, stack_of
 from tenfold.stacking.layout import contiguous_view, lying_order, take_members
@@ -118,7 +120,11 @@ class StackedOptimizer:
         """Moves every member by its own gradient, with its own options."""
         self.num_steps += 1
         for group in self.param_groups:
-            self.move([self._own_move(p) for p in group["params"] if p.grad is not None], group)
+            moving = [p for p in group["params"] if p.grad is not None]
+            parts = resting_parts(moving, self.state)
+            self.move([self._own_move(parameter) for parameter in moving], group)
+            if parts:
+                put_parts_back(parts, self.state, functools.partial(self.first_state, group=group))
 
     def move(self, moves: Sequence[Move], group: Group) -> None:
         """Moves parameters by these gradients, states and options: what `step` does with each group's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,8 @@ import torch
 from torch import Tensor
 
 from tenfold.optim.optimizer import StackedOptimizer, State
-from tenfold.optim.values import Value
+from tenfold.optim.unreached import own_state, put_state_back
 from tenfold.stacking import Stack
-from tenfold.stacking.layout import per_member_shape
 
 
 @contextmanager
@@ -72,40 +72,17 @@ def _put_tensors_back(stack: Stack, tensors: dict[str, Tensor], indices: Tensor)
 
 
 def _own_states(optimizer: StackedOptimizer, indices: Tensor) -> dict[Tensor, State]:
-    """By parameter: the members' part of each tensor, and numbers that all members share."""
-    return {
-        parameter: {
-            name: value.index_select(0, indices) if isinstance(value, Tensor) else value
-            for name, value in state.items()
-        }
-        for parameter, state in optimizer.state.items()
-    }
+    return {parameter: own_state(state, indices) for parameter, state in optimizer.state.items()}
 
 
 def _put_states_back(optimizer: StackedOptimizer, before: dict[Tensor, State], indices: Tensor) -> None:
     for group in optimizer.param_groups:
+        first_state = functools.partial(optimizer.first_state, group=group)
         for parameter in group["params"]:
             if parameter not in optimizer.state:
                 continue
             if parameter not in before and len(indices) == len(parameter):
                 del optimizer.state[parameter]  # its first step, and nobody took it
                 continue
-            state, old = optimizer.state[parameter], before.get(parameter, {})
-            for name, value in state.items():
-                start = old[name] if name in old else _start(optimizer.first_state(name, group), value, indices)
-                state[name] = _mixed(value, start, indices, len(parameter))
-
-
-def _start(value: Value, like: Any, indices: Tensor) -> Any:
-    """A first state, ready to be put into a tensor at the places of those who rest."""
-    return per_member_shape(value.index_select(0, indices), like) if isinstance(value, Tensor) else value
-
-
-def _mixed(value: Any, old: Any, indices: Tensor, num_members: int) -> Any:
-    """The new state, with the old one at the places of those who rest; numbers that differ then become tensors."""
-    if not isinstance(value, Tensor):
-        if value == old or len(indices) == num_members:
-            return old
-        value = torch.full((num_members,), float(value), dtype=torch.float64, device=indices.device)
-    part = torch.empty_like(value[: len(indices)])
-    return value.index_copy_(0, indices, part.copy_(old) if isinstance(old, Tensor) else part.fill_(old))
+            old = before.get(parameter, {})
+            put_state_back(optimizer.state[parameter], old, indices, len(parameter), first_state)

@@ -106,7 +106,7 @@ class Fingerprints:
                 getattr(function, "__module__", None),
                 getattr(function, "__qualname__", repr(function)),
             )
-        closure = [_contents(cell) for cell in function.__closure__ or ()]
+        closure = [contents(cell) for cell in function.__closure__ or ()]
         values = [function.__defaults__, function.__kwdefaults__, closure]
         return ("function", _code(function.__code__), self._items(values, where, copied=False))
 
@@ -172,7 +172,8 @@ def _code(code: types.CodeType) -> Any:
     return (code.co_code, code.co_names, code.co_varnames, consts)
 
 
-def _contents(cell: types.CellType) -> Any:
+def contents(cell: types.CellType) -> Any:
+    """What a function has closed over; None while it is not there yet."""
     try:
         return cell.cell_contents
     except ValueError:

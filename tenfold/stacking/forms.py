@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch
 from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.distributions import Distribution
 from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import StackError
 from tenfold.core.seeds import derive_seed
-from tenfold.stacking.attributes import PlainAttributes
-from tenfold.stacking.rules import RANDOM, STACKED, Rules
+from tenfold.stacking.attributes import PlainAttributes, Snapshot
+from tenfold.stacking.python_draws import DRAWN, drawing_from, refusing_draws
+from tenfold.stacking.reached import Noted, OwnSlices
+from tenfold.stacking.rules import RANDOM, STACKED, OneByOneError, Rules
 from tenfold.stacking.streams import streams_of
 from tenfold.stacking.swapping import TensorPlaces
 from tenfold.stacking.values import MemberNumber, cumulative_norms
@@ -36,6 +40,15 @@ CHECKPOINTED = (
     "each: activation checkpointing and other saved-tensor hooks run the model again in backward, when the members' "
     "parameters are no longer in it. Leave torch.utils.checkpoint out of models that stand in a stack."
 )
+SHARED_TENSOR = (
+    "each: forward changes the tensor in the attribute {!r} in place, which all members have in common. "
+    "Register it as a buffer: self.register_buffer(name, tensor)."
+)
+MEMBER_RAISED = (
+    "each: it was member {} that raised this, and all stop with it. A check of one member's numbers (an assert, a "
+    "range) is better made on what each() returns."
+)
+INSIDE_PYTORCH = "inside PyTorch"
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parent, Path(__file__).parent.parent / "optim")
 
 
@@ -75,6 +88,7 @@ class MemberCall:
         self.model = model
         self.attributes = PlainAttributes(model)
         self.stand_ins = cumulative_norms(model)
+        self.draws_in_python = False
         self._places = TensorPlaces(model)
 
     def run(
@@ -87,7 +101,9 @@ class MemberCall:
     ) -> tuple[Any, dict[str, Tensor]]:
         """One member's call: the function's value, and the buffers that it replaced instead of changing in place."""
         with self._places.holding(parameters, buffers, values):
-            return function(self.model, *batch), self._places.replaced(buffers)
+            output = function(self.model, *batch)
+            self._places.check(parameters)
+            return output, self._places.replaced(buffers)
 
 
 def _split_batch(batch: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
@@ -121,12 +137,32 @@ class Members(NamedTuple):
     values: Tensors
 
 
+class Around(NamedTuple):
+    """What a stack hands to a form about the call.
+
+    Attributes:
+        is_first: whether the function has not run like this before; then more is looked at.
+        noted: where a backward pass notes which members it reaches.
+        before: the attributes of the model before the call.
+    """
+
+    is_first: bool = False
+    noted: Noted | None = None
+    before: Snapshot | None = None
+
+
+NOTHING_KNOWN = Around()
+
 Outcome = tuple[Any, Tensors]
 """What the function returned, with the member axis in front, and the buffers that it set anew."""
 
 
 def run_stacked(
-    members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int | Tensor
+    members: Members,
+    function: Callable[..., Any],
+    batch: tuple[Any, ...],
+    step: int | Tensor,
+    around: Around = NOTHING_KNOWN,
 ) -> Outcome:
     """All members as one program, by `torch.vmap` and the rules.
 
@@ -135,6 +171,8 @@ def run_stacked(
     vmap takes a flat row of tensors: nests cost it more than a small model's forward pass.
     """
     call, parameters, buffers, keys_M, values = members
+    if call.draws_in_python:
+        raise OneByOneError(DRAWN)
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
     replaced_names: list[str] = []
@@ -155,7 +193,8 @@ def run_stacked(
         replaced_names.extend(replaced)
         return (output, *replaced.values()) if replaced else output
 
-    with Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED):
+    watched = refusing_draws() if around.is_first else nullcontext()
+    with watched, Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED), _unhindered():
         if isinstance(step, Tensor) and step.dim() > 0:
             result = vmap(member)(keys_M, step, *fixed, *leaves)
         else:
@@ -165,27 +204,85 @@ def run_stacked(
     return result[0], dict(zip(replaced_names, result[1:], strict=True))
 
 
-def run_serial(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int | Tensor) -> Outcome:
+def run_serial(
+    members: Members,
+    function: Callable[..., Any],
+    batch: tuple[Any, ...],
+    step: int | Tensor,
+    around: Around = NOTHING_KNOWN,
+) -> Outcome:
     """The members one after another, each on its slice of the stacked tensors."""
     steps = step.tolist() if isinstance(step, Tensor) else [step] * len(members.keys_M)
     call, parameters, buffers, keys_M, values = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
-    slices = {name: tensor.unbind(0) for name, tensor in parameters.items()}
-    attributes, versions = call.attributes.snapshot(), batch_versions(batch)
+    slices = _slices(parameters, around.noted)
+    before, versions = around.before or call.attributes.snapshot(), batch_versions(batch)
+    seeds_python = around.is_first or call.draws_in_python
     results: list[Any] = []
-    for i, key in enumerate(keys_M):
-        if i > 0:
-            call.attributes.restore(attributes)
-            if batch_versions(batch) != versions:
-                raise StackError(BATCH_CHANGED)
-        mine = pytree.tree_unflatten([leaf[i] for leaf in leaves], tree)
-        member_parameters = {name: parts[i] for name, parts in slices.items()}
-        member_buffers = {name: tensor[i] for name, tensor in buffers.items()}
-        member_values = {place: float(value[i]) for place, value in values.items()}
-        with as_member(key, steps[i]), disable_saved_tensors_hooks(CHECKPOINTED):
-            results.append(call.run(function, assemble(mine), member_parameters, member_buffers, member_values))
+    first_left: Mapping[Any, Any] = {}
+    with torch.random.fork_rng(_cuda_of(keys_M)), disable_saved_tensors_hooks(CHECKPOINTED), _unhindered():
+        for i, key in enumerate(keys_M):
+            if i > 0:
+                _refuse_shared_changes(call.attributes, before, batch, versions)
+            mine = pytree.tree_unflatten([leaf[i] for leaf in leaves], tree)
+            own_parameters = {name: parts[i] for name, parts in slices.items()}
+            # by .data, so that autograd counts the changes of each member's part on its own
+            own_buffers = {name: tensor.data[i] for name, tensor in buffers.items()}
+            own_values = {place: float(value[i]) for place, value in values.items()}
+            try:
+                with _drawing_as(key, steps[i], seeds_python) as drew:
+                    results.append(call.run(function, assemble(mine), own_parameters, own_buffers, own_values))
+                    call.draws_in_python |= drew()
+            except Exception as error:
+                if len(keys_M) > 1:
+                    error.add_note(MEMBER_RAISED.format(i))
+                raise
+            left = call.attributes.left(before)
+            if i == 0:
+                first_left = left
+            else:
+                call.attributes.note_differences(first_left, left, before)
     return pytree.tree_map(_stack_results, *results)
+
+
+def _slices(parameters: Tensors, noted: Noted | None) -> dict[str, Sequence[Tensor]]:
+    """Each member's part of every parameter; where there is a graph, one that knows which members it reaches."""
+    return {
+        name: tensor.unbind(0)
+        if noted is None or len(tensor) == 1 or not (tensor.requires_grad and torch.is_grad_enabled())
+        else OwnSlices.apply(tensor, noted)
+        for name, tensor in parameters.items()
+    }
+
+
+def _refuse_shared_changes(
+    attributes: PlainAttributes, before: Snapshot, batch: tuple[Any, ...], versions: list[int]
+) -> None:
+    """What one member has changed and the next would see is put back where it can be, and refused where not."""
+    changed = attributes.changed_tensors(before)
+    if changed:
+        raise StackError(SHARED_TENSOR.format(changed[0]))
+    if batch_versions(batch) != versions:
+        raise StackError(BATCH_CHANGED)
+    attributes.restore(before)
+
+
+@contextmanager
+def _unhindered() -> Iterator[None]:
+    """Without what would stop all members for the sake of one.
+
+    `torch.distributions` refuses a member's NaN by an error, and vmap tells by a warning where it is slow, which is
+    one where warnings are errors.
+    """
+    validates = Distribution._validate_args
+    Distribution._validate_args = False
+    _functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        _functorch._set_vmap_fallback_warning_enabled(True)  # type: ignore[attr-defined]
+        Distribution._validate_args = validates
 
 
 def _stack_results(*values: Any) -> Tensor:
@@ -206,20 +303,37 @@ def _stack_results(*values: Any) -> Tensor:
 def as_member(key: Tensor, step: int) -> Iterator[None]:
     """What draws at random in a plain program draws as this member does at this step.
 
-    Functions that no rule knows draw from torch's global generator; it is seeded from the member's key and put back
-    afterwards, so that they too depend on the member alone.
+    Functions that no rule knows draw from the global generators of torch, Python and NumPy; those are seeded from the
+    member's key and put back afterwards, so that they too depend on the member alone.
 
     Args:
         key: the member's key, int64, shape ().
         step: the number of the call.
     """
-    seed = derive_seed(int(key), "noise", step)
-    cuda = [key.device] if key.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), streams_of(key, step), Rules(RANDOM):
-        torch.default_generator.manual_seed(seed)
-        for device in cuda:
-            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    with torch.random.fork_rng(_cuda_of(key)), _drawing_as(key, step, seeds_python=True):
         yield
+
+
+def _cuda_of(keys: Tensor) -> list[torch.device]:
+    return [keys.device] if keys.device.type == "cuda" else []
+
+
+@contextmanager
+def _drawing_as(key: Tensor, step: int, seeds_python: bool) -> Iterator[Callable[[], bool]]:
+    """As `as_member`, but torch's generators are not put back, and Python's and NumPy's seeded only if asked for.
+
+    Gives a function that tells whether Python's or NumPy's were used, where they are seeded.
+    """
+    seed = derive_seed(int(key), "noise", step)
+    torch.default_generator.manual_seed(seed)
+    for device in _cuda_of(key):
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    with streams_of(key, step), Rules(RANDOM), drawing_from(seed) if seeds_python else nullcontext(_unseen) as drew:
+        yield drew
+
+
+def _unseen() -> bool:
+    return False
 
 
 def batch_versions(batch: tuple[Any, ...]) -> list[int]:
@@ -266,4 +380,4 @@ def user_line(error: BaseException) -> str:
             continue
         code = linecache.getline(frame.filename, frame.lineno).strip()
         return f"{path.name}:{frame.lineno}" + (f": `{code}`" if code else "")
-    return "inside PyTorch"
+    return INSIDE_PYTORCH

@@ -26,6 +26,8 @@ from tenfold.core.seeds import derive_seed
 from tenfold.stacking.forms import (
     BATCH_CHANGED,
     CHECKPOINTED,
+    INSIDE_PYTORCH,
+    Around,
     MemberCall,
     Members,
     batch_versions,
@@ -36,11 +38,17 @@ from tenfold.stacking.forms import (
 )
 from tenfold.stacking.layout import replace_data, stack_members, take_members
 from tenfold.stacking.memory import give_memory_back, keep_freed_memory
-from tenfold.stacking.rules import watched
+from tenfold.stacking.reached import REACHED, Noted, keep_notes
+from tenfold.stacking.rules import OneByOneError, watched
 from tenfold.stacking.structure import first_difference, structure_of
 from tenfold.stacking.values import gather_values, set_values
 
 Form = Literal["auto", "stacked", "serial"]
+_SHARED_IN_PLACE = ("doesn't match the broadcast shape", "has more elements than `self`")
+IN_PLACE = (
+    " A new tensor, which all members share, has no room for each one's own values: write b = b + own in place of "
+    "b += own, torch.stack in place of b[i] = own, or begin with torch.empty or own.new_zeros."
+)
 _CALLS = {"grad": 0, "no_grad": 1, "grad_eval": 1 << 40, "no_grad_eval": (1 << 40) + 1}  # where their numbers begin
 
 
@@ -66,6 +74,7 @@ class _Job(NamedTuple):
     batch: tuple[Any, ...]
     number: int | Tensor
     places: Tensor | None
+    is_first: bool  # whether this function has not run like this before
 
 
 class Stack:
@@ -96,7 +105,8 @@ class Stack:
         self._followers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._auto = form == "auto"
         self._tried: set[Any] = set()
-        self._watched: set[Any] = set()
+        self._seen: set[Any] = set()
+        self._noted: Noted = {}
         self._one_by_one: set[Any] = set()
         self._warned_of_attributes = False
         self.form: str = "serial" if form == "serial" else "stacked"
@@ -197,16 +207,15 @@ class Stack:
         """
         chosen = None if places is None else self._checked_indices(places, "each: places")
         check_batch(batch, len(self) if chosen is None else len(chosen))
-        job = _Job(function, batch, self.next_call(chosen), chosen)
         training, grad = self._call.model.training, torch.is_grad_enabled()
         kind = (getattr(inspect.unwrap(function), "__code__", type(function)), training, grad)
-        with watched(training) if kind not in self._watched else nullcontext():
-            self._watched.add(kind)
-            if self.form == "serial":
-                return self._run(run_serial, job)
-            if self._auto and kind not in self._tried:
+        job = _Job(function, batch, self.next_call(chosen), chosen, kind not in self._seen)
+        self._seen.add(kind)
+        with watched(training) if job.is_first else nullcontext():
+            if self._auto and self.form != "serial" and kind not in self._tried:
                 return self._first_try(kind, job)
-            return self._run(run_serial if kind in self._one_by_one else run_stacked, job)
+            one_by_one = self.form == "serial" or kind in self._one_by_one
+            return self._run(run_serial if one_by_one else run_stacked, job)
 
     @property
     def counts_alike(self) -> bool:
@@ -256,23 +265,27 @@ class Stack:
         attributes = self._call.attributes
         before = attributes.snapshot()
         members = self._members(job.places)
+        around = Around(job.is_first, self._noted if job.places is None else None, before)
         try:
-            output, replaced = run(members, job.function, job.batch, job.number)
+            output, replaced = run(members, job.function, job.batch, job.number, around)
         except RuntimeError as error:
             if run is run_stacked and not self._auto and _is_about_stacking(error):
                 raise StackError(f"stack: {_why_not(error)} Use form='serial'.") from error
             raise
         finally:
-            dropped = attributes.drop_tensors(before)
+            dropped = attributes.settle(before)
         if dropped and not self._warned_of_attributes:
             self._warned_of_attributes = True
             warnings.warn(
-                f"each: forward leaves a tensor in the attribute {dropped[0]!r}; a stack forgets it after the call. "
-                "Register as a buffer what the next call reads.",
+                f"each: forward leaves a value of each member's own in the attribute {dropped[0]!r}; a stack forgets "
+                "it after the call. Register as a buffer what the next call reads.",
                 ForgottenAttributeWarning,
                 stacklevel=3,
             )
-        self._take_over(replaced if job.places is None else {**members.buffers, **replaced}, job.places)
+        if job.places is not None:
+            self._write_back(members, job.places)
+            replaced = {**members.buffers, **replaced}
+        self._take_over(replaced, job.places)
         return output
 
     def _members(self, places: Tensor | None) -> Members:
@@ -288,16 +301,26 @@ class Stack:
         )
 
     @torch.no_grad()
+    def _write_back(self, members: Members, places: Tensor) -> None:
+        """Takes what forward has changed in place in the copies of some members' parameters."""
+        for name, copied in members.parameters.items():
+            if copied._version > 0:
+                self._parameters[name].index_copy_(0, places, copied)
+
     def _take_over(self, replaced: Mapping[str, Tensor], places: Tensor | None) -> None:
-        """Takes buffers that the function set anew into the stack; copies first: one may be another's old self."""
-        for name, buffer in [(name, buffer.detach().clone()) for name, buffer in replaced.items()]:
+        """Takes buffers that the function set anew into the stack; copies: one may be another's old self.
+
+        Where there is a graph the old ones stay as they are, because backward may need them.
+        """
+        copies = {name: buffer.detach().clone() for name, buffer in replaced.items()}
+        for name, buffer in copies.items():
             own = self._buffers[name]
             if places is not None:
                 own.index_copy_(0, places, buffer.to(own.dtype))
-            elif buffer.shape == own.shape and buffer.dtype == own.dtype:
-                own.copy_(buffer)
-            else:
+            elif torch.is_grad_enabled() or buffer.shape != own.shape or buffer.dtype != own.dtype:
                 self._buffers[name] = buffer
+            else:
+                own.copy_(buffer)
 
     def _first_try(self, kind: Any, job: _Job) -> Any:
         """The first call of a function decides its form: one program if that runs, one by one otherwise.
@@ -307,6 +330,7 @@ class Stack:
         buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
         attributes, versions = self._call.attributes.snapshot(), batch_versions(job.batch)
         refusal: Exception | None = None
+        job = job._replace(is_first=True)
         try:
             output = self._run(run_stacked, job)
         except ForgottenAttributeWarning:
@@ -354,7 +378,9 @@ class Stack:
                 f"backward: loss_M must have shape ({len(self)},), one loss a member, got {tuple(loss_M.shape)}. "
                 "Let the function passed to each() return the mean over its batch."
             )
+        self._noted.clear()
         torch.autograd.backward(loss_M.sum(), inputs=inputs)
+        keep_notes(self._noted)
         if self.form == "serial":
             self._refuse_gradients_of_the_template()
 
@@ -383,6 +409,8 @@ class Stack:
             replace_data(parameter, take_members(parameter.data, chosen))
             if gradient is not None:
                 parameter.grad = take_members(gradient, chosen)
+                if hasattr(gradient, REACHED):
+                    setattr(parameter.grad, REACHED, getattr(gradient, REACHED)[chosen])
         for name, buffer in self._buffers.items():
             self._buffers[name] = take_members(buffer, chosen)
         self._keys_M = take_members(self._keys_M, chosen)
@@ -417,6 +445,8 @@ class Stack:
             for name, parameter in model.named_parameters():
                 parameter.data = self._parameters[name].detach()[i].clone(memory_format=torch.contiguous_format)
             for name, buffer in model.named_buffers():
+                if name not in self._buffers:  # forward made it, one for all
+                    continue
                 buffer.data = self._buffers[name][i].clone(memory_format=torch.contiguous_format)
             set_values(model, {place: float(value[i]) for place, value in self._values.items()})
             models.append(model)
@@ -457,8 +487,10 @@ class Stack:
             for name, buffer in self._buffers.items():
                 buffer.copy_(state["buffers"][name])
             self._keys_M.copy_(state["keys"])
-        self._values = {place: value.cpu().clone() for place, value in state["values"].items()}
-        self.set_call_counts({**state, "missed": {k: v.to(self.device) for k, v in state["missed"].items()}})
+        if "values" in state:  # the first states had neither these nor missed calls
+            self._values = {place: value.cpu().clone() for place, value in state["values"].items()}
+        missed = {kind: missed_M.to(self.device) for kind, missed_M in state.get("missed", {}).items()}
+        self.set_call_counts({**state, "missed": missed})
         self.members = tuple(state["members"])
         if self._auto and state["form"] != "auto":
             self.form = state["form"]
@@ -533,12 +565,14 @@ def _gather(models: Sequence[nn.Module], named: Callable[[nn.Module], Any]) -> d
 def _is_about_stacking(error: RuntimeError) -> bool:
     """Whether vmap refused, rather than the user's code being wrong."""
     text = str(error)
-    return any(mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()", "storage"))
+    return isinstance(error, OneByOneError) or any(
+        mark in text for mark in ("vmap", "functorch", "Batching rule", "batching rule", "item()", "storage")
+    )
 
 
 def _why_not(error: Exception) -> str:
     reason = str(error).split("\n")[0].split(". ")[0].strip().rstrip(".")
-    return (
-        f"The members run one after another, because they cannot run as one program: {reason} "
-        f"(at {user_line(error)})."
-    )
+    line = user_line(error)
+    where = "" if line == INSIDE_PYTORCH else f" (at {line})"
+    way_out = IN_PLACE if any(mark in str(error) for mark in _SHARED_IN_PLACE) else ""
+    return f"The members run one after another, because they cannot run as one program: {reason}{where}.{way_out}"

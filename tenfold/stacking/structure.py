@@ -12,8 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from tenfold.core.errors import StackError
 from tenfold.stacking.fingerprint import Fingerprints
@@ -23,6 +27,12 @@ Fingerprint = tuple[tuple[str, Any], ...]
 
 _TORCH_INTERNALS = frozenset(vars(nn.Module()))
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_RECOMPUTING: dict[type, str] = {
+    WeightNorm: "Use torch.nn.utils.parametrizations.weight_norm.",
+    SpectralNorm: "Use torch.nn.utils.parametrizations.spectral_norm.",
+    BasePruningMethod: "Make it permanent with torch.nn.utils.prune.remove, or write the mask as a parametrization "
+    "(torch.nn.utils.parametrize).",
+}
 _A_MEMBER = ("number", "a number")  # which one is a value a member
 _RNN_CACHE = ("_flat_weights", "_flat_weight_refs")
 
@@ -38,7 +48,8 @@ def structure_of(model: nn.Module) -> Fingerprint:
 
     Raises:
         StackError: a layer or parameter is hidden in a Python list or dict, where PyTorch itself does not see it;
-            a parameter has a gradient hook; a lazy layer has not seen a batch yet.
+            a parameter has a gradient hook; a lazy layer has not seen a batch yet; a part is scripted or pruned, or
+            has the old weight norm or spectral norm.
 
     Example:
         >>> structure_of(nn.Hardtanh(max_val=1.0)) == structure_of(nn.Hardtanh(max_val=2.0))
@@ -50,6 +61,7 @@ def structure_of(model: nn.Module) -> Fingerprint:
     fingerprints = Fingerprints(model)
     for name, module in model.named_modules(remove_duplicate=False):
         place = name or "(the model itself)"
+        _check_module(place, module)
         entries.append((place, fingerprints.of_class(type_before_parametrizations(module), place)))
         entries.append((f"{place}.training", module.training))
         a_member = member_attributes(module)
@@ -91,6 +103,21 @@ def _tensor_entries(model: nn.Module) -> list[tuple[str, Any]]:
                 )
             )
     return entries
+
+
+def _check_module(place: str, module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise StackError(
+            f"stack: {place} is scripted (torch.jit), and its parameters cannot be changed for a member's. "
+            "Stack the plain module; script what unstack() gives."
+        )
+    for hook in module._forward_pre_hooks.values():
+        way_out = next((way for kind, way in _RECOMPUTING.items() if isinstance(hook, kind)), None)
+        if way_out is not None:
+            raise StackError(
+                f"stack: {place} has a hook of {type(hook).__module__}, which puts a tensor in the place of a "
+                f"parameter before each call. {way_out}"
+            )
 
 
 def _check_tensor(name: str, tensor: Tensor) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tenfold.core.errors import StackError
+
 
 class TensorPlaces:
     """Where a model keeps its parameters and buffers; shared ones have several places under one name.
@@ -31,6 +33,18 @@ class TensorPlaces:
                     if tensor is not None:
                         name = canonical.setdefault(id(tensor), f"{prefix}.{key}" if prefix else key)
                         kind.append((own, key, name))
+        self._registries = [
+            (f"{prefix}.{{}}" if prefix else "{}", kind, own, tuple(own))
+            for prefix, module in model.named_modules()
+            for kind, own in (("parameter", module._parameters), ("layer", module._modules))
+        ]
+        self._number = sum(len(own) for _, _, own, _ in self._registries)
+        self._empty = [
+            (own, key, place.format(key))
+            for place, kind, own, keys in self._registries
+            for key in keys
+            if kind == "parameter" and own[key] is None
+        ]
 
     @contextmanager
     def holding(
@@ -61,6 +75,37 @@ class TensorPlaces:
                 attribute[name] = value
             for (own, key, _), tensor in zip((*self._places, *self._buffer_places), before, strict=True):
                 own[key] = tensor
+
+    def check(self, parameters: Mapping[str, Tensor]) -> None:
+        """Refuses what forward has made or set anew and would never be trained; to be called within the block.
+
+        Raises:
+            StackError: a parameter or layer that was not there, or another in the place of a parameter.
+        """
+        for own, key, name in self._places:
+            if own.get(key) is not parameters[name]:
+                raise StackError(
+                    f"each: forward sets the parameter {name!r} anew, and the optimiser would never see it. "
+                    "Change it in place, under torch.no_grad()."
+                )
+        new = [(own, key, name, "parameter") for own, key, name in self._empty if own[key] is not None]
+        if sum([len(own) for _, _, own, _ in self._registries]) != self._number:
+            new += [
+                (own, key, place.format(key), kind)
+                for place, kind, own, keys in self._registries
+                for key, value in own.items()
+                if key not in keys and (kind == "parameter" or any(True for _ in value.parameters()))
+            ]
+        for own, key, _, _ in new:
+            if any(held is own and name == key for held, name, _ in self._empty):
+                own[key] = None
+            else:
+                del own[key]
+        for _, _, name, kind in new[:1]:
+            raise StackError(
+                f"each: forward makes the {kind} {name!r}, which is in no optimiser. "
+                "Create it in __init__, or run each model on a batch once before you stack."
+            )
 
     def replaced(self, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The buffers that were set anew within the block, instead of changed in place."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 import tenfold
 from tenfold.core.errors import StackError
@@ -90,6 +91,25 @@ def test_lazy_layers_and_gradient_hooks_are_refused():
     model.weight.register_hook(lambda gradient: gradient * 0)
     with pytest.raises(StackError, match="weight has a gradient hook"):
         tenfold.stack([model])
+
+
+COMPUTED = {
+    "weight norm": (
+        nn.utils.weight_norm,
+        "torch.nn.utils.weight_norm.*Use torch.nn.utils.parametrizations.weight_norm",
+    ),
+    "spectral norm": (nn.utils.spectral_norm, "Use torch.nn.utils.parametrizations.spectral_norm"),
+    "pruned": (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "torch.nn.utils.prune.remove"),
+    "scripted": (torch.jit.script, r"is scripted \(torch.jit\).* Stack the plain module"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", COMPUTED)
+def test_layers_whose_weight_is_computed_by_a_hook_or_compiled_are_refused_with_the_way_out(name):
+    change, words = COMPUTED[name]
+    with pytest.raises(StackError, match=rf"stack: 1 (has a hook of|is).*{words.split('.*')[-1]}"):
+        tenfold.stack([nn.Sequential(nn.ReLU(), change(nn.Linear(3, 3)))])
 
 
 def test_no_models_things_that_are_no_modules_and_wrong_options_are_refused():
@@ -261,6 +281,14 @@ def test_a_state_goes_on_in_another_stack_bit_for_bit():
     assert all(
         torch.equal(a, b) for (_, a), (_, b) in zip(first.named_buffers(), second.named_buffers(), strict=True)
     )
+
+
+def test_an_older_state_without_values_and_missed_calls_is_taken_as_well():
+    first, second = (tenfold.stack([nn.Dropout(p) for p in (0.1, 0.2)]) for _ in range(2))
+    state = first.state_dict()
+    del state["values"], state["missed"]
+    second.load_state_dict(state)
+    assert [model.p for model in second.unstack()] == [0.1, 0.2]
 
 
 def test_a_state_of_another_number_of_members_is_refused():

@@ -39,8 +39,8 @@ DOUBTFUL = {
     ),
     "sigmoid, squared error": (
         nn.Sigmoid(),
-        lambda m, x: F.mse_loss(m(x), TARGET),
-        "mse_loss .* of sigmoid, but it has hardly a gradient.*Use cross_entropy",
+        lambda m, x: F.mse_loss(m(x), TARGET.round()),
+        "mse_loss .* of sigmoid, and its gradient vanishes where .*For targets of 0 and 1 cross_entropy",
     ),
     "two sigmoids": (
         None,
@@ -64,6 +64,10 @@ def test_a_loss_of_what_is_squashed_already_is_said_once(name, form):
 
 
 FINE = {
+    "an autoencoder's pixels": lambda m, x: F.mse_loss(m(x).sigmoid(), TARGET),
+    "an autoencoder's pictures": lambda m, x: F.mse_loss(
+        m(x).sigmoid().view(6, 1, 3, 1), TARGET.round().view(6, 1, 3, 1)
+    ),
     "logits": lambda m, x: F.cross_entropy(m(x), Y),
     "a softmax of another tensor": lambda m, x: F.cross_entropy(m(x), Y) + m(x).softmax(1).square().sum(),
     "attention": lambda m, x: F.cross_entropy(m(x) * m(x).softmax(1), Y),
@@ -73,6 +77,15 @@ FINE = {
     "a target that is a softmax": lambda m, x: F.cross_entropy(m(x), m(x).detach().softmax(1)),
     "scaled sigmoid": lambda m, x: F.mse_loss(2 * m(x).sigmoid(), TARGET),
 }
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_a_member_are_seen_too():
+    stack = stack_of(nn.Sigmoid())
+    loss = lambda m, x, y: F.mse_loss(m(x), target=y)  # noqa: E731
+    stack.each(loss, X, tenfold.per_member(torch.stack([TARGET, TARGET])))
+    with pytest.warns(ModelWarning, match="mse_loss .* of sigmoid"):
+        stack_of(nn.Sigmoid()).each(loss, X, tenfold.per_member(torch.stack([TARGET, TARGET]).round()))
 
 
 @pytest.mark.parametrize("name", FINE)

@@ -5,7 +5,8 @@ tensors carry the hidden member axis (`at_once` gives a rule the tensors of all 
 the function in the file of its kind and put it into that file's table:
 
 * `RANDOM` rules hold in every form, stacked or one by one: they draw from the member's own streams, which is what
-  makes a member alone and a member among others agree. (So do the few that refuse what no form can do.)
+  makes a member alone and a member among others agree. (So do the few that refuse what no form can do, or keep one
+  member from stopping the others.)
 * `STACKED` rules are about speed, or about what vmap lacks, and hold under vmap alone.
 """
 
@@ -19,9 +20,11 @@ from tenfold.stacking.rules.draws import DRAWN_IN_TURN, DRAWS, EMPTY
 from tenfold.stacking.rules.dropout import DROPOUT
 from tenfold.stacking.rules.embedding import EMBEDDINGS
 from tenfold.stacking.rules.looped import LOOPED
+from tenfold.stacking.rules.losses import LOSSES
 from tenfold.stacking.rules.mode import OPENED, Rule, Rules
 from tenfold.stacking.rules.norms import NORMS
 from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
+from tenfold.stacking.rules.tensors import GRADIENTS, SET_DATA, OneByOneError
 from tenfold.stacking.rules.watch import ModelWarning, watched
 
 RANDOM: dict[Any, Rule] = {
@@ -31,6 +34,8 @@ RANDOM: dict[Any, Rule] = {
     **ATTENTION,
     **EMBEDDINGS,
     **RECURRENT_ONE_BY_ONE,
+    **LOSSES,
+    **SET_DATA,
 }
 STACKED: dict[Any, Rule] = {
     **DENSE,
@@ -41,6 +46,7 @@ STACKED: dict[Any, Rule] = {
     **BATCHES,
     **LOOPED,
     **RECURRENT_STACKED,
+    **GRADIENTS,
 }
 
-__all__ = ["RANDOM", "STACKED", "ModelWarning", "Rule", "Rules", "watched"]
+__all__ = ["RANDOM", "STACKED", "ModelWarning", "OneByOneError", "Rule", "Rules", "watched"]

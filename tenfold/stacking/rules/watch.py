@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C import _functorch
 
 _FOLLOWED: dict[Any, str] = {
     **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), "softmax"),
@@ -41,8 +42,8 @@ _LOSSES: dict[Any, dict[str, str]] = {
     ),
     F.mse_loss: dict.fromkeys(
         ("softmax", "sigmoid"),
-        "has hardly a gradient where they are wrong and sure. Use cross_entropy or binary_cross_entropy_with_logits "
-        "on the logits, or leave the squashing out for a target that is a quantity.",
+        "its gradient vanishes where they are wrong and sure. For targets of 0 and 1 cross_entropy or "
+        "binary_cross_entropy_with_logits on the logits often learns sooner.",
     ),
 }
 _DROPOUT = frozenset(
@@ -76,17 +77,23 @@ class Watch:
             if squashed is not None:
                 self._followed.append((result, squashed))
         elif function in _LOSSES:
-            self._look_at_loss(function, args[0] if args else kwargs["input"])
+            given = args[0] if args else kwargs["input"]
+            target = args[1] if len(args) > 1 else kwargs["target"]
+            self._look_at_loss(function, given, target)
         elif function in _DROPOUT and not self._training:
             self._look_at_dropout(function, args, kwargs)
 
     def _squashed(self, tensor: Any) -> str | None:
         return next((what for seen, what in self._followed if seen is tensor), None)
 
-    def _look_at_loss(self, loss: Any, given: Any) -> None:
+    def _look_at_loss(self, loss: Any, given: Any, target: Any) -> None:
         squashed = self._squashed(given)
-        if squashed is not None and squashed in _LOSSES[loss]:
-            self._find(f"{loss.__name__} is given the output of {squashed}, but it {_LOSSES[loss][squashed]}")
+        if squashed is None or squashed not in _LOSSES[loss]:
+            return
+        if loss is F.mse_loss and not _are_labels(target):
+            return
+        joint = "and" if loss is F.mse_loss else "but it"
+        self._find(f"{loss.__name__} is given the output of {squashed}, {joint} {_LOSSES[loss][squashed]}")
 
     def _look_at_dropout(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         default = function not in (F.alpha_dropout, F.feature_alpha_dropout)
@@ -106,6 +113,16 @@ class Watch:
         for (message, filename, line), frame in self._found.items():
             registry = frame.f_globals.setdefault("__warningregistry__", {})
             warnings.warn_explicit(message, ModelWarning, filename, line, registry=registry)
+
+
+def _are_labels(target: Tensor) -> bool:
+    """Whether a target is of zeros and ones, and no picture: an autoencoder squashes its pixels with good reason."""
+    if target.dim() > 2:
+        return False
+    values = target.detach()
+    while _functorch.is_batchedtensor(values):
+        values = _functorch.get_unwrapped(values)
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _frames() -> Iterator[FrameType]:
