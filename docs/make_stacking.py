@@ -5,6 +5,7 @@ Run it as `make docs` after a change; `tests/test_docs_stacking.py` fails while 
 
 from __future__ import annotations
 
+import random
 import re
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import tenfold
 from tenfold.networks import NETWORKS
@@ -62,7 +64,7 @@ KINDS_HEAD = """
 REFUSED_HEAD = """
 ## Refused at the door
 
-What would go wrong silently is an error before the first step.
+What would go wrong silently is an error before the first step, at the door or in the first call.
 
 | what | the sentence |
 |---|---|
@@ -81,6 +83,18 @@ TAIL = """
 The first call of each function decides: if it cannot run as one program, it runs for one member after another on
 slices of the same stacked tensors, under the same random streams. Optimisers, `keep` and checkpoints do not notice.
 `Stack.form` and `Stack.fallback` tell; `form="stacked"` makes the fall-back an error.
+
+In both forms:
+
+- What forward leaves in Python attributes, lists and dicts is done once a call and not once a member. A cached tensor
+  that is the same for all members stays, in the model and in its class; what is a member's own is forgotten after the
+  call, with a warning. Not seen are global variables and what the function passed to `each` has closed over.
+- A member whose loss does not use a parameter (another branch, another expert) lets it rest, as `torch.optim` does
+  where `.grad` is None.
+- Python's and NumPy's random numbers are seeded for each member. Whether a function draws from them is looked at in
+  its first call.
+- A member of NaN stops nobody: `binary_cross_entropy` gives NaN in place of its error, and `torch.distributions` do
+  not check their arguments unless `validate_args=True` says so.
 
 ## Checking a model of your own
 
@@ -178,6 +192,18 @@ def _attention() -> nn.Module:
 
 
 ROWS, TOKENS, PICTURES = torch.ones(6, 4), torch.ones(6, 3, 4), torch.ones(6, 2, 8, 8)
+
+
+def _hooking(layer: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = layer(x)
+    y.register_hook(lambda gradient: -gradient)
+    return y
+
+
+def _drawing(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x) if random.random() < 0.5 else x
+
+
 KINDS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "Linear, GELU, PReLU": (lambda: nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.PReLU()), ROWS),
     "Conv2d, ConvTranspose2d": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ConvTranspose2d(4, 2, 3)), PICTURES),
@@ -211,6 +237,8 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "control flow on data": (Gated, ROWS),
     "selection by a mask": (Selecting, ROWS),
     "a new tensor changed in place": (Filling, ROWS),
+    "a hook on a tensor's gradient": (lambda: Called(nn.Linear(4, 4), _hooking), ROWS),
+    "Python's or NumPy's random numbers": (lambda: Called(nn.Linear(4, 4), _drawing), ROWS),
 }
 
 
@@ -226,6 +254,17 @@ def _with_hook() -> nn.Module:
     return model
 
 
+def _in_forward(change: Callable[[nn.Module], None]) -> Callable[[], list[nn.Module]]:
+    """What the first call says; it is as good as the door."""
+
+    def run() -> list[nn.Module]:
+        stack = tenfold.stack([nn.Linear(4, 4), nn.Linear(4, 4)])
+        stack.each(lambda model, x: change(model) or model(x), ROWS)
+        return []
+
+    return run
+
+
 REFUSED: dict[str, Callable[[], list[nn.Module]]] = {
     "layers in a Python list or dict": lambda: [_hiding(), _hiding()],
     "members that differ in an attribute": lambda: [nn.Softplus(1.0), nn.Softplus(2.0)],
@@ -234,6 +273,14 @@ REFUSED: dict[str, Callable[[], list[nn.Module]]] = {
     "members in different modes": lambda: [nn.Linear(4, 4), nn.Linear(4, 4).eval()],
     "lazy layers without a shape": lambda: [nn.LazyLinear(4)],
     "a hook on a parameter's gradient": lambda: [_with_hook()],
+    "the old weight norm": lambda: [nn.utils.weight_norm(nn.Linear(4, 4))],
+    "the old spectral norm": lambda: [nn.utils.spectral_norm(nn.Linear(4, 4))],
+    "pruned layers": lambda: [prune.l1_unstructured(nn.Linear(4, 4), "weight", 0.5)],
+    "scripted layers": lambda: [nn.Sequential(torch.jit.script(nn.Linear(4, 4)))],
+    "a parameter that forward makes": _in_forward(lambda model: setattr(model, "w", nn.Parameter(torch.ones(4)))),
+    "a parameter that forward sets anew": _in_forward(
+        lambda model: setattr(model, "weight", nn.Parameter(torch.ones(4, 4)))
+    ),
 }
 WARNED: dict[str, tuple[nn.Module, Callable[..., Any], bool]] = {
     "softmax before cross-entropy": (
@@ -251,7 +298,7 @@ WARNED: dict[str, tuple[nn.Module, Callable[..., Any], bool]] = {
         lambda model, x: F.dropout(model(x), 0.5).sum(),
         False,
     ),
-    "a tensor left in a plain attribute": (
+    "a member's own value left in a plain attribute": (
         nn.Linear(4, 1),
         lambda model, x: setattr(model, "last", model(x)) or model.last.sum(),
         True,

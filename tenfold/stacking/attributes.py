@@ -29,6 +29,7 @@ _RNN_CACHE = ("_flat_weights", "_flat_weight_refs")
 _SEQUENCES, _MAPPINGS, _SETS = (list, deque), (dict, OrderedDict, defaultdict, Counter), (set,)
 _CONTAINERS = frozenset((*_SEQUENCES, *_MAPPINGS, *_SETS))
 _WATCHED = _CONTAINERS | {tuple, Tensor}
+_UNCHANGED = object()
 
 Place = tuple[str, int]
 """The name of an attribute, such as "1.calls"; and of what changed in it the id if it is a container, else 0."""
@@ -57,7 +58,7 @@ class Snapshot(NamedTuple):
     held: list[dict[str, Any]]
     containers: dict[int, tuple[Any, Any, str]]
     tensors: list[tuple[Tensor, int, str]]
-    own: set[Place]
+    own: dict[Place, None]
 
 
 class PlainAttributes:
@@ -73,7 +74,7 @@ class PlainAttributes:
 
     def snapshot(self) -> Snapshot:
         """What there is now."""
-        now = Snapshot([dict(owner.held) for owner in self._owners], {}, [], set())
+        now = Snapshot([dict(owner.held) for owner in self._owners], {}, [], {})
         for owner, held in zip(self._owners, now.held, strict=True):
             for key, value in islice(held.items(), owner.first, None):
                 if type(value) in _WATCHED and key not in _TORCH_INTERNALS and key not in _RNN_CACHE:
@@ -110,8 +111,8 @@ class PlainAttributes:
     def note_differences(self, first: Mapping[Place, Any], later: Mapping[Place, Any], before: Snapshot) -> None:
         """Notes in the snapshot where two members have not left the same."""
         for place in {**first, **later}:
-            if not _is_cache(place[0]) and not alike(first.get(place, MISSING), later.get(place, MISSING)):
-                before.own.add(place)
+            if not _is_cache(place[0]) and not alike(first.get(place, _UNCHANGED), later.get(place, _UNCHANGED)):
+                before.own[place] = None
 
     def changed_tensors(self, before: Snapshot) -> list[str]:
         """The attributes whose tensors have been changed in place since then."""
@@ -120,15 +121,12 @@ class PlainAttributes:
     def settle(self, before: Snapshot) -> list[str]:
         """Puts back what is a member's own; returns the names of it, such as "1.attention"."""
         left = self.left(before)
-        kept = {
-            place: shared(value)
-            for place, value in left.items()
-            if place not in before.own and not _is_cache(place[0])
-        }
-        own = [place for place in left if kept.get(place, MISSING) is MISSING and left[place] is not MISSING]
+        kept = {place: shared(value) for place, value in left.items() if not _is_cache(place[0])}
+        unfit = [place for place in left if kept.get(place, MISSING) is MISSING and left[place] is not MISSING]
+        own = list(dict.fromkeys([*before.own, *unfit]))
         self._put_back(own, before)
         for place, value in kept.items():
-            if value is not MISSING and value is not left[place]:
+            if place not in own and value is not left[place]:
                 self._put(place, value, before)
         return list(dict.fromkeys(name for name, _ in own if not _is_cache(name)))
 

@@ -5,6 +5,7 @@ Both read the same stacked tensors and apply the same random rules, so that a me
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +50,10 @@ MEMBER_RAISED = (
     "range) is better made on what each() returns."
 )
 INSIDE_PYTORCH = "inside PyTorch"
-_NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parent, Path(__file__).parent.parent / "optim")
+_NOT_THE_USERS = (
+    *(Path(torch.__file__).parent, Path(__file__).parent, Path(__file__).parent.parent / "optim"),
+    Path(contextlib.__file__),
+)
 
 
 class PerMember:

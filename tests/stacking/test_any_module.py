@@ -194,7 +194,6 @@ def _counts(module: nn.Module) -> bool:
 def check_promises(case: Drawn) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SerialFallbackWarning)
-        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
         work, losses = train(case, poisoned=True)
         check_alone(case, work, losses)
         if case.poison is not None:

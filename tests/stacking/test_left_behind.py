@@ -166,6 +166,28 @@ def test_a_python_number_of_a_members_own_is_forgotten_with_a_warning():
     assert [model.largest for model in stack.unstack()] == [0.0, 0.0]
 
 
+class Deleting(Net):
+    """Some members take an attribute away, and others do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.spare = 1
+
+    def forward(self, x):
+        y = self.layer(x)
+        if y.sum() > 0:
+            vars(self).pop("spare", None)
+        return y
+
+
+def test_an_attribute_that_only_some_members_take_away_is_put_back_with_a_warning():
+    models = [Deleting(), Deleting()]
+    models[1].load_state_dict({name: -value for name, value in models[0].state_dict().items()})
+    with pytest.warns(ForgottenAttributeWarning, match="'spare'"):
+        _, stack = together(models, 2, "serial")
+    assert [model.spare for model in stack.unstack()] == [1, 1]
+
+
 class OfTheClass(Net):
     """Caches at the level of the class."""
 

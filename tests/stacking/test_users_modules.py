@@ -21,13 +21,11 @@ FALLS_BACK = {
 }
 # a plain step: where a member gives an expert no token, torch.optim leaves its parameters alone, and so does a zero
 RECIPE = Recipe(stacked=SGD, plain=torch.optim.SGD, options={"lr": [0.1, 0.03, 0.01]}, clip_norm=1.0)
-SLOW_RULE = "ignore:There is a performance drop:UserWarning"
-PATIENT = pytest.mark.filterwarnings(SLOW_RULE, "ignore::tenfold.stacking.SerialFallbackWarning")
+PATIENT = pytest.mark.filterwarnings("ignore::tenfold.stacking.SerialFallbackWarning")
 over_users = pytest.mark.parametrize("case", USERS, ids=[case.name for case in USERS])
 
 
 @over_users
-@pytest.mark.filterwarnings(SLOW_RULE)
 def test_a_users_model_runs_as_one_program_or_says_where_it_cannot(case: Case):
     stack = tenfold.stack([member_model(case.make, i, torch.float32) for i in range(2)])
     with warnings.catch_warnings(record=True) as caught:
