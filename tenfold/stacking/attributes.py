@@ -85,7 +85,7 @@ class PlainAttributes:
 
     def restore(self, before: Snapshot) -> None:
         """Puts everything back to what it was."""
-        self._put_back(self.left(before), before)
+        self.put_back(self.left(before), before)
 
     def changed(self, before: Snapshot) -> list[str]:
         """The names of what is new, gone, another object or has other items since then, such as "1.calls"."""
@@ -124,13 +124,14 @@ class PlainAttributes:
         kept = {place: shared(value) for place, value in left.items() if not _is_cache(place[0])}
         unfit = [place for place in left if kept.get(place, MISSING) is MISSING and left[place] is not MISSING]
         own = list(dict.fromkeys([*before.own, *unfit]))
-        self._put_back(own, before)
+        self.put_back(own, before)
         for place, value in kept.items():
             if place not in own and value is not left[place]:
                 self._put(place, value, before)
         return list(dict.fromkeys(name for name, _ in own if not _is_cache(name)))
 
-    def _put_back(self, places: Iterable[Place], before: Snapshot) -> None:
+    def put_back(self, places: Iterable[Place], before: Snapshot) -> None:
+        """Puts back what `left` has found at these places."""
         wanted = set(places)
         if not wanted:
             return

@@ -224,11 +224,14 @@ def run_serial(
     before, versions = around.before or call.attributes.snapshot(), batch_versions(batch)
     seeds_python = around.is_first or call.draws_in_python
     results: list[Any] = []
-    first_left: Mapping[Any, Any] = {}
+    left: Mapping[Any, Any] = {}
+    first_left = left
     with torch.random.fork_rng(_cuda_of(keys_M)), disable_saved_tensors_hooks(CHECKPOINTED), _unhindered():
         for i, key in enumerate(keys_M):
             if i > 0:
                 _refuse_shared_changes(call.attributes, before, batch, versions)
+            if left:
+                call.attributes.put_back(left, before)
             mine = pytree.tree_unflatten([leaf[i] for leaf in leaves], tree)
             own_parameters = {name: parts[i] for name, parts in slices.items()}
             # by .data, so that autograd counts the changes of each member's part on its own
@@ -243,10 +246,8 @@ def run_serial(
                     error.add_note(MEMBER_RAISED.format(i))
                 raise
             left = call.attributes.left(before)
-            if i == 0:
-                first_left = left
-            else:
-                call.attributes.note_differences(first_left, left, before)
+            first_left = left if i == 0 else first_left
+            call.attributes.note_differences(first_left, left, before)
     return pytree.tree_map(_stack_results, *results)
 
 
@@ -263,13 +264,12 @@ def _slices(parameters: Tensors, noted: Noted | None) -> dict[str, Sequence[Tens
 def _refuse_shared_changes(
     attributes: PlainAttributes, before: Snapshot, batch: tuple[Any, ...], versions: list[int]
 ) -> None:
-    """What one member has changed and the next would see is put back where it can be, and refused where not."""
+    """What one member has changed in place, cannot be put back, and the next would see."""
     changed = attributes.changed_tensors(before)
     if changed:
         raise StackError(SHARED_TENSOR.format(changed[0]))
     if batch_versions(batch) != versions:
         raise StackError(BATCH_CHANGED)
-    attributes.restore(before)
 
 
 @contextmanager
