@@ -232,7 +232,7 @@ BAD = [
     (("",), "got an empty text"),
     (("table.csv", "--target", "anwser"), "no column 'anwser'. Did you mean 'answer'?"),
     (("table.csv", "--target", "7"), "target 7 must be a column number from 0 to 2"),
-    (("table.csv", "--task", "classify"), "must be 'classification' or 'regression', got 'classify'"),
+    (("table.csv", "--task", "classify"), "must be one of classification, regression, multilabel, got 'classify'"),
     (("table.csv", "--task", "regression"), "regression needs numbers"),
     (("table.csv", "--metric", "acuracy"), "Did you mean 'accuracy'?"),
     (("table.csv", "--metric", "rmse"), "unknown metric 'rmse' for classification"),
@@ -253,7 +253,11 @@ BAD = [
     (("table.csv", "--test-fraction", 0.9), "together below 1"),
     (("table.csv", "--final", "bset"), "--final must be one of best, refit, average"),
     (("table.csv", "--form", "folded"), "--form must be one of auto, stacked, serial"),
-    (("table.csv", "--loss", "l1"), "--loss l1 is for a regression"),
+    (("table.csv", "--loss", "l1"), "unknown classification loss 'l1'"),
+    (("table.csv", "--quantiles", "0.1,0.5,0.9"), "--quantiles is for a regression"),
+    (("numbers.csv", "--quantiles", "low"), "--quantiles must be numbers with commas between, got 'low'"),
+    (("numbers.csv", "--quantiles", "0.1,0.9"), "quantiles must be an odd number of levels"),
+    (("table.csv", "--order", "yes"), "class 'no' must have its place in the order"),
     (("numbers.csv", "--loss", "l3"), "unknown regression loss 'l3'"),
     (("numbers.csv", "--balanced"), "--balanced is for a classification"),
     (("table.csv", "--out", "table.csv/run"), "table.csv is a file"),
@@ -279,6 +283,25 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert finished.err.startswith("tenfold: ")
     assert len(finished.err.splitlines()) == 1
     assert "Traceback" not in finished.err
+
+
+def test_labels_quantiles_and_an_order_come_from_the_command_line(at: Callable[..., Finished], place: Path) -> None:
+    rows = [f"{a:.3f},{b:.3f},{int(a > 0)},{int(b > 0)}" for a, b in RANDOM.normal(size=(60, 2))]
+    write_table(place / "labels.csv", rows, "a,b,sun,rain")
+    short = ("--trials", 1, "--epochs", 1, "--threads", 1, "--json", "--overwrite", "--out")
+    many = at("fit", "labels.csv", "--target", "sun", "--target", "rain", *short, "runs/labels")
+    assert many.code == 0, many.err
+    assert many.answer["task"] == "multilabel"
+    said = at("predict", "runs/labels", "labels.csv", "--out", "labels.out.csv", "--overwrite")
+    assert said.code == 0, said.err
+    assert list(pd.read_csv(place / "labels.out.csv"))[1:] == ["probability_rain", "probability_sun"]
+    bands = at("fit", "numbers.csv", "--quantiles", "0.1,0.5,0.9", *short, "runs/bands")
+    assert (bands.code, bands.answer["metric"]) == (0, "pinball")
+    ordered = at("fit", "table.csv", "--order", "yes,no", *short, "runs/ordered")
+    assert ordered.code == 0, ordered.err
+    calibrated = at("predict", "runs/labels", "labels.csv", "--out", "labels.out.csv", "--overwrite", "--calibrated")
+    assert calibrated.code == 2
+    assert "--calibrated: the model has no temperature" in calibrated.err
 
 
 def test_too_little_memory_is_one_sentence(at: Callable[..., Finished]) -> None:

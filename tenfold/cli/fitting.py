@@ -11,7 +11,22 @@ from rich.console import Console
 
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
-from tenfold.cli.options import Folds, Group, Json, NoChecks, Quiet, name_or_number
+from tenfold.cli.options import (
+    Folds,
+    Group,
+    Json,
+    LossName,
+    NoChecks,
+    Order,
+    Quantiles,
+    Quiet,
+    Target,
+    TaskName,
+    columns_of,
+    name_or_number,
+    numbers_of,
+    words_of,
+)
 from tenfold.cli.screen import Screen
 from tenfold.report import leaderboard, load_run, render_leaderboard
 from tenfold.study import Run
@@ -23,8 +38,8 @@ def fit(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
     ],
-    target: Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")] = None,
-    task: Annotated[str | None, typer.Option(help="classification or regression. Default: what fits.")] = None,
+    target: Target = None,
+    task: TaskName = None,
     metric: Annotated[str | None, typer.Option(help="What decides: accuracy, macro_f1, log_loss, rmse, ...")] = None,
     network: Annotated[
         list[str] | None, typer.Option(help="A name from `tenfold networks`; may be repeated.")
@@ -44,7 +59,9 @@ def fit(
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")] = None,
     header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Of a regression: mse, l1 or huber.")] = None,
+    loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
     group: Group = None,
     no_checks: NoChecks = False,
@@ -66,9 +83,10 @@ def fit(
     try:
         run = tenfold.fit(
             source,
-            target=name_or_number(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
+            target=columns_of(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
             time=time, folds=folds, seeds=seeds, final=final, batch_size=batch_size, image_size=image_size,
-            header=header, loss=loss, balanced=balanced, group=name_or_number(group), no_checks=no_checks,
+            header=header, loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"),
+            balanced=balanced, group=name_or_number(group), no_checks=no_checks,
             valid_fraction=valid_fraction,
             test_fraction=test_fraction, form=form,
             reduction_factor=reduction_factor, threads=threads, seed=seed,

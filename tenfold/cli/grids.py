@@ -27,8 +27,10 @@ from tenfold.cli.options import (
     MetricName,
     NetworkName,
     NoChecks,
+    Order,
     OutFolder,
     Overwrite,
+    Quantiles,
     Quiet,
     Resume,
     Seed,
@@ -38,9 +40,12 @@ from tenfold.cli.options import (
     TestFraction,
     Threads,
     ValidFraction,
+    columns_of,
     method_of,
     name_or_number,
+    numbers_of,
     values_of,
+    words_of,
 )
 from tenfold.cli.screen import Screen
 from tenfold.report import outcome_line, render_outcome
@@ -70,6 +75,8 @@ def cv(
     image_size: ImageSize = None,
     header: Header = None,
     loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
     test_fraction: TestFraction = 0.0,
     no_checks: NoChecks = False,
     form: FormName = "auto",
@@ -85,10 +92,11 @@ def cv(
     """How good is a network? Cross-validation, all folds as one program."""
     _ask(
         lambda screen: tenfold.cross_validate(
-            network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
+            network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
             folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=name_or_number(group), final=final,
             epochs=epochs,
-            batch_size=batch_size, image_size=image_size, header=header, loss=loss, test_fraction=test_fraction,
+            batch_size=batch_size, image_size=image_size, header=header, loss=loss, order=words_of(order),
+            quantiles=numbers_of(quantiles, "--quantiles"), test_fraction=test_fraction,
             form=form, threads=threads, seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite,
             no_checks=no_checks, listener=screen,
         ),
@@ -118,6 +126,8 @@ def replicate(
     image_size: ImageSize = None,
     header: Header = None,
     loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
     valid_fraction: ValidFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     no_checks: NoChecks = False,
@@ -135,10 +145,11 @@ def replicate(
     varied = {"vary": vary} if vary else {}
     _ask(
         lambda screen: tenfold.replicate(
-            network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
+            network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
             seeds=seeds, group=name_or_number(group), final=final, epochs=epochs, batch_size=batch_size,
             image_size=image_size, header=header,
-            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"),
+            valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
             seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
             listener=screen, **varied,
         ),
@@ -171,6 +182,8 @@ def compare(
     image_size: ImageSize = None,
     header: Header = None,
     loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
     valid_fraction: ValidFraction = 0.2,
     test_fraction: TestFraction = 0.2,
     no_checks: NoChecks = False,
@@ -187,11 +200,12 @@ def compare(
     """Which is better, and how sure? Methods compared in pairs, by fold and seed."""
     _ask(
         lambda screen: tenfold.compare(
-            dict(method_of(text) for text in method), source, target=name_or_number(target), task=task,
+            dict(method_of(text) for text in method), source, target=columns_of(target), task=task,
             metric=metric, config=values_of(config), folds=folds, seeds=seeds, manner=manner,
             group=name_or_number(group),
             against=against, final=final, epochs=epochs, batch_size=batch_size, image_size=image_size, header=header,
-            loss=loss, valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
+            loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"),
+            valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
             seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
             listener=screen,
         ),

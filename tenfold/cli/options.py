@@ -15,8 +15,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the 
 SourceName = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
 ]
-Target = Annotated[str | None, typer.Option(help="Target column: its name or number. Default: the last.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="classification or regression. Default: what fits.")]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(help="Target column: its name or number. Default: the last. Repeated: labels of 0 and 1."),
+]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="classification, regression or multilabel. Default: what fits.")
+]
 MetricName = Annotated[str | None, typer.Option("--metric", help="accuracy, macro_f1, log_loss, rmse, ...")]
 NetworkName = Annotated[str | None, typer.Option("--network", help="A name from `tenfold networks`.")]
 Config = Annotated[
@@ -26,7 +31,12 @@ Epochs = Annotated[int | None, typer.Option(help="Epochs of every training.")]
 BatchSize = Annotated[int | None, typer.Option(help="Samples a step.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")]
 Header = Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")]
-LossName = Annotated[str | None, typer.Option("--loss", help="Of a regression: mse, l1 or huber.")]
+LossName = Annotated[
+    str | None,
+    typer.Option("--loss", help="cross_entropy, focal, ordinal; binary_cross_entropy; mse, l1, huber, log_cosh."),
+]
+Order = Annotated[str | None, typer.Option(help="Classes in an order that matters: low,middle,high.")]
+Quantiles = Annotated[str | None, typer.Option(help="Levels that a regression predicts: 0.05,0.5,0.95.")]
 FormName = Annotated[
     str, typer.Option("--form", help="auto, stacked (one program), serial (one by one) or compiled.")
 ]
@@ -58,6 +68,33 @@ def name_or_number(text: str | None) -> str | int | None:
         return int(text)
     except ValueError:
         return text
+
+
+def columns_of(texts: list[str] | None) -> str | int | list[str | int] | None:
+    """The target columns, one bare."""
+    if not texts:
+        return None
+    found = [column for text in texts if (column := name_or_number(text)) is not None]
+    return found if len(found) > 1 else found[0]
+
+
+def words_of(text: str | None) -> list[str] | None:
+    """The words between commas."""
+    return None if text is None else [word.strip() for word in text.split(",")]
+
+
+def numbers_of(text: str | None, option: str) -> list[float] | None:
+    """The numbers between commas.
+
+    Raises:
+        InputError: some word is none.
+    """
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"{option} must be numbers with commas between, got {text!r}. Write 0.05,0.5,0.95."
+        ) from error
 
 
 def values_of(pairs: list[str] | None, option: str = "--config") -> dict[str, Any]:

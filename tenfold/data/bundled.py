@@ -11,7 +11,7 @@ from sklearn import datasets
 from tenfold.core.registry import Registry
 from tenfold.data.inputs import ArrayInputs
 from tenfold.data.source import Source
-from tenfold.data.tables import table_source
+from tenfold.data.tables import TargetColumns, table_source
 from tenfold.data.targets import clean_target
 
 
@@ -27,7 +27,7 @@ class Bundled:
 
     name: str
     description: str
-    load: Callable[[str | int | None, str | None], Source]
+    load: Callable[[TargetColumns, str | None], Source]
 
 
 SOURCES: Registry[Bundled] = Registry("source")
@@ -46,7 +46,7 @@ def sources() -> tuple[Bundled, ...]:
 _DARKEST = 16.0
 
 
-def _digits(target: str | int | None, task: str | None) -> Source:
+def _digits(target: TargetColumns, task: str | None) -> Source:
     bunch = datasets.load_digits()
     # Values are counts of 0 to 16 dark pixels in each 4x4 block.
     images = (bunch.images / _DARKEST).astype(np.float32)[:, None]
@@ -61,8 +61,8 @@ def _digits(target: str | int | None, task: str | None) -> Source:
     )
 
 
-def _table(name: str, loader: Callable[..., object]) -> Callable[[str | int | None, str | None], Source]:
-    def load(target: str | int | None, task: str | None) -> Source:
+def _table(name: str, loader: Callable[..., object]) -> Callable[[TargetColumns, str | None], Source]:
+    def load(target: TargetColumns, task: str | None) -> Source:
         bunch = loader(as_frame=True)
         frame = bunch.frame.copy()  # type: ignore[attr-defined]
         names = bunch.get("target_names")  # type: ignore[attr-defined]

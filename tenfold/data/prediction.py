@@ -156,7 +156,7 @@ def _named(frame: pd.DataFrame, header: bool, preprocessor: TablePreprocessor, w
     if header and set(preprocessor.used) & set(names):
         return frame.set_axis(names, axis=1).reset_index(drop=True)
     columns = list(preprocessor.columns)
-    inputs = [name for name in columns if name != preprocessor.target_name]
+    inputs = [name for name in columns if name not in preprocessor.target_names]
     for candidate in (inputs, columns, list(preprocessor.used)):
         if len(candidate) == len(names):
             return frame.set_axis(candidate, axis=1).reset_index(drop=True)

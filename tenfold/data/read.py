@@ -22,13 +22,13 @@ from tenfold.data.inputs import ImageFileInputs, TableInputs
 from tenfold.data.npz import read_npz
 from tenfold.data.pictures import PICTURE_SUFFIXES
 from tenfold.data.source import TASKS, Source
-from tenfold.data.tables import is_table, read_table, read_table_folder, table_source
+from tenfold.data.tables import TargetColumns, is_table, read_table, read_table_folder, table_source
 
 
 def read(
     argument: Any,
     *,
-    target: str | int | None = None,
+    target: TargetColumns = None,
     task: str | None = None,
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
@@ -43,7 +43,8 @@ def read(
             with the keys of an `.npz`; a Dataset or DataLoader, or a tuple of two or three of them for training,
             validation and test.
         target: the target column's name, or its number from 0, or from -1 at the end; the last by default.
-        task: "classification" or "regression"; by default what the target looks like.
+            Several are the labels of a multi-label task, in columns of 0 and 1.
+        task: "classification", "regression" or "multilabel"; by default what the target looks like.
         name: what runs are named after; by default the file's or folder's name.
         image_size: height and width in pixels to which picture files are resized; by default from the pictures.
         header: whether a table's first row holds names; by default what it looks like.
@@ -64,7 +65,7 @@ def read(
         'regression'
     """
     if task is not None and task not in TASKS:
-        raise InputError(f"read: task must be 'classification' or 'regression', got {task!r}.")
+        raise InputError(f"read: task must be one of {', '.join(TASKS)}, got {task!r}. Choose one.")
     if isinstance(argument, str | Path):
         source = _read_path(
             argument, target=target, task=task, name=name, image_size=image_size,
@@ -79,7 +80,7 @@ def read(
 
 
 def _refuse_unused(
-    source: Source, target: str | int | None, image_size: int | tuple[int, int] | None, group: str | int | None
+    source: Source, target: TargetColumns, image_size: int | tuple[int, int] | None, group: str | int | None
 ) -> None:
     if group is not None and source.groups is None:
         raise InputError(
@@ -97,7 +98,7 @@ def _refuse_unused(
 
 
 def _read_objects(
-    argument: Any, *, target: str | int | None, task: str | None, name: str, group: str | int | None
+    argument: Any, *, target: TargetColumns, task: str | None, name: str, group: str | int | None
 ) -> Source:
     if isinstance(argument, pd.DataFrame):
         return table_source(argument, target=target, task=task, name=name, where="DataFrame", group=group)
@@ -120,7 +121,7 @@ def _read_objects(
 def _read_path(
     argument: str | Path,
     *,
-    target: str | int | None,
+    target: TargetColumns,
     task: str | None,
     name: str | None,
     image_size: int | tuple[int, int] | None,
@@ -157,7 +158,7 @@ def _read_path(
 def _read_folder(
     path: Path,
     *,
-    target: str | int | None,
+    target: TargetColumns,
     task: str | None,
     name: str | None,
     image_size: int | tuple[int, int] | None,

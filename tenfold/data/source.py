@@ -9,7 +9,7 @@ import numpy as np
 from tenfold.data.inputs import Inputs
 
 PARTS = ("train", "valid", "test")
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "multilabel")
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Source:
         name: what runs are named after, such as "digits".
         kind: "table", "image" or "dataset".
         inputs: raw inputs of N samples.
-        targets: class labels (str or int) or float64 values, shape (N,).
-        task: "classification" or "regression".
-        target_name: the target column's name, or "target".
+        targets: class labels (str or int), sets of labels joined by ";", or float64 values, shape (N,).
+        task: "classification", "regression" or "multilabel".
+        target_name: the target column's name, or "target"; several joined by ";".
         parts: "train", "valid" or "test" for each row, shape (N,), or None when the source came in one piece.
         groups: what belongs together, such as a patient; one label a row, shape (N,), or None. A group is never cut.
         skipped: files that could not be used.

@@ -21,6 +21,7 @@ from tenfold.core.specs import InputSpec
 from tenfold.data.columns import as_text, clean_column
 from tenfold.data.inputs import TableInputs
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
+from tenfold.data.target_encoder import SEPARATOR
 
 CLIP = 10.0
 MAX_LEVELS = 128
@@ -128,6 +129,7 @@ class TablePreprocessor(Preprocessor):
     ) -> None:
         self.numbers, self.categories = numbers, categories
         self.columns, self.target_name = columns, target_name
+        self.target_names = _names_of(target_name, columns)
         width = len(numbers) + sum(column.flagged or column.silent for column in numbers)
         cardinalities = tuple(column.cardinality for column in categories)
         self.spec = InputSpec(kind="table", shape=(width,), cardinalities=cardinalities)
@@ -253,3 +255,10 @@ class TablePreprocessor(Preprocessor):
             columns=tuple(record["columns"]),
             target_name=record["target_name"],
         )
+
+
+def _names_of(target_name: str | None, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The target columns; several come joined."""
+    if target_name is None:
+        return ()
+    return (target_name,) if target_name in columns else tuple(target_name.split(SEPARATOR))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from tenfold.data.encodings import decode_text
 from tenfold.data.files import list_folder, read_bytes
 from tenfold.data.inputs import TableInputs
 from tenfold.data.source import Source
-from tenfold.data.targets import clean_target
+from tenfold.data.target_encoder import MULTI_LABEL, SEPARATOR
+from tenfold.data.targets import Target, clean_label_sets, clean_target
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".test", ".parquet", ".pq")
 _PART_WORDS = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
                "dev": "valid", "test": "test"}  # fmt: skip
+
+
+TargetColumns = str | int | Sequence[str | int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +108,7 @@ def _load_parquet(path: Path) -> pd.DataFrame:
 def read_table(
     path: Path,
     *,
-    target: str | int | None,
+    target: TargetColumns,
     task: str | None,
     name: str | None,
     header: bool | None,
@@ -124,7 +129,7 @@ def read_table(
 def read_table_folder(
     folder: Path,
     *,
-    target: str | int | None,
+    target: TargetColumns,
     task: str | None,
     name: str | None,
     header: bool | None,
@@ -151,7 +156,7 @@ def read_table_folder(
     tables = {str(part): load_table(path, header=header, encoding=encoding) for part, path in parts.items()}
     train = tables["train"]
     names, _ = unique_names(list(train.frame.columns))
-    position = find_column(target, names, folder.name)
+    position = _positions(target, names, folder.name)[0]
     frames: list[pd.DataFrame] = []
     labels: list[str] = []
     notes = list(train.notes)
@@ -222,7 +227,7 @@ def _without_dots(frame: pd.DataFrame, train: pd.DataFrame, position: int) -> pd
 def table_source(
     frame: pd.DataFrame,
     *,
-    target: str | int | None,
+    target: TargetColumns,
     task: str | None,
     name: str,
     where: str,
@@ -234,7 +239,7 @@ def table_source(
 
     Args:
         frame: any cells, one row a sample.
-        target: column name, number, or None for the last column.
+        target: column name, number, or None for the last column; several are labels, in columns of 0 and 1.
         task: as in `read`.
         name: the source's name.
         where: what to call the source in messages.
@@ -256,37 +261,61 @@ def table_source(
             "needed. Check the separator."
         )
     names = list(frame.columns)
-    position = find_column(target, names, where)
-    said = "last column; --target" if target is None else "--target"
-    found = clean_target(frame.iloc[:, position], name=names[position], task=task, where=where)
-    groups, apart, group_notes = _groups(frame.iloc[found.kept], group, position, where)
-    cleaned = clean_cells(frame.drop(columns=[names[position], *apart]).iloc[found.kept], where)
+    positions = _positions(target, names, where)
+    chosen = [names[position] for position in positions]
+    target_name, said = SEPARATOR.join(chosen), "last column; --target" if target is None else "--target"
+    found = _target(frame[chosen], task, target_name, where)
+    groups, apart, group_notes = _groups(frame.iloc[found.kept], group, positions, where)
+    words = "column" + "s" * (len(chosen) > 1) + " " + ", ".join(map(repr, chosen))
+    cleaned = clean_cells(frame.drop(columns=[*chosen, *apart]).iloc[found.kept], where)
     inputs, left_notes = leave_out(cleaned.reset_index(drop=True), where)
     return Source(
         name=name,
         kind="table",
-        inputs=TableInputs(inputs, tuple(names), names[position]),
+        inputs=TableInputs(inputs, tuple(names), target_name),
         targets=found.values,
         task=found.task,
-        target_name=names[position],
+        target_name=target_name,
         parts=None if parts is None else parts[found.kept],
         groups=groups,
         notes=(
-            *notes, *renamed, *dropped, f"target: column {names[position]!r} ({said})", *found.notes, *group_notes,
+            *notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes,
             *left_notes,
         ),
     )  # fmt: skip
 
 
+def _positions(target: TargetColumns, names: Sequence[str], where: str) -> list[int]:
+    """Of the target columns, each once."""
+    if isinstance(target, str | int) or target is None:
+        return [find_column(target, names, where)]
+    found = [find_column(one, names, where) for one in target]
+    if not found or len(set(found)) < len(found):
+        raise InputError(f"{where}: --target must name different columns, got {list(target)!r}. Name each once.")
+    return found
+
+
+def _target(columns: pd.DataFrame, task: str | None, name: str, where: str) -> Target:
+    """One column, or several of 0 and 1 that are labels."""
+    if len(columns.columns) == 1:
+        return clean_target(columns.iloc[:, 0], name=name, task=task, where=where)
+    if task not in (None, MULTI_LABEL):
+        raise InputError(
+            f"{where}: several targets are the labels of a multi-label task, got --task {task}. "
+            "Name one target, or leave --task out."
+        )
+    return clean_label_sets(columns, name=name, where=where)
+
+
 def _groups(
-    frame: pd.DataFrame, group: str | int | None, target: int, where: str
+    frame: pd.DataFrame, group: str | int | None, targets: Sequence[int], where: str
 ) -> tuple[np.ndarray | None, list[str], list[str]]:
     """The group of each row as text, the columns that are no inputs for it, and a note."""
     if group is None:
         return None, [], []
     position = find_column(group, list(frame.columns), where, "group")
     name = frame.columns[position]
-    if position == target:
+    if position in targets:
         raise InputError(f"{where}: --group {name!r} is the target. Choose another column.")
     labels = as_text(frame.iloc[:, position])
     missing = labels.isna().to_numpy()

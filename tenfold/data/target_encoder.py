@@ -74,9 +74,9 @@ class TargetEncoder:
             ValueError: the task is unknown, or an order or quantiles are for another one.
             InputError: there is one class, label set or value only, or a class that the order lacks.
         """
-        if task not in (*TASKS, MULTI_LABEL):
+        if task not in TASKS:
             raise ValueError(
-                f"TargetEncoder: task must be one of {(*TASKS, MULTI_LABEL)}, got {task!r}. Choose one of them."
+                f"TargetEncoder: task must be one of {TASKS}, got {task!r}. Choose one of them."
             )
         for name, given, owner in (("order", order, "classification"), ("quantiles", quantiles, "regression")):
             if given and task != owner:

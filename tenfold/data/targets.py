@@ -44,7 +44,7 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
     Args:
         raw: a column of any type, shape (N,).
         name: the target's name for messages.
-        task: "classification" or "regression" when the user said so, else None.
+        task: "classification", "regression" or "multilabel" when the user said so, else None.
         where: the source's name for messages.
         whole_are_classes: whether whole numbers are classes however many there are (targets of pictures).
 
@@ -59,7 +59,9 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
         'regression'
     """
     if task is not None and task not in TASKS:
-        raise InputError(f"{where}: task must be 'classification' or 'regression', got {task!r}.")
+        raise InputError(f"{where}: task must be one of {', '.join(TASKS)}, got {task!r}. Choose one.")
+    if task == MULTI_LABEL:
+        return clean_label_sets(raw, name=name, where=where)
     series = pd.Series(raw).reset_index(drop=True)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
@@ -71,8 +73,12 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
     if not task:
         notes += [f"task: {chosen} ({reason}; --task)"]
     text = values.dtype.kind == "O"
+    advice = "" if text else ", or --task regression"
+    if text and not task and (separator := _separator_of_sets(values)):
+        notes.append(f"target: its texts hold {separator!r}; if they are sets of labels, say --task multilabel")
+        advice = ", or --task multilabel"
     values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
-    _check_learnable(values, chosen, name, where, text)
+    _check_learnable(values, chosen, name, where, advice)
     return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
 
 
@@ -109,6 +115,16 @@ def clean_label_sets(raw: Any, *, name: str, where: str) -> Target:
     _check_sets(sets, name, where)
     values = np.array([SEPARATOR.join(sorted(one)) for one in sets], dtype=np.str_)
     return Target(values=values, kept=np.arange(len(values)), task=MULTI_LABEL, notes=tuple(notes))
+
+
+def _separator_of_sets(texts: np.ndarray) -> str | None:
+    """The mark at which texts split into fewer different labels than there are different texts."""
+    distinct = set(texts.tolist())
+    for mark in SEPARATORS[:2]:
+        labels = {label.strip() for text in distinct for label in text.split(mark)}
+        if any(mark in text for text in distinct) and len(labels) < len(distinct):
+            return mark
+    return None
 
 
 def _sets_of_columns(frame: pd.DataFrame, where: str) -> list[set[str]]:
@@ -203,7 +219,7 @@ def _as_numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
     return numbers
 
 
-def _check_learnable(values: np.ndarray, task: str, name: str, where: str, text: bool) -> None:
+def _check_learnable(values: np.ndarray, task: str, name: str, where: str, advice: str) -> None:
     distinct = np.unique(values)
     if len(distinct) == 1:
         raise InputError(
@@ -211,7 +227,6 @@ def _check_learnable(values: np.ndarray, task: str, name: str, where: str, text:
             "Choose another --target."
         )
     if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
-        advice = "" if text else ", or --task regression"
         raise InputError(
             f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
             f"{shown(distinct[0].item())}: too few rows a class. Choose another --target{advice}."

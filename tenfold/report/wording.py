@@ -8,8 +8,11 @@ from typing import Any
 
 from tenfold.report.records import Score
 
-SHARES = frozenset({"accuracy", "balanced_accuracy", "top1", "top5"})
-ABBREVIATIONS = {"rmse": "RMSE", "mse": "MSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "auc": "AUC"}
+SHARES = frozenset({"accuracy", "balanced_accuracy", "top_5_accuracy", "subset_accuracy", "coverage"})
+ABBREVIATIONS = {
+    "rmse": "RMSE", "mse": "MSE", "mae": "MAE", "r2": "R²",
+    "roc_auc": "ROC AUC", "auc": "AUC", "mcc": "MCC", "mape": "MAPE",
+}  # fmt: skip
 MISSING = "–"
 
 

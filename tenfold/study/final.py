@@ -124,7 +124,7 @@ def final_model(
     notes: dict[str, Any] = {"how": options.final, "trial": best.trial, "epoch": best.epoch}
     notes |= {"metric": cohort.metric.name, "valid": best.score}
     if options.final == "refit":
-        refit = prepare_refit(material, device)
+        refit = prepare_refit(material, options, device)
         lane = _lane_anew(specs[best.trial], refit, options, cohort, device, best.line)
         module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)

@@ -21,6 +21,7 @@ from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
 from tenfold.core.records import RecordLog, finite
 from tenfold.data import DataPart
+from tenfold.data.tables import TargetColumns
 from tenfold.networks import NETWORKS
 from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
@@ -39,6 +40,7 @@ from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
 from tenfold.study.scoring import in_units_of, score_baselines, score_test
 from tenfold.study.temperature import with_temperature
+from tenfold.tasks import OwnMetric
 from tenfold.train import (
     Checkpointer,
     Clock,
@@ -54,9 +56,9 @@ from tenfold.tuning import Space
 def fit(
     data: Any,
     *,
-    target: str | int | None = None,
+    target: TargetColumns = None,
     task: str | None = None,
-    metric: str | None = None,
+    metric: str | OwnMetric | None = None,
     network: Network | Sequence[Network] | None = None,
     space: Mapping[str, Any] | Callable[..., dict[str, Any]] | Space | None = None,
     trials: int | None = None,
@@ -78,9 +80,9 @@ def fit(
     Args:
         data: a path (class folders of pictures, CSV, TSV, Parquet, IDX, `.npz`), a bundled name ("digits"), a
             DataFrame, a pair of arrays `(x, y)`, a Dataset, or a DataLoader.
-        target: the target column's name or number; the last one by default.
-        task: "classification" or "regression"; what the target looks like by default.
-        metric: what decides, such as "accuracy", "macro_f1", "rmse".
+        target: the target column's name or number; the last one by default; several are labels.
+        task: "classification", "regression" or "multilabel"; what the target looks like by default.
+        metric: what decides, such as "accuracy", "macro_f1", "rmse", or a metric of one's own.
         network: names of the zoo or functions `make_model(**config)`, one or several; what suits by default.
         space: a dict of `tenfold.Float`/`Int`/`Categorical` or plain values, or a function of an Optuna trial;
             it is laid over the default space.
@@ -173,6 +175,8 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
         raise RunError(
             f"--resume: the space {stored['space']!r} is a function and not stored with the run. Pass it again."
         )
+    if isinstance(now.metric, OwnMetric):
+        stored["metric"] = now.metric
     if "space" in stored:
         stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
     if "folds" not in stored and "seeds" not in stored:
@@ -251,7 +255,7 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
         "task": source.task,
         "metric": question.metric.name,
         "direction": question.metric.direction,
-        "classes": None if material.encoder.classes is None else [str(name) for name in material.encoder.classes],
+        "classes": [str(name) for name in material.encoder.classes or material.encoder.labels or ()] or None,
         "input": material.preprocessor.spec.to_json(),
         "parts": {
             "train": len(material.train),

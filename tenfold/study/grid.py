@@ -261,7 +261,7 @@ def _begin(
 def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder: RunFolder) -> dict[str, Any]:
     """The first `run.json`."""
     data, source, folds = grid.data, grid.data.source, grid.data.folds
-    classes = data.seen.encoders[0].classes
+    classes = data.seen.encoders[0].classes or data.seen.encoders[0].labels
     return {
         "verb": grid.verb,
         "name": folder.path.name,
@@ -337,7 +337,7 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
         with job.stage("scores"), num_threads(grid.threads):
             said = [(lane, *member_outputs(lane, grid.data)) for lane in cohort.lanes]
             scores = _log_scores(log, said, grid)
-            out_of_fold = save_out_of_fold(folder.path, said, grid.data)
+            out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
             trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
         if options.final != "none":
             with job.stage("final"), num_threads(grid.threads):

@@ -21,12 +21,10 @@ from tenfold.data import Batches, Finding, FoldBatches, FoldData, FoldMember, Fo
 from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
-from tenfold.study.material import EVALUATION_SAMPLES
-from tenfold.tasks import Classification, Regression, metric_of
+from tenfold.study.material import EVALUATION_SAMPLES, deciding_metric, encoder_options, every_epoch, task_of
+from tenfold.tasks import Regression
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Lane, MemberSpec
-
-_EVERY_EPOCH = ("accuracy", "log_loss", "rmse", "mae", "r2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,29 +94,20 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
         folds = cut_folds(
             source, options.folds, seed=options.seed, manner=options.manner, repeats=options.repeats, rows=rows
         )
-    seen = FoldData.of(source, folds, device=device)
-    tasks = tuple(_task(seen, fold, options) for fold in range(len(folds)))
-    metric = metric_of(tasks[0], options.metric)
-    names = list(dict.fromkeys((metric.name, *(name for name in _EVERY_EPOCH if name in tasks[0].info.metrics))))
+    seen = FoldData.of(source, folds, device=device, target_options=encoder_options(source, options))
+    tasks = tuple(task_of(encoder, options) for encoder in seen.encoders)
+    metric = deciding_metric(tasks[0], options)
+    names = every_epoch(tasks[0], metric)
     return GridData(
         source=source,
         folds=folds,
         seen=seen,
         test_rows=parts.test,
         tasks=tasks,
-        epoch_tasks=tuple(_task(seen, fold, options, names) for fold in range(len(folds))),
+        epoch_tasks=tuple(task_of(encoder, options, names) for encoder in seen.encoders),
         metric=metric,
         findings=look_at(source, parts if options.folds is None else folds, options),
     )
-
-
-def _task(seen: FoldData, fold: int, options: GridOptions, metrics: Sequence[str] | None = None) -> SupervisedTask:
-    encoder = seen.encoders[fold]
-    if encoder.classes is None:
-        return Regression(loss=options.loss or "mse", mean=encoder.mean, scale=encoder.std)
-    if options.loss is not None:
-        raise InputError(f"--loss {options.loss} is for a regression, the task is classification. Leave it out.")
-    return Classification(class_names=encoder.classes, metrics=metrics)
 
 
 def describe_folds(data: GridData) -> dict[str, Any] | None:

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId
-from tenfold.data import FoldData, Folds
+from tenfold.data import FoldData, Folds, TargetEncoder
 from tenfold.study.grid_data import GridData, GridProvider, score_lane
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
+from tenfold.study.material import encoder_options, task_of
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import network_name
+from tenfold.study.outputs import for_metrics, read_outputs
 from tenfold.study.temperature import with_temperature
-from tenfold.tasks import Regression, metric_intervals
-from tenfold.tasks.supervised import SupervisedTask
+from tenfold.tasks import metric_intervals
 from tenfold.train import Cohort, Lane, build_lane, compile_where_it_pays
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ Said = list[tuple[Lane, list[Tensor], list[Tensor]]]
 """For each lane what its members say of the rows that they are scored on, and the targets."""
 
 
-def save_out_of_fold(folder: Path, said: Said, data: GridData) -> dict[str, Any] | None:
+def save_out_of_fold(folder: Path, said: Said, data: GridData, options: GridOptions) -> dict[str, Any] | None:
     """Writes `out-of-fold.npz`: what the members say of the rows they did not learn from, a trial.
 
-    Arrays: "rows" (each time a row is scored), "folds", "targets" (encoded classes, or values), and for each trial
-    "outputs-<trial>": probabilities or values, averaged over the seeds.
+    Arrays: "rows" (each time a row is scored), "folds", "targets" (encoded classes or labels, or values), and for
+    each trial "outputs-<trial>": probabilities or values, averaged over the seeds.
 
     Returns:
         Every metric of the first trial's predictions together, with its interval; None unless each row was scored
@@ -58,32 +59,31 @@ def save_out_of_fold(folder: Path, said: Said, data: GridData) -> dict[str, Any]
     np.savez_compressed(folder / "out-of-fold.npz", **arrays)
     if data.folds.manner == "split" or data.folds.repeats > 1 or not data.folds.complete:
         return None
-    return _score_out_of_fold(data, arrays["outputs-0"], arrays["targets"])
+    return _score_out_of_fold(data, arrays["outputs-0"], arrays["targets"], options)
 
 
-def _score_out_of_fold(data: GridData, outputs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+def _score_out_of_fold(
+    data: GridData, outputs: np.ndarray, targets: np.ndarray, options: GridOptions
+) -> dict[str, Any]:
     """As one part: probabilities as they are, values in the target's own units."""
-    if data.seen.encoders[0].classes is None:
-        task: SupervisedTask = Regression(mean=0.0, scale=1.0)
-        predicted = torch.from_numpy(outputs)
-    else:
-        task = data.tasks[0]
-        predicted = torch.from_numpy(outputs).clamp(min=torch.finfo(torch.float64).tiny).log()
+    encoder, task = data.seen.encoders[0], data.tasks[0]
+    if encoder.task == "regression":
+        task = task_of(TargetEncoder(task=encoder.task, quantiles=encoder.quantiles), options)
+    predicted = for_metrics(encoder, torch.from_numpy(outputs))
     return dict(metric_intervals(task, predicted, torch.from_numpy(targets), seed=0))
 
 
 def _in_units(outputs: Tensor, data: GridData, fold: int) -> Tensor:
     """Probabilities, or values in the target's own units."""
     encoder = data.seen.encoders[fold]
-    if encoder.classes is not None:
-        return outputs.softmax(dim=1)
-    return outputs.reshape(len(outputs)) * encoder.std + encoder.mean
+    said = read_outputs(encoder, outputs)
+    return said * encoder.std + encoder.mean if encoder.task == "regression" else said
 
 
 def _targets(data: GridData, fold: int) -> np.ndarray:
     encoder = data.seen.encoders[fold]
     encoded = data.seen.part(fold, data.folds.valid[fold]).targets.cpu().numpy()
-    return encoded if encoder.classes is not None else np.asarray(encoder.decode(encoded))
+    return encoded if encoder.task != "regression" else np.asarray(encoder.decode(encoded))
 
 
 def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Model:
@@ -146,7 +146,9 @@ def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[s
     """The configuration trained anew, for as many epochs, on all rows that the folds hold."""
     rows = grid.data.folds.rows
     folds = Folds(train=(rows,), valid=(rows[:1],), names=("all",), rows=rows, manner="own", how="all rows")
-    seen = FoldData.of(grid.data.source, folds, device=job.device)
+    seen = FoldData.of(
+        grid.data.source, folds, device=job.device, target_options=encoder_options(grid.data.source, options)
+    )
     spec = next(spec for spec in grid.specs if spec.id.trial == trial)
     member = MemberId(trial=trial, fold=0, seed=options.seed)
     data = GridData(

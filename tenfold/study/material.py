@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tenfold.core.errors import InputError
 from tenfold.core.task import Batch, BatchProvider, Metric
@@ -26,7 +27,7 @@ from tenfold.data import (
 )
 from tenfold.study.honesty import look_at
 from tenfold.study.options import FitOptions
-from tenfold.tasks import Classification, Regression, balanced_class_weights, metric_of
+from tenfold.tasks import OwnMetric, balanced_class_weights, balanced_positive_weights, metric_of, task_from
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData
 
@@ -88,18 +89,20 @@ def prepare(source: Source, options: FitOptions, device: torch.device) -> Materi
     )
     if not len(rows.valid):
         raise InputError(f"{source.name}: no validation rows, so trials cannot be compared. Raise --valid-fraction.")
-    return replace(_material(source, rows, rows.train, device), findings=look_at(source, rows, options))
+    return replace(_material(source, rows, rows.train, options, device), findings=look_at(source, rows, options))
 
 
-def prepare_refit(material: Material, device: torch.device) -> Material:
+def prepare_refit(material: Material, options: FitOptions, device: torch.device) -> Material:
     """The same split with the validation rows among the training rows, and everything fitted anew on both."""
     rows = np.sort(np.concatenate([material.split.train, material.split.valid]))
-    return _material(material.source, material.split, rows, device)
+    return _material(material.source, material.split, rows, options, device)
 
 
-def _material(source: Source, rows: Split, train_rows: np.ndarray, device: torch.device) -> Material:
+def _material(
+    source: Source, rows: Split, train_rows: np.ndarray, options: FitOptions, device: torch.device
+) -> Material:
     preprocessor = fit_preprocessor(source.inputs, train_rows)
-    encoder = TargetEncoder.fit(source.targets, source.task, train_rows)
+    encoder = TargetEncoder.fit(source.targets, source.task, train_rows, **encoder_options(source, options))
 
     def part(part_rows: np.ndarray) -> DataPart:
         return DataPart.of(source, part_rows, preprocessor, encoder).to(device)
@@ -115,35 +118,76 @@ def _material(source: Source, rows: Split, train_rows: np.ndarray, device: torch
     )
 
 
+def encoder_options(source: Source, options: FitOptions) -> dict[str, Any]:
+    """What `TargetEncoder.fit` is told of the options.
+
+    Raises:
+        InputError: an option that belongs to another task.
+    """
+    found: dict[str, Any] = {}
+    for name, owner in (("order", "classification"), ("quantiles", "regression")):
+        value = getattr(options, name)
+        if value and source.task != owner:
+            raise InputError(f"--{name} is for a {owner}, the task is {source.task}. Leave it out.")
+        if value:
+            found[name] = tuple(value)
+    return found
+
+
+def task_of(
+    encoder: TargetEncoder,
+    options: FitOptions,
+    metrics: Sequence[str] | None = None,
+    class_weights: Tensor | None = None,
+) -> SupervisedTask:
+    """The task of encoded targets as the options say, with the metrics named, or all that say something.
+
+    Raises:
+        InputError: a loss or metric that the task does not have.
+    """
+    own = options.metric
+    if metrics is None:
+        return task_from(encoder, metric=own, loss=options.loss, class_weights=class_weights)
+    chosen = [own if isinstance(own, OwnMetric) and name == own.name else name for name in metrics]
+    return task_from(encoder, loss=options.loss, class_weights=class_weights, metrics=chosen)
+
+
 def make_task(material: Material, options: FitOptions, metrics: Sequence[str] | None = None) -> SupervisedTask:
     """The task that the data ask, with the metrics named, or all of them.
 
     Raises:
-        InputError: an option that belongs to the other task, or a metric with no such name.
+        InputError: an option that belongs to another task, or a metric with no such name.
     """
-    encoder = material.encoder
-    if material.source.task == "classification":
-        if options.loss is not None:
-            raise InputError(f"--loss {options.loss} is for a regression, the task is classification. Leave it out.")
-        assert encoder.classes is not None
-        weights = None
-        if options.balanced:
-            weights = balanced_class_weights(material.train.targets, len(encoder.classes)).to(
-                material.train.targets.device
-            )
-        return Classification(class_names=encoder.classes, class_weights=weights, metrics=metrics)
-    if options.balanced:
+    encoder, targets = material.encoder, material.train.targets
+    if not options.balanced:
+        return task_of(encoder, options, metrics)
+    if encoder.task == "regression":
         raise InputError("--balanced is for a classification, the task is regression. Leave it out.")
-    return Regression(loss=options.loss or "mse", mean=encoder.mean, scale=encoder.std)
+    weights = (
+        balanced_positive_weights(targets)
+        if encoder.classes is None
+        else balanced_class_weights(targets, len(encoder.classes))
+    )
+    return task_of(encoder, options, metrics, weights.to(targets.device))
+
+
+def deciding_metric(task: SupervisedTask, options: FitOptions) -> Metric:
+    """The metric that was asked for, or the task's first."""
+    own = options.metric
+    return metric_of(task, own.name if isinstance(own, OwnMetric) else own)
 
 
 def training_task(material: Material, options: FitOptions) -> tuple[SupervisedTask, Metric]:
     """The task with what is worth scoring at every epoch, and the metric that decides."""
     everything = make_task(material, options)
-    metric = metric_of(everything, options.metric)
-    usual = ("accuracy", "log_loss") if material.source.task == "classification" else ("rmse", "mae", "r2")
-    names = list(dict.fromkeys((metric.name, *(name for name in usual if name in everything.info.metrics))))
-    return make_task(material, options, names), metric
+    metric = deciding_metric(everything, options)
+    return make_task(material, options, every_epoch(everything, metric)), metric
+
+
+def every_epoch(task: SupervisedTask, metric: Metric) -> list[str]:
+    """The metrics worth scoring at every epoch, the one that decides first."""
+    usual = ("accuracy", "micro_f1", "log_loss", "pinball", "coverage", "rmse", "mae", "r2")
+    return list(dict.fromkeys((metric.name, *(name for name in usual if name in task.info.metrics))))
 
 
 class DatasetProvider(BatchProvider):

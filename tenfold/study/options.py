@@ -12,7 +12,9 @@ from torch import nn
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
+from tenfold.data.tables import TargetColumns
 from tenfold.networks import NETWORKS, suitable
+from tenfold.tasks import OwnMetric
 from tenfold.tuning import Space
 
 Network = str | Callable[..., nn.Module]
@@ -25,9 +27,9 @@ class FitOptions:
     """The options of `fit`; None stands for "not given", and then the data decide.
 
     Attributes:
-        target: the target column's name or number.
-        task: "classification" or "regression".
-        metric: what decides who stays and who wins.
+        target: the target column's name or number; several are the labels of a multi-label task.
+        task: "classification", "regression" or "multilabel".
+        metric: what decides who stays and who wins: a name, or a metric of one's own.
         network: names of the zoo, or functions `make_model(**config)`.
         space: what to search, in place of or over the default space.
         trials: configurations to try, >= 1.
@@ -45,7 +47,10 @@ class FitOptions:
         header: whether a table's first row holds names.
         valid_fraction: share of the rows to choose by, in (0, 1).
         test_fraction: share of the rows to touch once, in [0, 1).
-        loss: of a regression: "mse", "l1" or "huber".
+        loss: of the task, by name: "cross_entropy", "focal" or "ordinal" of classes, "binary_cross_entropy" or
+            "focal" of labels, "mse", "l1", "huber" or "log_cosh" of numbers.
+        order: the classes in an order that matters, such as ("low", "middle", "high"): the loss becomes "ordinal".
+        quantiles: levels that a regression predicts, an odd number of them, such as (0.05, 0.5, 0.95).
         balanced: whether classes weigh inversely to their frequency in the loss.
         group: the column whose values (or, of picture files, the pattern of names whose groups) never stand on both
             sides of a split.
@@ -55,9 +60,9 @@ class FitOptions:
 
     finals: ClassVar[tuple[str, ...]] = FINALS
 
-    target: str | int | None = None
+    target: TargetColumns = None
     task: str | None = None
-    metric: str | None = None
+    metric: str | OwnMetric | None = None
     network: Sequence[Network] | None = None
     space: Mapping[str, Any] | Callable[..., dict[str, Any]] | Space | None = None
     trials: int | None = None
@@ -74,6 +79,8 @@ class FitOptions:
     valid_fraction: float = 0.2
     test_fraction: float = 0.2
     loss: str | None = None
+    order: Sequence[str | int] | None = None
+    quantiles: Sequence[float] | None = None
     balanced: bool = False
     group: str | int | None = None
     no_checks: bool = False
@@ -122,6 +129,8 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Space):
         return value.to_json()
+    if isinstance(value, OwnMetric):
+        return value.name
     if isinstance(value, Mapping):
         return Space(value).to_json()
     if isinstance(value, list | tuple):

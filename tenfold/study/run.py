@@ -15,6 +15,7 @@ from torch import nn
 
 from tenfold.core.errors import InputError
 from tenfold.data import read
+from tenfold.data.tables import TargetColumns
 from tenfold.report import leaderboard, load_run, write_report
 from tenfold.study.model import Model, load
 from tenfold.study.options import Network
@@ -86,7 +87,7 @@ class Run:
         """A probability for each sample and class or label; see `Model.predict_proba`."""
         return self.model.predict_proba(x, calibrated=calibrated)
 
-    def evaluate(self, data: Any, *, target: str | int | None = None) -> dict[str, Any]:
+    def evaluate(self, data: Any, *, target: TargetColumns = None) -> dict[str, Any]:
         """Every metric with its interval on other data with known targets.
 
         Args:
@@ -99,7 +100,8 @@ class Run:
         """
         model = self.model
         if target is None and _has_columns(data):
-            target = getattr(model.preprocessor, "target_name", None)
+            names = getattr(model.preprocessor, "target_names", ())
+            target = list(names) if len(names) > 1 else next(iter(names), None)
         source = read(data, target=target, task=self.info["task"])
         raw = model.read(data)
         if len(raw.inputs) != len(source.targets):

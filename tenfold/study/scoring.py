@@ -52,7 +52,7 @@ def score_outputs(
 
 def in_units_of(encoder: TargetEncoder, model: Model, outputs: np.ndarray) -> np.ndarray:
     """A regression's values, standardised as another encoder does; probabilities as they are."""
-    if encoder.classes is not None or model.encoder is encoder:
+    if encoder.task != "regression" or model.encoder is encoder:
         return outputs
     return np.asarray((outputs * model.encoder.std + model.encoder.mean - encoder.mean) / encoder.std)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -57,6 +58,7 @@ def task_from(
     metric: str | OwnMetric | None = None,
     loss: str | None = None,
     class_weights: Tensor | None = None,
+    metrics: Sequence[str | OwnMetric] | None = None,
 ) -> SupervisedTask:
     """The task that belongs to encoded targets: their classes, their labels, or their mean, scale and quantiles.
 
@@ -65,6 +67,7 @@ def task_from(
         metric: a metric that must be among those of the task, however dear, or one's own; None for the usual ones.
         loss: of the task, by name; None for its default, which of classes in order is the ordinal one.
         class_weights: of a classification, or the positive weights of labels.
+        metrics: these and no others, in place of `metric`.
 
     Raises:
         InputError: there is no such metric or loss, or a regression was given weights.
@@ -74,6 +77,8 @@ def task_from(
         >>> task_from(TargetEncoder(task="regression", mean=20.0, std=5.0)).info.name
         'regression'
     """
+    if metrics is not None:
+        return _task(encoder, loss, class_weights, metrics)
     usual = _task(encoder, loss, class_weights, None)
     name = metric.name if isinstance(metric, OwnMetric) else metric
     if isinstance(metric, OwnMetric) or (
@@ -86,7 +91,7 @@ def task_from(
 
 
 def _task(
-    encoder: TargetEncoder, loss: str | None, weights: Tensor | None, metrics: list[str | OwnMetric] | None
+    encoder: TargetEncoder, loss: str | None, weights: Tensor | None, metrics: Sequence[str | OwnMetric] | None
 ) -> SupervisedTask:
     if encoder.labels is not None:
         return MultiLabel(
