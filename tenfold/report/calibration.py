@@ -13,6 +13,7 @@ from scipy.special import softmax
 from tenfold.core.intervals import wilson
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, legend, polyline, spans
+from tenfold.report.errors import averaged
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import as_number, plural
@@ -42,25 +43,28 @@ def calibration(records: RunRecords) -> Html | None:
         title,
         _verdict(probabilities, targets, records.evaluated),
         note(_explain(probabilities, records.evaluated)),
+        averaged(records),
         _key(scaled is not None),
         charts,
         _numbers(probabilities, scaled, targets, temperature),
+        note(_of_temperature(records)) if scaled is not None else None,
     )
 
 
 def _why_empty(records: RunRecords) -> str:
     arrays = records.evaluation
-    if "evaluation.npz" in records.problems:
-        return f"evaluation.npz could not be read: {records.problems['evaluation.npz']}."
+    file = records.evaluation_file
+    if file in records.problems:
+        return f"{file} could not be read: {records.problems[file]}."
     if "probabilities" not in arrays or "targets" not in arrays:
         return "No probabilities have been kept" + (" yet." if records.status in ("running", "interrupted") else ".")
     probabilities, targets = arrays["probabilities"], arrays["targets"]
     if probabilities.ndim != 2 or targets.shape != probabilities.shape[:1] or targets.dtype.kind not in "iu":
-        return f"evaluation.npz does not fit together: targets {targets.shape}, probabilities {probabilities.shape}."
+        return f"{file} does not fit together: targets {targets.shape}, probabilities {probabilities.shape}."
     if not targets.size or probabilities.shape[1] < 2:
         return "There are no samples or no classes to hold probabilities against."
     if targets.min() < 0 or targets.max() >= probabilities.shape[1]:
-        return "evaluation.npz holds a class that has no probability."
+        return f"{file} holds a class that has no probability."
     if not np.isfinite(probabilities).all() or np.abs(probabilities.sum(axis=1) - 1).max() > UNIT:
         return "The outputs are no probabilities: some rows do not sum to 1."
     return ""
@@ -108,7 +112,7 @@ def _explain(probabilities: np.ndarray, sample: str) -> str:
     return (
         f"The {plural(n, sample)} in bins by the probability of the predicted class: what was claimed against the "
         "share that came true. On the dashed line claims are true; below it they are too bold. Bars are 95 % Wilson "
-        f"intervals. Were every claim true, the luck of so many samples would still give a calibration error of about "
+        "intervals. Were every claim true, the luck of so many samples would still give a calibration error of about "
         f"{floor:.2g}."
     )
 
@@ -190,8 +194,16 @@ def _numbers(probabilities: np.ndarray, scaled: np.ndarray | None, targets: np.n
     if scaled is not None:
         rows.append((f"temperature {temperature:.3g}", *_scores(scaled, targets)))
     header = ("", "calibration error", "Brier score", "log loss")
-    where = note("The temperature was fitted on validation data; it changes no predicted class.")
-    return join([table(header, rows, numeric=(1, 2, 3)), where if scaled is not None else None])
+    return table(header, rows, numeric=(1, 2, 3))
+
+
+def _of_temperature(records: RunRecords) -> str:
+    if records.verb == "fit":
+        return "The temperature was fitted on validation data; it changes no predicted class."
+    return (
+        "The temperature is that of the model that was kept, fitted on some of these very samples: on others it "
+        "helps a little less. It changes no predicted class."
+    )
 
 
 def _scores(probabilities: np.ndarray, targets: np.ndarray) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from tenfold.report.axes import Axis, fit_axis, wants_log
 from tenfold.report.chart import chart, legend, polyline, spans, thin
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
-from tenfold.report.members import chosen_trial, member_key
+from tenfold.report.members import member_key
 from tenfold.report.paired import series_of
 from tenfold.report.records import Curve, RunRecords
 from tenfold.report.wording import is_share, metric_words
@@ -46,7 +46,7 @@ def courses(records: RunRecords) -> Html:
     if not records.curves:
         return section("curves", title, empty("No epoch has been recorded yet."))
     many = records.verb == "compare"
-    trials = sorted(records.trials) if many else [chosen_trial(records)]
+    trials = sorted(records.trials) if many else [records.best_trial]
     curves = [curve for curve in records.curves.values() if curve.trial in trials]
     losses = [_loss_lines(records, curves, trial, many) for trial in trials]
     metric = metric_words(records.metric)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tenfold.report.confusion import confusion
-from tenfold.report.markup import Html, empty, section
+from tenfold.report.markup import Html, empty, note, section
 from tenfold.report.records import RunRecords
 from tenfold.report.residuals import residuals
-
-FILE = "evaluation.npz"
 
 
 def errors(records: RunRecords) -> Html:
@@ -24,30 +22,42 @@ def errors(records: RunRecords) -> Html:
     else:
         true, predicted = (array.astype(np.float64).ravel() for array in (targets, predictions))
         body = residuals(true, predicted, records.evaluated)
-    return section("errors", title, body)
+    return section("errors", title, averaged(records), body)
+
+
+def averaged(records: RunRecords) -> Html | None:
+    """That predictions are means over seeds, which a single model does not reach."""
+    seeds = records.run.get("seeds")
+    if records.verb == "fit" or not isinstance(seeds, int) or seeds < 2:
+        return None
+    best = records.trials.get(records.best_trial)
+    name = best.title if best else ""
+    whose = f" of {name}" if len(records.trials) > 1 else ""
+    return note(
+        f"Of each sample the mean of what {seeds} seeds{whose} predict, which one model alone seldom reaches."
+    )
 
 
 def _why_empty(records: RunRecords) -> str:
     """The reason for having no figures, empty when there are some."""
-    if FILE in records.problems:
-        return f"{FILE} could not be read: {records.problems[FILE]}."
+    file = records.evaluation_file
+    if file in records.problems:
+        return f"{file} could not be read: {records.problems[file]}."
     arrays = records.evaluation
     if not arrays:
-        if records.verb == "cv":
-            return "No out-of-fold predictions have been kept."
         return "The chosen model has not been evaluated on the test part" + (
             " yet." if records.status in ("running", "interrupted") else "."
         )
     missing = [name for name in ("targets", "predictions") if name not in arrays]
     if missing:
-        return f"{FILE} lacks {' and '.join(missing)}."
+        return f"{file} lacks {' and '.join(missing)}."
     targets, predictions = arrays["targets"], arrays["predictions"]
     if targets.shape[:1] != predictions.shape[:1] or targets.dtype.kind not in "iufb":
-        return f"{FILE} does not fit together: targets {targets.shape}, predictions {predictions.shape}."
+        return f"{file} does not fit together: targets {targets.shape}, predictions {predictions.shape}."
     if not targets.size:
         return "The test part is empty."
     if records.task not in ("classification", "regression"):
         return f"There are no figures yet for the task {records.task or 'that was not recorded'}."
     if records.task == "classification" and (targets.min() < 0 or predictions.min() < 0):
-        return f"{FILE} holds class indices below 0."
+        return f"{file} holds class indices below 0."
     return ""

@@ -58,7 +58,7 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
         rungs=_rungs(lines["rung"]),
         baselines=tuple({line["name"]: _baseline(line) for line in lines["baseline"]}.values()),
         final=finals[-1] if finals else None,
-        evaluation=_read_arrays(folder / "evaluation.npz", problems),
+        evaluation=_evaluation(folder, run, problems),
         gallery=_read_arrays(folder / "gallery.npz", problems),
         worst_rows=_read_worst_rows(folder / "gallery.json", problems),
         problems=problems,
@@ -232,6 +232,20 @@ def _final(line: Line) -> Final:
         valid=_numbers(line.get("valid")),
         test=_scores(line.get("test")),
     )
+
+
+def _evaluation(folder: Path, run: dict[str, Any], problems: dict[str, str]) -> dict[str, np.ndarray]:
+    """Of a fit the test part; of folds and seeds what the members of the best trial say of rows they did not see."""
+    if str(run.get("verb") or "fit") == "fit":
+        return _read_arrays(folder / "evaluation.npz", problems)
+    arrays = _read_arrays(folder / "out-of-fold.npz", problems)
+    best = ((run.get("result") or {}).get("best") or {}).get("trial", 0)
+    outputs = arrays.get(f"outputs-{best}")
+    if outputs is None or "targets" not in arrays:
+        return {}
+    if outputs.ndim == 1:
+        return {"targets": arrays["targets"], "predictions": outputs}
+    return {"targets": arrays["targets"], "predictions": outputs.argmax(axis=1), "probabilities": outputs}
 
 
 def _read_arrays(path: Path, problems: dict[str, str]) -> dict[str, np.ndarray]:

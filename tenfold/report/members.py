@@ -30,17 +30,11 @@ def fold_name(records: RunRecords, fold: int) -> str:
     return str(names[fold]) if 0 <= fold < len(names) else f"fold {fold + 1}"
 
 
-def chosen_trial(records: RunRecords) -> int:
-    """The trial that the answer is about."""
-    best = (records.result.get("best") or {}).get("trial")
-    return int(best) if best is not None else min(records.trials, default=0)
-
-
 def members(records: RunRecords) -> Html:
     """The section on folds (of a cross-validation) or seeds (of a replication)."""
     by_fold = records.verb == "cv"
     anchor, title = ("members", "Every fold" if by_fold else "Every seed")
-    own = [score for score in records.scores if score.trial == chosen_trial(records)]
+    own = [score for score in records.scores if score.trial == records.best_trial]
     if not own:
         return section(anchor, title, empty("No member has been scored yet."))
     part = "test" if not by_fold and records.result.get("test") else "valid"

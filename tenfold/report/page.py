@@ -119,7 +119,7 @@ def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Ht
 def _trust_sections(records: RunRecords) -> tuple[Html, Sections]:
     """A cross-validation, a replication or a comparison; what was not kept has no section."""
     compared = records.verb == "compare"
-    evaluated = bool(records.evaluation) or "evaluation.npz" in records.problems
+    evaluated = bool(records.evaluation) or records.evaluation_file in records.problems
     return trust_answer(records), {
         "members": methods(records) if compared else members(records),
         "differences": differences(records) if compared else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -10,6 +11,8 @@ from tenfold.report.records import RunRecords
 from tenfold.report.wording import format_value, plural
 
 CALLS = {"cv": "cross_validate", "replicate": "replicate", "compare": "compare"}  # networks come first
+FLAGS = {"methods": "method", "varies": "vary"}
+KEYWORDS = {"varies": "vary"}
 PARTS = ("train", "valid", "test")
 MAX_SKIPPED = 200
 
@@ -109,7 +112,7 @@ def repeat(records: RunRecords) -> Html:
 
 
 def command_line(run: dict[str, Any]) -> str | None:
-    """The command that asks the same question, or None when the data was an object in memory.
+    """The command that asks the same question, or None when the data or the folds were objects in memory.
 
     Example:
         >>> command_line({"verb": "fit", "seed": 7, "source": {"argument": "my data.csv"},
@@ -117,17 +120,38 @@ def command_line(run: dict[str, Any]) -> str | None:
         "tenfold fit 'my data.csv' --trials 8 --network mlp --network linear --overwrite --seed 7"
     """
     argument = (run.get("source") or {}).get("argument")
-    if not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset":
+    if not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset" or _own_folds(run):
         return None
     words = ["tenfold", str(run.get("verb") or "fit"), argument]
     for name, value in _arguments(run).items():
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + FLAGS.get(name, name).replace("_", "-")
         if value is True:
             words.append(flag)
         else:
-            for entry in value if isinstance(value, list | tuple) else [value]:
-                words += [flag, _plain(entry)]
+            for entry in _entries(name, value):
+                words += [flag, entry]
     return shlex.join(words)
+
+
+def _entries(name: str, value: Any) -> list[str]:
+    """The words after a flag, one for each time that it is given."""
+    if name == "methods":
+        return [
+            f"{method}={','.join([str(network), *_pairs(config)])}" for method, network, config in _methods(value)
+        ]
+    if isinstance(value, dict):
+        return _pairs(value)
+    return [_plain(entry) for entry in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _pairs(config: dict[str, Any]) -> list[str]:
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items()]
+
+
+def _methods(value: dict[str, Any]) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Name, network and configuration of each method; a network alone has no configuration."""
+    both = {name: entry if isinstance(entry, list | tuple) else (entry, {}) for name, entry in value.items()}
+    return [(name, network, dict(config)) for name, (network, config) in both.items()]
 
 
 def python_call(run: dict[str, Any]) -> str:
@@ -142,18 +166,28 @@ def python_call(run: dict[str, Any]) -> str:
     """
     given = _arguments(run)
     verb = str(run.get("verb") or "fit")
-    first = [] if verb not in CALLS else [_networks(given.pop("network", None))]
+    first = [] if verb not in CALLS else [_networks(given.pop("methods" if verb == "compare" else "network", None))]
     argument = (run.get("source") or {}).get("argument")
     in_memory = not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset"
     data_text = "data" if in_memory else _quote(str(argument))
-    keywords = [f"{name}={_quote(value)}" for name, value in given.items()]
-    remark = "  # data: the object the run was given" if in_memory else ""
+    own_folds = _own_folds(run) and given.pop("folds")
+    keywords = ["folds=folds"] if own_folds else []
+    keywords += [f"{KEYWORDS.get(name, name)}={_quote(value)}" for name, value in given.items()]
+    objects = [name for name, own in (("data", in_memory), ("folds", own_folds)) if own]
+    remark = f"  # {', '.join(objects)}: the object the run was given" if objects else ""
     call = f"run = tenfold.{CALLS.get(verb, verb)}({', '.join([*first, data_text, *keywords])}){remark}"
     return f"import tenfold\n\n{call}"
 
 
+def _own_folds(run: dict[str, Any]) -> bool:
+    """Whether the folds were the user's own, of which the run holds a hash alone."""
+    return isinstance(_arguments(run).get("folds"), str)
+
+
 def _networks(value: Any) -> str:
-    """One network by its name, several as a list."""
+    """A network by its name, methods by theirs."""
+    if isinstance(value, dict):
+        return repr({name: (network, config) for name, network, config in _methods(value)})
     return _quote(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
 
 

@@ -146,8 +146,8 @@ class RunRecords:
         rungs: rising; records of the same rung are one.
         baselines: in the order of the file.
         final: the chosen model, or None while nothing is chosen.
-        evaluation: arrays of `evaluation.npz` of the test part, or out-of-fold of a
-            cross-validation; empty when there is none.
+        evaluation: "targets", "predictions" and of classes "probabilities": of the test part, or, of a verb that
+            trains folds or seeds, of the rows that members did not learn from; empty when there are none.
         gallery: arrays of `gallery.npz`, empty when there is none.
         worst_rows: rows of `gallery.json`, empty when there are none.
         problems: for each file that is there and could not be read, the reason.
@@ -182,9 +182,22 @@ class RunRecords:
         return dict(self.run.get("result") or {})
 
     @property
+    def best_trial(self) -> int:
+        """The trial that the answer is about; the first while there is no answer."""
+        best = (self.result.get("best") or {}).get("trial")
+        return int(best) if best is not None else min(self.trials, default=0)
+
+    @property
     def evaluated(self) -> str:
-        """What a sample of `evaluation` is called: "test sample", or "out-of-fold sample" of a cross-validation."""
-        return "out-of-fold sample" if self.verb == "cv" else "test sample"
+        """What a sample of `evaluation` is called."""
+        if self.verb == "fit":
+            return "test sample"
+        return "out-of-fold sample" if self.run.get("folds") else "validation sample"
+
+    @property
+    def evaluation_file(self) -> str:
+        """The file that `evaluation` comes from."""
+        return "evaluation.npz" if self.verb == "fit" else "out-of-fold.npz"
 
     @property
     def task(self) -> str:

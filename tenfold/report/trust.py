@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tenfold.report.answer import test_dots, tiles
 from tenfold.report.markup import Html, element
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import as_number, format_score, metric_words, plural
+from tenfold.report.wording import as_number, format_score, metric_words, plural, score_phrase
 
 STATES = {
     "running": "This run is still going on",
@@ -75,10 +76,18 @@ def _remarks(records: RunRecords, result: dict[str, Any]) -> list[str]:
     valid = result.get("valid") or {}
     about = (result.get("comparison") or {}).get("speaks_of") or valid.get("speaks_of")
     sentences = [f"The numbers speak of {about}." if about else ""]
-    sentences.append(_out_of_fold(records, result))
+    sentences += [_out_of_fold(records, result), _on_test(records, result)]
     kept = HOW.get((records.verb, records.final.how)) if records.final else None
     sentences.append(f"{kept}." if kept else "")
     return [" ".join(sentence for sentence in sentences if sentence)]
+
+
+def _on_test(records: RunRecords, result: dict[str, Any]) -> str:
+    """Of a cross-validation what its models do on the test part; the other verbs say it in their headline."""
+    value = as_number((result.get("test") or {}).get("mean"))
+    if records.verb != "cv" or math.isnan(value):
+        return ""
+    return f"On the test part they reach {score_phrase(value, records.metric)} on average."
 
 
 def _out_of_fold(records: RunRecords, result: dict[str, Any]) -> str:

@@ -51,7 +51,8 @@ def make_result(
         run: the run folder.
         epochs_trained: by all members together.
         seconds: of the whole run.
-        test: of the final model, {"value", "n", "low", "high"}; a replication and a comparison make their own.
+        test: of a cross-validation's final model, {"value", "n", "low", "high"}; without it, and of the other verbs,
+            it is the mean over members that were scored on the test part.
         out_of_fold: by metric {"value", "n", "low", "high"} of all out-of-fold predictions together.
 
     Returns:
@@ -71,7 +72,7 @@ def make_result(
     verb = info["verb"]
     if verb == "cv":
         answer = answer_cv(info, scores, trial=_best_trial(info, scores, numbers), out_of_fold=out_of_fold)
-        answer["test"] = test
+        answer["test"] = test or answer["test"]
     elif verb == "replicate":
         answer = answer_replicate(info, scores, trial=_best_trial(info, scores, numbers))
     elif verb == "compare":
@@ -108,6 +109,7 @@ def answer_cv(
     return {
         "trial": trial,
         "valid": summary | {"speaks_of": _speaks_of(info, summary["population"])},
+        "test": _of_test(info, scores, trial),
         "metrics": _all_metrics(info, scores, trial),
         "out_of_fold": out_of_fold,
         "folds": {
@@ -125,7 +127,6 @@ def answer_replicate(info: Info, scores: Sequence[MemberScore], *, trial: int = 
     """What one more training would give: mean, spread and both intervals, on validation and test part."""
     valid = summarize(info, scores, trial=trial)
     tested = has_test(scores)
-    test = summarize(info, scores, trial=trial, part="test") if tested else None
     own = sorted((score for score in scores if score.trial == trial), key=lambda score: (score.seed, score.fold))
     seeds = [
         {
@@ -140,7 +141,7 @@ def answer_replicate(info: Info, scores: Sequence[MemberScore], *, trial: int = 
     return {
         "trial": trial,
         "valid": valid | {"speaks_of": _speaks_of(info, valid["population"])},
-        "test": None if test is None else {"value": test["mean"], **test},
+        "test": _of_test(info, scores, trial),
         "metrics": _all_metrics(info, scores, trial),
         "seeds": {"count": len(places(scores, "seed")), "varies": info.get("varies"), "scores": seeds},
     }
@@ -149,8 +150,8 @@ def answer_replicate(info: Info, scores: Sequence[MemberScore], *, trial: int = 
 def answer_compare(info: Info, scores: Sequence[MemberScore], names: Mapping[int, str]) -> dict[str, Any]:
     """Which method is better and how sure that is, paired by fold and seed.
 
-    Seeds alone are compared on the test part, where there is one: the validation part chose each member's epoch, and
-    flatters the one whose scores jump most. Folds are compared on the rows they leave out.
+    Seeds alone are compared on the test part, where there is one: what was chosen by the validation part, such as a
+    configuration, is not flattered there. Folds are compared on the rows they leave out.
 
     Args:
         info: the question.
@@ -174,12 +175,11 @@ def answer_compare(info: Info, scores: Sequence[MemberScore], names: Mapping[int
     )
     chosen = _leader(names, summaries, pairs, info["direction"])
     valid = summarize(info, scores, trial=chosen)
-    test = summarize(info, scores, trial=chosen, part="test") if has_test(scores) else None
     methods = [{"trial": trial, "name": name, **_method(summaries[trial])} for trial, name in names.items()]
     return {
         "trial": chosen,
         "valid": valid | {"speaks_of": _speaks_of(info, valid["population"])},
-        "test": None if test is None else {"value": test["mean"], **test},
+        "test": _of_test(info, scores, chosen),
         "comparison": {
             "part": part,
             "folds": len(places(scores, "fold")),
@@ -265,6 +265,14 @@ def _complete(scores: Sequence[MemberScore], names: Mapping[int, str]) -> list[M
     wanted = len(names) * len(places(scores, "fold"))
     counts = {seed: sum(score.seed == seed for score in scores) for seed in places(scores, "seed")}
     return [score for score in scores if counts[score.seed] == wanted]
+
+
+def _of_test(info: Info, scores: Sequence[MemberScore], trial: int) -> dict[str, Any] | None:
+    """The mean over a trial's members on the test part, None where there is none."""
+    if not has_test(scores):
+        return None
+    found = summarize(info, scores, trial=trial, part="test")
+    return {"value": found["mean"], **found}
 
 
 def _one_fold(info: Info, scores: Sequence[MemberScore], trial: int, fold: int) -> dict[str, Any]:

@@ -43,13 +43,37 @@ def test_data_from_memory_has_no_command_line(argument, kind):
     [
         ("cv", ["mlp"], 'tenfold.cross_validate("mlp", "digits", folds=5, seed=5)'),
         ("replicate", None, 'tenfold.replicate(None, "digits", folds=5, seed=5)'),
-        ("compare", ["mlp", "linear"], "tenfold.compare(['mlp', 'linear'], \"digits\", folds=5, seed=5)"),
     ],
 )
 def test_the_other_verbs_are_called_with_their_networks_first(verb, network, call):
     run = run_of("digits", network=network, folds=5) | {"verb": verb}
     assert call in python_call(run)
     assert command_line(run).startswith(f"tenfold {verb} digits")
+
+
+def test_folds_of_ones_own_have_no_command_line():
+    run = run_of("digits", folds="a1b2c3") | {"verb": "cv"}
+    assert command_line(run) is None
+    assert 'cross_validate(None, "digits", folds=folds, seed=5)  # folds: the object' in python_call(run)
+
+
+def test_methods_configurations_and_streams_are_given_as_the_command_line_takes_them():
+    methods = {"small": ["mlp", {"hidden": 32, "norm": "batch"}], "line": "linear"}
+    run = run_of("digits", methods=methods, config={"lr": 0.01}, varies=["init"]) | {"verb": "compare"}
+    assert shlex.split(command_line(run)) == [
+        "tenfold", "compare", "digits", "--method", "small=mlp,hidden=32,norm=batch", "--method", "line=linear",
+        "--config", "lr=0.01", "--vary", "init", "--seed", "5",
+    ]  # fmt: skip
+    called = []
+
+    class Fake:
+        @staticmethod
+        def compare(*values, **keywords):
+            called.append((values, keywords))
+
+    exec(python_call(run).replace("import tenfold", ""), {"tenfold": Fake})
+    asked = {"small": ("mlp", {"hidden": 32, "norm": "batch"}), "line": ("linear", {})}
+    assert called == [((asked, "digits"), {"config": {"lr": 0.01}, "vary": ["init"], "seed": 5})]
 
 
 def test_skipped_files_are_listed_up_to_a_limit(tmp_path):

@@ -125,6 +125,28 @@ def test_a_run_before_its_first_epoch_says_so(tmp_path):
     check(folder)
 
 
+def test_the_predictions_of_the_best_method_are_shown_and_said_to_be_means_over_seeds(tmp_path):
+    folder = write_trust_run(
+        tmp_path, "compare", task="regression", folds=3, seeds=2, gaps=(0, 0.05), evaluation=True
+    )
+    records = load_run(folder)
+    assert records.best_trial == 1
+    np.testing.assert_array_equal(records.evaluation["predictions"], records.evaluation["targets"])
+    assert "the mean of what 2 seeds of deep predict" in check(folder)
+
+
+def test_a_torn_file_of_predictions_is_said(tmp_path):
+    folder = write_trust_run(tmp_path, "cv", folds=3, epochs=2)
+    (folder / "out-of-fold.npz").write_bytes(b"PK")
+    assert check(folder).count("out-of-fold.npz could not be read") == 2
+
+
+def test_a_cross_validation_tells_the_test_score_beside(tmp_path):
+    folder = write_trust_run(tmp_path, "cv", folds=3, epochs=2, tested=True)
+    mean = load_run(folder).result["test"]["mean"]
+    assert f"On the test part they reach {100 * mean:.1f}" in check(folder)
+
+
 # -- records of members ------------------------------------------------------------------------------------------
 
 

@@ -143,8 +143,8 @@ def write_evaluation(folder, rng, classification, classes, n=1797):
         targets = rng.integers(0, classes, n)
         logits = rng.normal(0, 1, (n, classes)) + 1.6 * np.eye(classes)[targets]
         probabilities = softmax(2.0 * logits, axis=1)
-        arrays = {"targets": targets, "predictions": probabilities.argmax(axis=1), "probabilities": probabilities}
+        arrays = {"targets": targets, "outputs-0": probabilities, "outputs-1": probabilities}
     else:
         targets = rng.normal(20, 6, n)
-        arrays = {"targets": targets, "predictions": targets + rng.normal(0, 2, n)}
-    np.savez(folder / "evaluation.npz", **arrays)
+        arrays = {"targets": targets, "outputs-0": targets + rng.normal(0, 2, n), "outputs-1": targets}
+    np.savez(folder / "out-of-fold.npz", **arrays)

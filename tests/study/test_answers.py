@@ -148,6 +148,9 @@ def test_the_test_score_and_the_out_of_fold_score_are_passed_on():
     test = {"value": 0.9, "n": 30, "low": 0.8, "high": 0.95}
     result = result_of(ask(folds=2), members([[0.7, 0.8]]), test=test, out_of_fold={"accuracy": test})
     assert result["test"] == test
+    scored = members([[0.7, 0.8]], test=[[0.6, 0.7]])
+    assert result_of(ask(folds=2), scored, test=test)["test"] == test
+    assert result_of(ask(folds=2), scored)["test"]["value"] == pytest.approx(0.65)
     assert result["out_of_fold"]["accuracy"]["n"] == 30
 
 
