@@ -285,16 +285,21 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert "Traceback" not in finished.err
 
 
-def test_labels_quantiles_and_an_order_come_from_the_command_line(at: Callable[..., Finished], place: Path) -> None:
+def test_labels_quantiles_and_an_order_come_from_the_command_line(commands: CommandServer, tmp_path: Path) -> None:
+    def at(*arguments: Any) -> Finished:
+        return commands.run(*arguments, cwd=tmp_path)
+
+    write_table(tmp_path / "table.csv", ROWS)
+    write_table(tmp_path / "numbers.csv", NUMBERS)
     rows = [f"{a:.3f},{b:.3f},{int(a > 0)},{int(b > 0)}" for a, b in RANDOM.normal(size=(60, 2))]
-    write_table(place / "labels.csv", rows, "a,b,sun,rain")
-    short = ("--trials", 1, "--epochs", 1, "--threads", 1, "--json", "--overwrite", "--out")
+    write_table(tmp_path / "labels.csv", rows, "a,b,sun,rain")
+    short = ("--trials", 1, "--epochs", 1, "--threads", 1, "--json", "--out")
     many = at("fit", "labels.csv", "--target", "sun", "--target", "rain", *short, "runs/labels")
     assert many.code == 0, many.err
     assert many.answer["task"] == "multilabel"
     said = at("predict", "runs/labels", "labels.csv", "--out", "labels.out.csv", "--overwrite")
     assert said.code == 0, said.err
-    assert list(pd.read_csv(place / "labels.out.csv"))[1:] == ["probability_rain", "probability_sun"]
+    assert list(pd.read_csv(tmp_path / "labels.out.csv"))[1:] == ["probability_rain", "probability_sun"]
     bands = at("fit", "numbers.csv", "--quantiles", "0.1,0.5,0.9", *short, "runs/bands")
     assert (bands.code, bands.answer["metric"]) == (0, "pinball")
     ordered = at("fit", "table.csv", "--order", "yes,no", *short, "runs/ordered")
