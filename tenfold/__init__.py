@@ -15,6 +15,7 @@ from tenfold.core.errors import InputError, RunError, StackError, TenfoldError
 from tenfold.stacking import Stack, group_by_structure, member_streams, per_member, stack
 
 if TYPE_CHECKING:
+    from tenfold.study.curves import learning_curve, width_curve
     from tenfold.study.fit import fit as fit
     from tenfold.study.model import Model, load
     from tenfold.study.run import Run
@@ -40,16 +41,21 @@ __all__ = [
     "cross_validate",
     "fit",
     "group_by_structure",
+    "learning_curve",
     "load",
     "member_streams",
     "optim",
     "per_member",
     "replicate",
     "stack",
+    "width_curve",
 ]
 
 _ROOMS = {
-    **dict.fromkeys(("Model", "Run", "compare", "cross_validate", "fit", "load", "replicate"), "tenfold.study"),
+    **dict.fromkeys(
+        ("Model", "Run", "compare", "cross_validate", "fit", "learning_curve", "load", "replicate", "width_curve"),
+        "tenfold.study",
+    ),
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tenfold.tuning"),
 }
 

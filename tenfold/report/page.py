@@ -24,6 +24,7 @@ from tenfold.report.curves import learning_curves
 from tenfold.report.errors import errors
 from tenfold.report.honesty import honesty
 from tenfold.report.ladder import ladder
+from tenfold.report.learning import learning_answer, learning_chart
 from tenfold.report.load import load_run
 from tenfold.report.markup import Html, element, raw
 from tenfold.report.members import member_tips, members
@@ -38,6 +39,7 @@ from tenfold.report.trust import trust_answer
 from tenfold.report.wording import format_config, format_score, plural
 
 TRUST = ("cv", "replicate", "compare")
+CURVES = ("learning-curve", "width-curve")
 TITLES = {
     "leaderboard": "Leaderboard",
     "members": "Scores",
@@ -86,7 +88,10 @@ def render_page(records: RunRecords) -> str:
     """
     scores = score_trials(records)
     script = _resource("page.js")
-    top, parts = _trust_sections(records) if records.verb in TRUST else _fit_sections(records, scores)
+    if records.verb in CURVES:
+        top, parts = learning_answer(records), {"curves": learning_chart(records), **_last_sections(records)}
+    else:
+        top, parts = _trust_sections(records) if records.verb in TRUST else _fit_sections(records, scores)
     shown = {anchor: part for anchor, part in parts.items() if part is not None}
     tips = member_tips(records) if records.verb in TRUST else _trial_tips(records, scores)
     body = element(

@@ -5,6 +5,7 @@
 `FitOptions` lists what can be asked for, `load` gives a run's final `Model`, which predicts on raw inputs.
 """
 
+from tenfold.study.curves import learning_curve, width_curve
 from tenfold.study.fit import fit
 from tenfold.study.job import Listener
 from tenfold.study.model import Model, ModelPart, load
@@ -22,6 +23,8 @@ __all__ = [
     "compare",
     "cross_validate",
     "fit",
+    "learning_curve",
     "load",
     "replicate",
+    "width_curve",
 ]

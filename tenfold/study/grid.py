@@ -21,6 +21,7 @@ from tenfold.core.records import RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
+from tenfold.study.curve_answers import CURVES, answer_curve
 from tenfold.study.grid_data import (
     GridData,
     cells,
@@ -29,6 +30,7 @@ from tenfold.study.grid_data import (
     grid_cohort_data,
     measure,
     member_outputs,
+    on_training_rows,
     prepare_grid,
     score_lane,
     steps_of_each,
@@ -158,7 +160,7 @@ def _decide(verb: str, argument: Any, options: GridOptions, job: Job, stored: Ma
         chosen = choose_networks(replace(options, network=named, methods=None) if named else options, spec)
         networks = chosen if named or options.network else dict([next(iter(chosen.items()))])
         methods = method_entries(options, networks)
-        if verb != "compare" and len(methods) > 1:
+        if verb not in ("compare", "width-curve") and len(methods) > 1:
             raise InputError(f"{verb}: takes one network, got {', '.join(networks)}. Use compare for several.")
         batch_size = options.batch_size or min(default_batch_size(rows), rows)
         epochs = options.epochs or default_epochs(rows, batch_size, spec)
@@ -288,6 +290,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
             "how": folds.how,
         },
         "folds": describe_folds(data),
+        **({"curve": _curve_of(grid, options)} if grid.verb in CURVES else {}),
         "seeds": options.seeds,
         "varies": list(options.varies),
         "against": options.against,
@@ -315,6 +318,14 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
     }
 
 
+def _curve_of(grid: Grid, options: GridOptions) -> dict[str, Any]:
+    """Over what a curve goes, and its points."""
+    if grid.verb == "learning-curve":
+        return {"over": "training rows", "at": [len(rows) for rows in grid.data.folds.train]}
+    over = str(options.curve_over)
+    return {"over": over, "at": [config[over] for _, _, config in grid.methods]}
+
+
 # -- training and after ------------------------------------------------------------------------------------------
 
 
@@ -336,8 +347,10 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
             cohort.run()
         with job.stage("scores"), num_threads(grid.threads):
             said = [(lane, *member_outputs(lane, grid.data)) for lane in cohort.lanes]
-            scores = _log_scores(log, said, grid)
-            out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
+            entries = _log_scores(log, said, grid)
+            out_of_fold = None
+            if grid.verb not in CURVES:
+                out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
             trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
         if options.final != "none":
             with job.stage("final"), num_threads(grid.threads):
@@ -346,15 +359,16 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
                 folder.update(temperature=model.temperature)
         log.sync()
         with job.stage("report"):
-            result = make_result(
-                folder.info,
-                scores,
-                trials,
-                run=str(folder.path),
-                epochs_trained=round(cohort.epochs_trained, 3),
-                seconds=round(job.clock(), 3),
-                out_of_fold=out_of_fold,
-            )
+            facts: dict[str, Any] = {
+                "run": str(folder.path),
+                "epochs_trained": round(cohort.epochs_trained, 3),
+                "seconds": round(job.clock(), 3),
+            }
+            if grid.verb in CURVES:
+                result = answer_curve(folder.info, entries, trials, **facts)
+            else:
+                scores = [MemberScore(**entry) for entry in entries]
+                result = make_result(folder.info, scores, trials, out_of_fold=out_of_fold, **facts)
             folder.update(
                 status="done",
                 result=result,
@@ -401,12 +415,13 @@ def _log_trials(log: RecordLog, grid: Grid) -> None:
         log.append("trial", trial=trial, network=network_name(network), config=values, stack=stacks[trial], name=name)
 
 
-def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[MemberScore]:
+def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[dict[str, Any]]:
     """Each member's scores with its last weights, on its fold's rows and on the test part, as records."""
     entries = []
     for lane, outputs, targets in said:
         valid = measure(lane.ids, outputs, targets, grid.data.tasks)
         test = score_lane(lane, grid.data, grid.data.test_rows) if len(grid.data.test_rows) else None
+        train = score_lane(lane, on_training_rows(grid.data)) if grid.verb in CURVES else None
         for place, member in enumerate(lane.ids):
             entry: dict[str, Any] = {
                 **member.to_json(),
@@ -414,9 +429,11 @@ def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[MemberScore]:
                 "valid": {name: float(value[place]) for name, value in valid.items()},
                 "test": None if test is None else {name: float(value[place]) for name, value in test.items()},
             }
+            if train is not None:
+                entry["train"] = {name: float(value[place]) for name, value in train.items()}
             entries.append(entry)
     entries.sort(key=lambda entry: (entry["trial"], entry["fold"], entry["seed"]))
     for entry in entries:
         log.append("score", **entry)
     log.sync()
-    return [MemberScore(**entry) for entry in entries]
+    return entries

@@ -22,6 +22,7 @@ from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
 from tenfold.study.material import EVALUATION_SAMPLES, deciding_metric, encoder_options, every_epoch, task_of
+from tenfold.study.nested import nested_folds
 from tenfold.tasks import Regression
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Lane, MemberSpec
@@ -82,9 +83,11 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
     parts = split(
         source, seed=options.seed, valid_fraction=options.valid_fraction, test_fraction=options.test_fraction
     )
-    if options.folds is None:
-        if not len(parts.valid):
-            raise InputError(f"{source.name}: no validation rows to score on. Raise --valid-fraction.")
+    if options.folds is None and not len(parts.valid):
+        raise InputError(f"{source.name}: no validation rows to score on. Raise --valid-fraction.")
+    if options.sizes is not None:
+        folds = nested_folds(source, parts, options.sizes, options.seed)
+    elif options.folds is None:
         folds = Folds(
             train=(parts.train,), valid=(parts.valid,), names=("the split",),
             rows=np.sort(np.concatenate([parts.train, parts.valid])), manner="split", how=parts.how,
@@ -123,6 +126,12 @@ def describe_folds(data: GridData) -> dict[str, Any] | None:
         "names": list(folds.names),
         "test_to_train": data.test_to_train,
     }
+
+
+def on_training_rows(data: GridData) -> GridData:
+    """The same data, where the rows that a fold scores on are those it trains on."""
+    folds = replace(data.folds, valid=data.folds.train)
+    return replace(data, folds=folds, seen=replace(data.seen, folds=folds))
 
 
 class GridProvider(BatchProvider):

@@ -30,6 +30,8 @@ class GridOptions(FitOptions):
         seeds: trainings of each configuration on each fold, >= 1; their seeds count up from `seed`.
         varies: what is drawn from each training's own seed, of "init", "order", "augment"; the rest is the run's.
         against: for `compare`: the method that all others are held against; all pairs by default.
+        sizes: for `learning_curve`: shares or counts of the training rows, in place of folds.
+        curve_over: for `width_curve`: what differs between the methods.
     """
 
     finals: ClassVar[tuple[str, ...]] = ("none", "best", "refit", "average")
@@ -43,6 +45,8 @@ class GridOptions(FitOptions):
     seeds: int = 1
     varies: Sequence[str] = VARIES
     against: str | None = None
+    sizes: Sequence[float] | None = None
+    curve_over: str | None = None
     test_fraction: float = 0.0
 
     def __post_init__(self) -> None:

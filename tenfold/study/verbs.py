@@ -66,7 +66,9 @@ def cross_validate(
     References:
         Nadeau, Bengio: Inference for the generalization error, Machine Learning 52, 2003 (the widened interval).
     """
-    options = _options("cross_validate", network, config, {**more, "folds": folds, "repeats": repeats}, seeds, final)
+    options = grid_options(
+        "cross_validate", network, config, {**more, "folds": folds, "repeats": repeats}, seeds, final
+    )
     return ask_grid("cv", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 
 
@@ -114,7 +116,7 @@ def replicate(
         >>> run.result["valid"]["n"]
         3
     """
-    options = _options("replicate", network, config, {**more, "varies": tuple(vary)}, seeds, final)
+    options = grid_options("replicate", network, config, {**more, "varies": tuple(vary)}, seeds, final)
     return ask_grid("replicate", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 
 
@@ -166,13 +168,14 @@ def compare(
         ['linear against mlp']
     """
     more = {**more, "folds": folds, "methods": dict(methods), "against": against}
-    options = _options("compare", None, config, more, seeds, final)
+    options = grid_options("compare", None, config, more, seeds, final)
     return ask_grid("compare", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 
 
-def _options(
+def grid_options(
     verb: str, network: Network | None, config: Mapping[str, Any] | None, more: dict[str, Any], seeds: int, final: str
 ) -> GridOptions:
+    """The options of a question over folds and seeds; one that there is not is the caller's mistake."""
     networks = None if network is None else [network]
     try:
         return GridOptions(network=networks, config=dict(config or {}), seeds=seeds, final=final, **more)
