@@ -29,7 +29,7 @@ from tenfold.cli.options import (
     Target,
     TaskName,
     Threads,
-    name_or_number,
+    columns_of,
     values_of,
 )
 from tenfold.cli.screen import Screen
@@ -69,7 +69,7 @@ def learning_curve(
     more: dict[str, Any] = {} if sizes is None else {"sizes": _numbers("--sizes", sizes)}
     _ask(
         lambda screen: tenfold.learning_curve(
-            network, source, target=name_or_number(target), task=task, metric=metric, config=values_of(config),
+            network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
             seeds=seeds, epochs=epochs, batch_size=batch_size, form=form, threads=threads, seed=seed, device=device,
             out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
         ),
@@ -105,7 +105,7 @@ def width_curve(
     more: dict[str, Any] = {} if widths is None else {"widths": [int(w) for w in _numbers("--widths", widths)]}
     _ask(
         lambda screen: tenfold.width_curve(
-            network, source, parameter=parameter, target=name_or_number(target), task=task, metric=metric,
+            network, source, parameter=parameter, target=columns_of(target), task=task, metric=metric,
             config=values_of(config), seeds=seeds, epochs=epochs, batch_size=batch_size, form=form, threads=threads,
             seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
         ),

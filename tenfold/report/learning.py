@@ -104,8 +104,8 @@ def _drawing(records: RunRecords, curve: Mapping[str, Any]) -> Html:
         places = x.place(at)
         for number in range(values.shape[1]):
             heights = y.place(values[:, number])
-            kind = "trial" if part == "train" else "chosen"
-            marks += [dot(a, b, 2.6, class_=f"end {kind}") for a, b in zip(places, heights, strict=True)]
+            fill = "fill: var(--baseline)" if part == "train" else "fill: var(--chosen)"
+            marks += [dot(a, b, 2.6, class_="end", style=fill) for a, b in zip(places, heights, strict=True)]
         known = np.isfinite(values)
         means = np.where(known, values, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         means[~known.any(axis=1)] = np.nan
