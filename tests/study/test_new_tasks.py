@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn import metrics
 
 import tenfold
 from tenfold.core.errors import InputError
 from tenfold.core.records import read_records
+from tenfold.study import FitOptions
+from tenfold.study.material import make_task, prepare, read_source
 from tenfold.tasks import OwnMetric
 
 QUICK = {"epochs": 3, "form": "stacked", "threads": 1, "config": {"lr": 0.02}}
@@ -188,3 +191,17 @@ def test_options_of_another_task_are_refused(classes, prices, fit):
         fit(classes, loss="l1")
     with pytest.raises(InputError, match="--balanced is for a classification, the task is regression"):
         fit(prices, balanced=True)
+
+
+def test_balanced_labels_weigh_as_their_training_rows_say(columns):
+    options = FitOptions(target=NAMES, balanced=True)
+    source = read_source(columns, options)
+    material = prepare(source, options, torch.device("cpu"))
+    held = columns[NAMES].to_numpy()[material.split.train].sum(axis=0)
+    expected = (len(material.train) - held) / held
+    assert np.allclose(make_task(material, options).positive_weights, expected)
+
+
+def test_trials_are_searched_over_folds_of_labels(columns, fit):
+    run = fit(columns, target=NAMES, folds=3)
+    assert (run.info["task"], run.result["metric"], run.result["valid"]["n"]) == ("multilabel", "micro_f1", 3)
