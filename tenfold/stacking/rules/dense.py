@@ -38,16 +38,6 @@ def _add_to_new(fresh: Tensor, other: Tensor) -> Tensor:
         return fresh + other
 
 
-def _view(self: Tensor, *shape: Any) -> Tensor:
-    """Where a result lies otherwise than it would alone (that of a narrow layer does), it is copied."""
-    try:
-        return self.view(*shape)
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error):
-            raise
-        return self.reshape(*shape)
-
-
 def _cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -71,4 +61,4 @@ def _cross_entropy(
     return -torch.where(counted, likelihood, 0.0).sum() / counted.sum()
 
 
-DENSE: dict[Any, Callable[..., Any]] = {F.linear: _linear, F.cross_entropy: _cross_entropy, Tensor.view: _view}
+DENSE: dict[Any, Callable[..., Any]] = {F.linear: _linear, F.cross_entropy: _cross_entropy}
