@@ -59,8 +59,6 @@ class TrainingStep:
             comes seldom (a last small one) run as they come all the same.
         programs: a dict that several steps share, so that what is alike is compiled once. Their loss functions and
             the classes of their optimisers must be the same.
-        as_it_comes: how a step is taken that is not compiled, `(*batch) -> loss_M`, for callers who do more in it;
-            plain losses, gradients, clipping and update by default.
 
     Attributes:
         fallback: why the step is not compiled although it was asked for, in one sentence; None otherwise.
@@ -84,25 +82,29 @@ class TrainingStep:
         max_norm: float | Tensor | None = None,
         compiled: bool = False,
         programs: Programs | None = None,
-        as_it_comes: Callable[..., Tensor] | None = None,
     ) -> None:
         self.stack, self.loss, self.optimizer, self.max_norm = stack, loss, optimizer, max_norm
         self.compiled = compiled
         self.fallback: str | None = None
         self._programs: Programs = {} if programs is None else programs
-        self._eager = as_it_comes or self._as_it_comes
         self._trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self._names = {id(parameter): name for name, parameter in stack.named_parameters()}
         self._forget()
         stack.follow(self)
 
-    def __call__(self, *batch: Any) -> Tensor:
-        """Takes the step; returns each member's loss before it, shape (M,), without a graph."""
+    def __call__(self, *batch: Any, as_it_comes: Callable[..., Tensor] | None = None) -> Tensor:
+        """Takes the step; returns each member's loss before it, shape (M,), without a graph.
+
+        Args:
+            batch: what the loss gets besides the model.
+            as_it_comes: how the step is taken if it is not compiled, `(*batch) -> loss_M`, for callers who do more
+                in it; plain losses, gradients, clipping and update by default.
+        """
         if self.compiled and self.optimizer.num_steps > 0 and self.stack.counts_alike:
             program = self._program(batch)
             if program is not None:
                 return self._run(program, batch)
-        return self._eager(*batch)
+        return (as_it_comes or self._as_it_comes)(*batch)
 
     def keep(self, indices: Tensor) -> None:
         """Follows the stack when members leave; the stack calls it."""

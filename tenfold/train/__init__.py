@@ -12,7 +12,7 @@ from tenfold.train.health import Illness
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.parked import Parked
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
-from tenfold.train.planner import build_lane, plan_stacks
+from tenfold.train.planner import build_lane, plan_stacks, predict_memory_bytes
 from tenfold.train.recipe import RECIPE_KEYS, Recipe, SplitConfig, split_config
 from tenfold.train.threads import num_threads, quickest_plan
 
@@ -37,6 +37,7 @@ __all__ = [
     "compile_where_it_pays",
     "num_threads",
     "plan_stacks",
+    "predict_memory_bytes",
     "quickest_plan",
     "split_config",
     "with_compiled_steps",

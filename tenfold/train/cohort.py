@@ -13,6 +13,7 @@ from torch import Tensor
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId, RecordLog
 from tenfold.core.task import Batch, BatchProvider, Metric
+from tenfold.stacking.memory import give_memory_back
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.compiling import compile_where_it_pays
 from tenfold.train.lane import Lane
@@ -308,14 +309,9 @@ class Cohort:
         return trials[True] - trials[False]
 
     def _keep_in_lanes(self, trials: set[int]) -> None:
-        staying = []
-        for lane in self.lanes:
-            places = [place for place, member in enumerate(lane.ids) if member.trial in trials]
-            if 0 < len(places) < len(lane):
-                lane.stack.keep(places)
-            if places:
-                staying.append(lane)
-        self.lanes = staying
+        num_lanes, self.lanes = len(self.lanes), [lane for lane in self.lanes if _keep_trials(lane, trials)]
+        if len(self.lanes) < num_lanes:
+            give_memory_back()
 
     def best_score(self) -> float | None:
         """The best score that a member still in the race ever had."""
@@ -358,6 +354,14 @@ class Cohort:
             first = lane.ids[0]
             entry = saved[(first.trial, first.fold, first.seed)]
             lane.load_state_dict(entry["state"])
+
+
+def _keep_trials(lane: Lane, trials: set[int]) -> bool:
+    """Lets the members of other trials leave a lane; whether any is left."""
+    places = [place for place, member in enumerate(lane.ids) if member.trial in trials]
+    if 0 < len(places) < len(lane):
+        lane.stack.keep(places)
+    return bool(places)
 
 
 class Clock:

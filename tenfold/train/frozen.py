@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,29 +16,35 @@ class FrozenMembers:
 
     Args:
         num_members: M.
-        tensors: gives the stacked tensors to be held, always in the same order.
     """
 
-    def __init__(self, num_members: int, tensors: Callable[[], Sequence[Tensor]]) -> None:
+    def __init__(self, num_members: int) -> None:
         self.is_frozen_M = torch.zeros(num_members, dtype=torch.bool)
-        self._tensors = tensors
         self._held: list[Tensor] | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anybody is frozen."""
+        return bool(self.is_frozen_M.any())
 
     def freeze(self, places: Sequence[int]) -> None:
         """Freezes the members at these places as they are now."""
         self.is_frozen_M[list(places)] = True
         self._held = None
 
-    def hold(self) -> None:
-        """Takes down what the frozen members are, if that is not known; called before a step."""
-        if self._held is None and bool(self.is_frozen_M.any()):
-            self._held = [tensor.detach()[self._indices(tensor)] for tensor in self._tensors()]
+    def hold(self, tensors: Sequence[Tensor]) -> None:
+        """Takes down what the frozen members are, if that is not known; called before a step.
+
+        Args:
+            tensors: the stacked tensors to be held, always in the same order.
+        """
+        if self._held is None and self:
+            self._held = [tensor.detach()[self._indices(tensor)] for tensor in tensors]
 
     @torch.no_grad()
-    def put_back(self) -> None:
-        """Makes the frozen members what they were; called after a step."""
+    def put_back(self, tensors: Sequence[Tensor]) -> None:
+        """Makes the frozen members what they were when they were held; called after a step."""
         if self._held is not None:
-            for tensor, held in zip(self._tensors(), self._held, strict=True):
+            for tensor, held in zip(tensors, self._held, strict=True):
                 tensor.index_copy_(0, self._indices(tensor), held)
 
     def keep(self, indices: Tensor) -> None:

@@ -90,7 +90,7 @@ class Lane:
         ]
         self.averages = make_average(stack, recipes)
         self._stopping = make_stopping(stack, recipes, direction)
-        self._frozen = FrozenMembers(len(ids), self._moving)
+        self._frozen = FrozenMembers(len(ids))
         self._watches = [LossWatch(device) for _ in self._parts]
         self.illnesses: list[Illness] = []
         self.num_pieces = 1
@@ -126,16 +126,16 @@ class Lane:
         self._step += 1
         if isinstance(batch, MemberBatches) and not batch.parts:
             return
-        self._frozen.hold()
+        self._hold_frozen()
         parts: list[Part] = []
         for part, watch in zip(self._parts, self._watches, strict=True):
             loss_M, parts = self._with_room(part, batch)
-            self._frozen.put_back()
+            self._put_frozen_back()
             self._note(loss_M, part, watch, parts)
         rests = resting_places(parts, len(self))
         if self.averages is not None:
             self.averages.update(rests=rests)
-            self._frozen.put_back()
+            self._put_frozen_back()
         present: int | Tensor = 1
         if rests:
             present = torch.ones_like(self._loss_sum_M).index_fill_(0, torch.tensor(rests), 0.0)
@@ -167,6 +167,8 @@ class Lane:
                 f"train: a step of a single member does not fit into memory ({reason}). Choose a smaller network or "
                 "batch size, or cut batches into pieces (accumulate=2)."
             )
+        if self.stack.device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks of the old sizes are of no use
         self.num_pieces = min(2 * self.num_pieces, len(self))
         self.splits.append(self.num_pieces)
 
@@ -214,7 +216,7 @@ class Lane:
             self.is_sick_M[place] = True
         self._rescue([place for place, _ in sick])
         self._frozen.freeze([place for place, _ in sick])
-        self._frozen.hold()
+        self._hold_frozen()
 
     def _cause(
         self, place: int, loss: float, before: float | None, part: ObjectiveStep, parts: Sequence[Part]
@@ -238,6 +240,14 @@ class Lane:
             if name in self._best and not bool(own.isfinite().all()):
                 tensor.index_copy_(0, indices, self._best[name].index_select(0, indices))
 
+    def _hold_frozen(self) -> None:
+        if self._frozen:
+            self._frozen.hold(self._moving())
+
+    def _put_frozen_back(self) -> None:
+        if self._frozen:
+            self._frozen.put_back(self._moving())
+
     def _moving(self) -> list[Tensor]:
         """All that a step may change in a member that is scored."""
         averaged = [] if self.averages is None else self.averages.tensors()
@@ -250,7 +260,7 @@ class Lane:
         for part, watch in zip(self._parts, self._watches, strict=True):
             table = watch.look()
             if table is not None:
-                self._frozen.hold()
+                self._hold_frozen()
                 self._freeze_the_sick(table, part, [])
         steps = self._loss_steps
         mean_M = self._loss_sum_M / (steps.clamp(min=1) if isinstance(steps, Tensor) else max(steps, 1))

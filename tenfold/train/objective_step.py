@@ -63,7 +63,6 @@ class ObjectiveStep:
             self.optimizer,
             max_norm=clip_bounds(recipes, "clip_norm", stack.device),
             programs=programs,
-            as_it_comes=self._whole,
         )
         self.follows = _slow_pairs(objective, stack)
         self.broken: list[int] = []
@@ -90,8 +89,10 @@ class ObjectiveStep:
         self.broken, self._has_image = [], False
         rests = resting_places(parts, len(self.stack))
         places, batch = parts[0]
-        together = places is None
-        loss_M = self.training(per_member(values), *batch) if together else self._in_parts(parts, values, rests)
+        if places is None:  # `_whole` is handed over at each call: kept by `training`, it would hold what holds it
+            loss_M = self.training(per_member(values), *batch, as_it_comes=self._whole)
+        else:
+            loss_M = self._in_parts(parts, values, rests)
         self.schedule.step()
         if rests:
             self.schedule.rest(rests)

@@ -25,8 +25,9 @@ from tenfold.stacking import SerialFallbackWarning, Stack, stack, structure_of
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 
-_RESIDENT_COPIES = 5  # of every member while it trains: parameter, gradient, two moments, best so far
-_PASSING_COPIES = 1  # of the stack that is taking its step: what the optimiser works on
+_RESIDENT_COPIES = 3  # of every member while it trains, besides moments: parameter, gradient, best so far
+_MOMENTS = {"sgd": 1, "adagrad": 1, "asgd": 1}  # copies that an optimiser holds; the others hold two
+_PASSING_COPIES = 2  # of the stack that is taking its step: what the optimiser works on
 _MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
@@ -63,7 +64,7 @@ def plan_stacks(
     for place, spec in enumerate(specs):
         model = spec.make_model()
         groups.setdefault((structure_of(model), spec.config.recipe.program), []).append(place)
-        resident_bytes += _RESIDENT_COPIES * _parameter_bytes(model)
+        resident_bytes += _resident_copies(spec) * _parameter_bytes(model)
     left_bytes = _memory_left(len(specs), resident_bytes, device)
     return [
         planned
@@ -76,6 +77,37 @@ def plan_stacks(
 
 def _parameter_bytes(model: nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def _resident_copies(spec: MemberSpec) -> int:
+    recipe = spec.config.recipe
+    return _RESIDENT_COPIES + _MOMENTS.get(recipe.optimizer, 2) + (recipe.ema_decay > 0)
+
+
+def _passing_bytes(parameter_bytes: int, activation_bytes: int) -> int:
+    """What a member's step takes and gives back; activations are held once more by the backward pass."""
+    return parameter_bytes * _PASSING_COPIES + 2 * activation_bytes
+
+
+def predict_memory_bytes(
+    spec: MemberSpec, num_members: int, task: Task, batch: Batch, device: torch.device
+) -> tuple[int, int]:
+    """What a stack of members like this one will need.
+
+    Args:
+        spec: one of the members.
+        num_members: how many stand in the stack.
+        task: what they learn.
+        batch: a real training batch, on the device.
+        device: where they train.
+
+    Returns:
+        Bytes at the peak of a step, and bytes between two steps; the batches are not counted.
+    """
+    parameter_bytes = _parameter_bytes(spec.make_model())
+    resident = num_members * _resident_copies(spec) * parameter_bytes
+    _, activation_bytes = _probe_alone(spec, task, batch, device)
+    return resident + num_members * _passing_bytes(parameter_bytes, activation_bytes), resident
 
 
 def _memory_left(num_members: int, resident_bytes: int, device: torch.device) -> int:
@@ -140,8 +172,8 @@ def _cut(places: Sequence[int], most: int, **line: Any) -> list[PlannedStack]:
 
 
 def _members_that_fit(spec: MemberSpec, parameter_bytes: int, activation_bytes: int, left_bytes: int) -> int:
-    """How many members one stack may hold; activations are held once more by the backward pass."""
-    need = parameter_bytes * _PASSING_COPIES + 2 * activation_bytes
+    """How many members one stack may hold."""
+    need = _passing_bytes(parameter_bytes, activation_bytes)
     fit = left_bytes // max(need, 1)
     if fit < 1:
         raise OutOfMemoryError(
@@ -192,7 +224,7 @@ def _probe_alone(spec: MemberSpec, task: Task, batch: Batch, device: torch.devic
     }
     own = {tensor.untyped_storage().data_ptr() for _, tensor in lane.tensors()}
     kept = [_kept_for_backward(lane.losses(objective, batch), shared | own) for objective in task.objectives()]
-    return time_steps(lane, batch), max(kept)
+    return time_steps(lane, batch), max(kept) // spec.config.recipe.accumulate
 
 
 def _kept_for_backward(loss_M: Tensor, elsewhere: set[int]) -> int:

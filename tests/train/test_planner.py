@@ -146,11 +146,32 @@ def test_what_does_not_fit_at_once_is_cut_into_stacks_of_nearly_equal_size(monke
     activations, members = 1_000_000, 7
     parameter_bytes = 58 * 8
     resident = members * 5 * parameter_bytes
-    room = 3.5 * (2 * activations + parameter_bytes)
+    room = 3.5 * (2 * activations + 2 * parameter_bytes)
     monkeypatch.setattr(planner, "available_memory_bytes", lambda device: int((resident + room) / 0.8))
     monkeypatch.setattr(planner, "_probe_alone", lambda *_: (0.001, activations))
     monkeypatch.setattr(planner, "_probe_stacked", lambda *_: (0.0001, None))
     assert places(plan([{}] * members)) == [(0, 1, 2), (3, 4), (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("config", "copies"),
+    [({}, 5), ({"optimizer": "sgd"}, 4), ({"ema_decay": 0.9}, 6), ({"optimizer": "asgd", "ema_decay": 0.9}, 5)],
+)
+def test_what_a_stack_will_need_is_counted_before_it_is_built(monkeypatch, config, copies):
+    """Parameter, gradient, best so far, moments and average stay; two copies and the activations pass."""
+    monkeypatch.setattr(planner, "_probe_alone", lambda *_: (0.001, 1000))
+    (spec,) = specs_of([config])
+    parameter_bytes = 58 * 8
+    peak, between = planner.predict_memory_bytes(spec, 3, Classify(), example(4), CPU)
+    assert between == 3 * copies * parameter_bytes
+    assert peak == between + 3 * (2 * parameter_bytes + 2 * 1000)
+
+
+def test_pieces_of_a_batch_keep_less():
+    whole, pieces = (
+        planner._probe_alone(specs_of([{"accumulate": k}])[0], Classify(), example(64), CPU)[1] for k in (1, 4)
+    )
+    assert pieces == whole // 4
 
 
 def test_what_a_step_keeps_is_what_autograd_saves():
