@@ -20,16 +20,17 @@ class FrozenMembers:
 
     def __init__(self, num_members: int) -> None:
         self.is_frozen_M = torch.zeros(num_members, dtype=torch.bool)
+        self._is_anybody = False
         self._held: list[Tensor] | None = None
 
     def __bool__(self) -> bool:
         """Whether anybody is frozen."""
-        return bool(self.is_frozen_M.any())
+        return self._is_anybody
 
     def freeze(self, places: Sequence[int]) -> None:
         """Freezes the members at these places as they are now."""
         self.is_frozen_M[list(places)] = True
-        self._held = None
+        self._forget()
 
     def hold(self, tensors: Sequence[Tensor]) -> None:
         """Takes down what the frozen members are, if that is not known; called before a step.
@@ -50,12 +51,15 @@ class FrozenMembers:
     def keep(self, indices: Tensor) -> None:
         """Keeps the members at these places, in this order."""
         self.is_frozen_M = self.is_frozen_M[indices.cpu()]
-        self._held = None
+        self._forget()
 
     def load(self, is_frozen_M: Tensor) -> None:
         """Freezes those that the mask names, bool, shape (M,), as they are now."""
         self.is_frozen_M = is_frozen_M.cpu().clone()
-        self._held = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._is_anybody, self._held = bool(self.is_frozen_M.any()), None
 
     def _indices(self, like: Tensor) -> Tensor:
         return self.is_frozen_M.nonzero()[:, 0].to(like.device)

@@ -50,8 +50,18 @@ class LossWatch:
         self._first_step = 1
         self.last_M: Tensor | None = None
 
-    def note(self, loss_M: Tensor, step: int, *, is_bad: bool = False) -> Table | None:
-        """Takes a step's losses down; returns those since the last look if one is not finite, or the step is bad."""
+    def note(self, loss_M: Tensor, step: int, *, is_bad: bool = False, is_well: bool = False) -> Table | None:
+        """Takes a step's losses down; returns those since the last look if one is not finite, or the step is bad.
+
+        Args:
+            loss_M: the losses, shape (M,).
+            step: number of the step.
+            is_bad: whether something else than a loss is known not to be finite.
+            is_well: whether the losses are known to be finite.
+        """
+        if is_well and not self._unseen:
+            self.last_M = loss_M
+            return None
         if not self._unseen:
             self._first_step = step
         self._unseen.append(loss_M)

@@ -194,10 +194,10 @@ class Lane:
     def _note(self, loss_M: Tensor, part: ObjectiveStep, watch: LossWatch, parts: Sequence[Part]) -> None:
         """Takes the losses of a step down, and freezes who has fallen sick."""
         self._loss_sum_M += loss_M.to(self._loss_sum_M.dtype)
-        rests = torch.tensor(resting_places(parts, len(self)), dtype=torch.int64, device=loss_M.device)
-        if len(rests) and watch.last_M is not None:
+        if parts[0][0] is not None and watch.last_M is not None:  # who rests has the loss that it had
+            rests = torch.tensor(resting_places(parts, len(self)), dtype=torch.int64, device=loss_M.device)
             loss_M = loss_M.index_copy(0, rests, watch.last_M.index_select(0, rests))
-        table = watch.note(loss_M, self._step, is_bad=bool(part.broken))
+        table = watch.note(loss_M, self._step, is_bad=bool(part.broken), is_well=part.is_well)
         if table is not None:
             self._freeze_the_sick(table, part, parts)
 

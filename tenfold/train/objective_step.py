@@ -35,6 +35,7 @@ class ObjectiveStep:
 
     Attributes:
         broken: places of the members whose last step would have left weights that are not finite; it was not applied.
+        is_well: whether it is known of all members' losses and gradients in the last step that they are finite.
 
     Raises:
         ValueError: the objective trains no parameter that is there and not frozen, or its slow copy mirrors none.
@@ -66,6 +67,7 @@ class ObjectiveStep:
         )
         self.follows = _slow_pairs(objective, stack)
         self.broken: list[int] = []
+        self.is_well = False
         self._unhealthy: list[int] = []
         self._images: list[Tensor] = []
         self._has_image = False
@@ -86,7 +88,7 @@ class ObjectiveStep:
         Returns:
             Each member's loss before it, shape (M,), without a graph; 0 for those that rest.
         """
-        self.broken, self._has_image = [], False
+        self.broken, self.is_well, self._has_image = [], False, False
         rests = resting_places(parts, len(self.stack))
         places, batch = parts[0]
         if places is None:  # `_whole` is handed over at each call: kept by `training`, it would hold what holds it
@@ -115,7 +117,7 @@ class ObjectiveStep:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         wary = self._wary(loss_M)
-        with resting(self.stack, [self.optimizer], rests):
+        with resting(self.stack, [self.optimizer], rests) if rests else nullcontext():
             self._update(wary)
         return loss_M
 
@@ -176,8 +178,11 @@ class ObjectiveStep:
         if loss_M.device.type != "cpu":
             return None
         gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
-        norms = [] if self.scaler is not None else torch._foreach_norm(gradients)  # a scaler looks itself
-        if bool(torch.stack([loss_M.abs().sum(), *norms]).sum() < _WILD):
+        total = abs(loss_M.sum().item())
+        if self.scaler is None:  # which looks at gradients itself
+            total += torch.stack(torch._foreach_norm(gradients)).sum().item()
+        if total < _WILD:
+            self.is_well = True
             return None
         is_calm_M = loss_M.abs() < _WILD
         for gradient in gradients if self.scaler is None else []:
