@@ -138,7 +138,8 @@ class Lane:
             self._put_frozen_back()
         present: int | Tensor = 1
         if rests:
-            present = torch.ones_like(self._loss_sum_M).index_fill_(0, torch.tensor(rests), 0.0)
+            places = torch.tensor(rests, device=self.stack.device)
+            present = torch.ones_like(self._loss_sum_M).index_fill_(0, places, 0.0)
         self._loss_steps = self._loss_steps + present
 
     def _with_room(self, part: ObjectiveStep, batch: Batch | MemberBatches) -> tuple[Tensor, list[Part]]:

@@ -32,10 +32,10 @@ CONFIGS = [{"lr": lr, "schedule": "constant", "optimizer": "sgd"} for lr in (1e-
 INF, NAN = math.inf, math.nan
 
 
-def lane_of(configs=CONFIGS, task=None, form="stacked"):
-    task = task or Classify()
+def lane_of(configs=CONFIGS, task=None, form="stacked", **options):
+    task, options = task or Classify(), {"device": CPU, **options}
     specs = specs_of(configs, small_net, task=task)
-    return build_lane(specs, task, form=form, device=CPU, total_steps=20, direction="minimize")
+    return build_lane(specs, task, form=form, total_steps=20, direction="minimize", **options)
 
 
 def batch_with(poison=None, place=SICK):
@@ -89,10 +89,8 @@ def test_averages_of_the_sick_stay_what_they_were():
 
 
 def test_a_compiled_step_leaves_the_sick_where_they_are_and_nobody_else_notices():
-    lane, undisturbed = lane_of(), lane_of()
-    undisturbed.programs = lane.programs
-    for part, other in zip(lane._parts, undisturbed._parts, strict=True):
-        other.training._programs = part.training._programs  # compiled once
+    programs = {}
+    lane, undisturbed = lane_of(programs=programs), lane_of(programs=programs)  # compiled once
     for one in (lane, undisturbed):
         one.compile()
         train(one, [None, None])
@@ -227,6 +225,38 @@ def test_weights_that_were_lost_are_replaced_by_the_best_so_far():
         now = tensors_of(lane, SICK)[name]
         assert now.isfinite().all()
     assert torch.equal(tensors_of(lane, SICK)["0.weight"], best["0.weight"])
+
+
+def test_a_resumed_lane_remembers_the_losses_before():
+    first, second = lane_of(), lane_of()
+    train(first, [None, None])
+    first.end_epoch()
+    second.load_state_dict(first.state_dict())
+    told = []
+    for lane in (first, second):
+        with torch.no_grad():
+            lane.stack.parameters()[0][SICK] = NAN
+        told.append(causes(lane, 1))
+    assert told[0] == told[1]
+    assert "was the loss of the step before" in told[0][0][2]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_sick_are_found_by_the_end_of_the_epoch_and_nobody_else_notices():
+    def trained(poison):
+        lane = lane_of(device=torch.device("cuda"))
+        for step in range(4):
+            x, y = batch_with(poison if step == 1 else None)
+            lane.train_step((per_member(x.value.cuda()), per_member(y.value.cuda())))
+        lane.end_epoch()
+        return lane
+
+    lane, undisturbed = trained(NAN), trained(None)
+    assert lane.is_sick_M.tolist() == [False, True, False]
+    assert [illness.step for illness in lane.illnesses] == [2]
+    for place in (0, 2):
+        assert_same_bits(tensors_of(lane, place), tensors_of(undisturbed, place))
 
 
 # -- in a cohort ---------------------------------------------------------------------------------------------
