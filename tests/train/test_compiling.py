@@ -157,6 +157,6 @@ def test_a_compiled_cohort_trains_as_one_that_runs_as_it_comes(tmp_path):
         assert b["train_loss"] == pytest.approx(a["train_loss"], abs=1e-9)
         assert b["valid"] == pytest.approx(a["valid"], abs=1e-9)
     for name, tensor in cohort.lanes[0].tensors():
-        if name == "0.bias":
-            continue  # before batch norm its gradient is rounding noise, which AdamW blows up
+        if name in ("0.bias", "1.running_mean"):
+            continue  # before batch norm a bias's gradient is rounding noise, which AdamW blows up; the mean follows
         torch.testing.assert_close(dict(compiled.lanes[0].tensors())[name], tensor, rtol=0, atol=1e-9)

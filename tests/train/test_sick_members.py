@@ -283,7 +283,7 @@ def test_a_sick_member_is_recorded_leaves_at_the_next_rung_and_the_run_goes_on(t
     assert [record["epoch"] for record in records(cohort) if record["trial"] == 1] == [1, 2]
 
 
-def test_a_sick_seed_takes_its_trial_along(tmp_path):
+def test_a_sick_seed_makes_its_trial_the_worst(tmp_path):
     class OnlyOneSeed(Classify):
         def objectives(self):
             def loss(model, batch, member):
@@ -295,7 +295,7 @@ def test_a_sick_seed_takes_its_trial_along(tmp_path):
     specs = specs_of([{"lr": 1e-2, "batch_size": 16}] * 2, seeds=(0, 1))
     target = specs[2].make_model()[0].weight.sum()
     cohort = make_cohort(
-        specs, OnlyOneSeed(), moons_data(), LOG_LOSS, [(1, 2), (2, 2)], tmp_path, steps_per_epoch=STEPS
+        specs, OnlyOneSeed(), moons_data(), LOG_LOSS, [(1, 1), (2, 1)], tmp_path, steps_per_epoch=STEPS
     )
     finish(cohort)
     assert [(r["trial"], r["seed"]) for r in records(cohort, "sick")] == [(1, 0)]
