@@ -75,9 +75,7 @@ class TargetEncoder:
             InputError: there is one class, label set or value only, or a class that the order lacks.
         """
         if task not in TASKS:
-            raise ValueError(
-                f"TargetEncoder: task must be one of {TASKS}, got {task!r}. Choose one of them."
-            )
+            raise ValueError(f"TargetEncoder: task must be one of {TASKS}, got {task!r}. Choose one of them.")
         for name, given, owner in (("order", order, "classification"), ("quantiles", quantiles, "regression")):
             if given and task != owner:
                 raise ValueError(f"TargetEncoder: {name} must be left out, the task is {task}. It is for {owner}.")
