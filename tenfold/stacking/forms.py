@@ -156,6 +156,7 @@ class Around(NamedTuple):
 
 
 NOTHING_KNOWN = Around()
+_NOTHING = nullcontext()
 
 Outcome = tuple[Any, Tensors]
 """What the function returned, with the member axis in front, and the buffers that it set anew."""
@@ -197,8 +198,8 @@ def run_stacked(
         replaced_names.extend(replaced)
         return (output, *replaced.values()) if replaced else output
 
-    watched = refusing_draws() if around.is_first else nullcontext()
-    with watched, Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED), _unhindered():
+    watched = refusing_draws() if around.is_first else _NOTHING
+    with watched, Rules(RANDOM, STACKED), disable_saved_tensors_hooks(CHECKPOINTED), _Unhindered():
         if isinstance(step, Tensor) and step.dim() > 0:
             result = vmap(member)(keys_M, step, *fixed, *leaves)
         else:
@@ -226,7 +227,7 @@ def run_serial(
     results: list[Any] = []
     left: Mapping[Any, Any] = {}
     first_left = left
-    with torch.random.fork_rng(_cuda_of(keys_M)), disable_saved_tensors_hooks(CHECKPOINTED), _unhindered():
+    with torch.random.fork_rng(_cuda_of(keys_M)), disable_saved_tensors_hooks(CHECKPOINTED), _Unhindered():
         for i, key in enumerate(keys_M):
             if i > 0:
                 _refuse_shared_changes(call.attributes, before, batch, versions)
@@ -272,21 +273,21 @@ def _refuse_shared_changes(
         raise StackError(BATCH_CHANGED)
 
 
-@contextmanager
-def _unhindered() -> Iterator[None]:
-    """Without what would stop all members for the sake of one.
+class _Unhindered:
+    """A block without what would stop all members for the sake of one.
 
     `torch.distributions` refuses a member's NaN by an error, and vmap tells by a warning where it is slow, which is
     one where warnings are errors.
     """
-    validates = Distribution._validate_args
-    Distribution._validate_args = False
-    _functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        self._validates = Distribution._validate_args
+        Distribution._validate_args = False
+        _functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+
+    def __exit__(self, *_: object) -> None:
         _functorch._set_vmap_fallback_warning_enabled(True)  # type: ignore[attr-defined]
-        Distribution._validate_args = validates
+        Distribution._validate_args = self._validates
 
 
 def _stack_results(*values: Any) -> Tensor:

@@ -38,7 +38,8 @@ class TensorPlaces:
             for prefix, module in model.named_modules()
             for kind, own in (("parameter", module._parameters), ("layer", module._modules))
         ]
-        self._number = sum(len(own) for _, _, own, _ in self._registries)
+        self._dicts = [own for _, _, own, _ in self._registries]
+        self._number = sum(map(len, self._dicts))
         self._empty = [
             (own, key, place.format(key))
             for place, kind, own, keys in self._registries
@@ -89,7 +90,7 @@ class TensorPlaces:
                     "Change it in place, under torch.no_grad()."
                 )
         new = [(own, key, name, "parameter") for own, key, name in self._empty if own[key] is not None]
-        if sum([len(own) for _, _, own, _ in self._registries]) != self._number:
+        if sum(map(len, self._dicts)) != self._number:
             new += [
                 (own, key, place.format(key), kind)
                 for place, kind, own, keys in self._registries
