@@ -234,11 +234,12 @@ class Lane:
         return cause if len(self._parts) == 1 else f"objective {part.objective.name!r}: {cause}"
 
     def _rescue(self, places: Sequence[int]) -> None:
-        """Weights that are no longer finite are replaced by the best so far, where there are any."""
-        indices = torch.tensor(places, device=self.stack.device)
-        for name, tensor in self.tensors():
-            own = tensor.index_select(0, indices)
-            if name in self._best and not bool(own.isfinite().all()):
+        """Members whose weights are no longer finite get the best so far, where there are any."""
+        tensors = self.tensors()
+        lost = [place for place in places if not all(bool(tensor[place].isfinite().all()) for _, tensor in tensors)]
+        if lost and self._best:
+            indices = torch.tensor(lost, device=self.stack.device)
+            for name, tensor in tensors:
                 tensor.index_copy_(0, indices, self._best[name].index_select(0, indices))
 
     def _hold_frozen(self) -> None:

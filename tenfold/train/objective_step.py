@@ -118,7 +118,7 @@ class ObjectiveStep:
             self.scaler.unscale_(self.optimizer)
         wary = self._wary(loss_M)
         with resting(self.stack, [self.optimizer], rests) if rests else nullcontext():
-            self._update(wary)
+            self._update(wary, rests)
         return loss_M
 
     def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
@@ -135,11 +135,12 @@ class ObjectiveStep:
         self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
         return loss_M.detach()
 
-    def _update(self, wary: Tensor | None) -> None:
+    def _update(self, wary: Tensor | None, rests: list[int]) -> None:
         """Moves the members; those who would not be finite keep their weights and the buffers of before the step.
 
         Args:
             wary: places of the members to be watched for that, int64, shape (K,); None for nobody.
+            rests: places of the members for whom there is no step.
         """
         if self.clip_value is not None:
             clip_grad_value_(self.trained, self.clip_value)
@@ -149,10 +150,19 @@ class ObjectiveStep:
         if self.scaler is None:
             self.optimizer.step()
         else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            self._step_scaled(self.scaler, rests)
         if wary is not None:
             self._take_back(wary, before)
+
+    def _step_scaled(self, scaler: LossScaler, rests: list[int]) -> None:
+        """The optimiser's step by the scaler's leave; the scales of those who rest stay."""
+        before = scaler.state_dict()
+        scaler.step(self.optimizer)
+        scaler.update()
+        places = torch.tensor(rests, dtype=torch.int64, device=self.stack.device)
+        for name, now in scaler.state_dict().items():
+            if isinstance(now, Tensor):
+                now.index_copy_(0, places, before[name].index_select(0, places))
 
     @torch.no_grad()
     def _take_back(self, wary: Tensor, before: Sequence[Tensor]) -> None:

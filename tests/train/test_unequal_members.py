@@ -228,6 +228,14 @@ def test_slow_copies_of_those_without_a_batch_rest():
     assert not torch.equal(before[1], after[1])
 
 
+def test_the_loss_scale_of_a_member_without_a_batch_rests():
+    lane = lane_of(SIZES, {"precision": "fp16"}, "stacked")
+    shared = own_batch([torch.arange(4)] * 2)
+    for _ in range(3):
+        lane.train_step(MemberBatches(parts=[([0, 2], shared)]))
+    assert lane._parts[0].scaler.state_dict()["streak_M"].tolist() == [3, 0, 3, 0]
+
+
 @pytest.mark.parametrize("places", [[[0, 1], [1]], [[4]], [[-1]]])
 def test_places_that_are_not_there_or_there_twice_are_refused(places):
     parts = [(own, (X[:5], Y[:5])) for own in places]
