@@ -138,7 +138,8 @@ class TrainingStep:
         built_in = tuple(split_options(group)[1][:2] for group in self.optimizer.param_groups)
         key = (shape, built_in, torch.get_num_threads())
         if key not in self._at_hand:
-            shared_key = (key, self._kind(), self.max_norm is not None)
+            trained = tuple(map(tuple, self._groups()))
+            shared_key = (key, self._kind(), trained, self.max_norm is not None)
             if shared_key not in self._programs:
                 try:
                     self._programs[shared_key] = self._compile(batch)
@@ -202,10 +203,6 @@ class TrainingStep:
 
     def _compile(self, batch: tuple[Any, ...]) -> StepProgram:
         block = self._blocks[0]
-        groups = [
-            [self._names[id(parameter)] for parameter in group["params"] if parameter in self.optimizer.state]
-            for group in self.optimizer.param_groups
-        ]
         _, parameters, buffers, keys, _ = block.members
         first = block.place
         steps, options, max_norm = pytree.tree_map(lambda value_M: value_M[first], self._values())
@@ -213,7 +210,14 @@ class TrainingStep:
         own = tuple(_part(argument, first) for argument in batch)
         call = torch.tensor(0, device=self.stack.device)
         example = StepInputs(parameters, buffers, keys, block.moments, call, steps, options, max_norm, own)
-        return StepProgram(block.members, self.loss, self.optimizer, groups, example, marks)
+        return StepProgram(block.members, self.loss, self.optimizer, self._groups(), example, marks)
+
+    def _groups(self) -> list[list[str]]:
+        """For each of the optimiser's groups the names of the parameters that it moves."""
+        return [
+            [self._names[id(parameter)] for parameter in group["params"] if parameter in self.optimizer.state]
+            for group in self.optimizer.param_groups
+        ]
 
     def _run(self, program: StepProgram, batch: tuple[Any, ...]) -> Tensor:
         self.optimizer.zero_grad()

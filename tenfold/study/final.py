@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tenfold.core.errors import RunError
 from tenfold.core.records import read_records
 from tenfold.study.grid_data import GridData
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
@@ -209,6 +210,20 @@ def _train_anew(
         on_epoch(epoch + 1, epochs)
         if checkpointer.due():
             checkpointer.save(partial(_refit_state, lane, epoch + 1))
+    return refitted(lane)
+
+
+def refitted(lane: Lane) -> nn.Module:
+    """The only member of a lane that has been trained anew.
+
+    Raises:
+        RunError: it fell sick on the way, so that its weights are not those of the training that was asked for.
+    """
+    if bool(lane.is_sick_M.any()):
+        raise RunError(
+            "--final refit: the chosen configuration diverged when it was trained anew on all rows. "
+            "Keep what was trained already (--final best), or lower its learning rate."
+        )
     return lane.present_model(0)
 
 

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
 from tenfold.core.records import RecordLog, read_records
@@ -238,9 +240,8 @@ def _say(grid: Grid, options: GridOptions, job: Job) -> None:
     names = " and ".join(name for name, _, _ in grid.methods)
     folds, seeds = len(grid.data.folds), options.seeds
     counts = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seed{'s' if seeds != 1 else ''}"]
-    cells = " x ".join(counts)
     job.listener.note(
-        f"{grid.verb}: {len(grid.specs)} trainings ({names}; {cells}), "
+        f"{grid.verb}: {len(grid.specs)} trainings ({names}; {' x '.join(counts)}), "
         f"{grid.epochs} epochs each, {grid.threads} thread{'s' if grid.threads != 1 else ''} "
         "(--network, --config, --folds, --seeds, --epochs)"
     )
@@ -416,12 +417,18 @@ def _log_trials(log: RecordLog, grid: Grid) -> None:
 
 
 def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[dict[str, Any]]:
-    """Each member's scores with its last weights, on its fold's rows and on the test part, as records."""
+    """Each member's scores with its last weights, on its fold's rows and on the test part, as records.
+
+    A member that fell sick was frozen on the way: it has no score, and counts as diverged.
+    """
     entries = []
     for lane, outputs, targets in said:
         valid = measure(lane.ids, outputs, targets, grid.data.tasks)
         test = score_lane(lane, grid.data, grid.data.test_rows) if len(grid.data.test_rows) else None
         train = score_lane(lane, on_training_rows(grid.data)) if grid.verb in CURVES else None
+        for part in (valid, test or {}, train or {}):
+            for value_M in part.values():
+                value_M[lane.is_sick_M.to(value_M.device)] = torch.nan
         for place, member in enumerate(lane.ids):
             entry: dict[str, Any] = {
                 **member.to_json(),

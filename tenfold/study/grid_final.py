@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId
 from tenfold.data import FoldData, Folds, TargetEncoder
+from tenfold.study.final import refitted
 from tenfold.study.grid_data import GridData, GridProvider, score_lane
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
@@ -100,7 +102,7 @@ def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Mo
         (lane, place, member, score)
         for lane in cohort.lanes
         for place, (member, score) in enumerate(zip(lane.ids, _last_scores(lane, grid), strict=True))
-        if abs(score) < float("inf")
+        if abs(score) < float("inf") and not lane.is_sick_M[place]
     ]
     if not scored:
         raise RunError("no training has a finite score, so there is no model to keep. Lower the learning rate.")
@@ -115,7 +117,14 @@ def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Mo
     if options.final == "best":
         of_trial = sorted(of_trial, key=lambda entry: (sign * entry[3], entry[2]))[:1]
         notes |= {"fold": of_trial[0][2].fold, "seed": of_trial[0][2].seed, "valid": of_trial[0][3]}
-    parts = tuple(_part(lane, place, member, grid) for lane, place, member, _ in of_trial)
+    parts = tuple(
+        replace(
+            _part(lane.present_model(place), trial, grid),
+            preprocessor=data.seen.preprocessors[member.fold],
+            encoder=data.seen.encoders[member.fold],
+        )
+        for lane, place, member, _ in of_trial
+    )
     first = of_trial[0][2].fold
     model = Model(
         parts=parts, preprocessor=data.seen.preprocessors[first], encoder=data.seen.encoders[first], notes=notes
@@ -129,16 +138,14 @@ def _last_scores(lane: Lane, grid: Grid) -> list[float]:
     return score_lane(lane, grid.data)[grid.data.metric.name].tolist()
 
 
-def _part(lane: Lane, place: int, member: MemberId, grid: Grid) -> ModelPart:
-    _, network, _ = grid.methods[member.trial]
-    spec = next(spec for spec in grid.specs if spec.id == member)
+def _part(module: nn.Module, trial: int, grid: Grid) -> ModelPart:
+    _, network, _ = grid.methods[trial]
+    spec = next(spec for spec in grid.specs if spec.id.trial == trial)
     return ModelPart(
         network=network_name(network),
         config=dict(spec.config.network),
-        module=lane.stack.unstack()[place].cpu().eval(),
+        module=module.cpu(),
         in_zoo=isinstance(network, str),
-        preprocessor=grid.data.seen.preprocessors[member.fold],
-        encoder=grid.data.seen.encoders[member.fold],
     )
 
 
@@ -165,6 +172,5 @@ def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[s
     for epoch in range(grid.epochs):
         for batch in provider.epoch(epoch):
             lane.train_step(batch)
-    part = _part(lane, 0, spec.id, grid)
-    own = ModelPart(network=part.network, config=part.config, module=part.module, in_zoo=part.in_zoo)
-    return Model(parts=(own,), preprocessor=seen.preprocessors[0], encoder=seen.encoders[0], notes=notes)
+    part = _part(refitted(lane), trial, grid)
+    return Model(parts=(part,), preprocessor=seen.preprocessors[0], encoder=seen.encoders[0], notes=notes)

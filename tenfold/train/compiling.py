@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import torch
 
+from tenfold.core.machine import available_memory_bytes
 from tenfold.core.task import Batch, Task
 from tenfold.optim import CompileFallbackWarning
 from tenfold.stacking import SerialFallbackWarning
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import MemberSpec, PlannedStack
-from tenfold.train.planner import build_lane, time_steps
+from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes, time_steps
 
 _WORTH_MEASURING_S = 60.0  # of training as it comes: compiling takes about 10 s and saves about half
 _MOST_MERGED = 64  # serial members that are tried as one program
@@ -97,7 +98,11 @@ def _measured(
 
     own = probe(lines[0].places, lines[0].form)
     together = tuple(place for line in lines for place in line.places)
-    merged = probe(together, "stacked") if lines[0].form == "serial" and 1 < len(together) <= _MOST_MERGED else None
+    merged = None
+    if lines[0].form == "serial" and 1 < len(together) <= _MOST_MERGED:
+        peak_bytes, _ = predict_memory_bytes(specs[together[0]], len(together), task, batch, device)
+        if peak_bytes <= MEMORY_SHARE * available_memory_bytes(device):
+            merged = probe(together, "stacked")
     if merged and (own is None or merged.total(member_steps) < own.total(member_steps)):
         line = replace(lines[0], places=together, form="stacked", step_seconds=merged.step)
         return [_with_costs(line, merged)]

@@ -28,7 +28,7 @@ from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 _RESIDENT_COPIES = 3  # of every member while it trains, besides moments: parameter, gradient, best so far
 _MOMENTS = {"sgd": 1, "adagrad": 1, "asgd": 1}  # copies that an optimiser holds; the others hold two
 _PASSING_COPIES = 2  # of the stack that is taking its step: what the optimiser works on
-_MEMORY_SHARE = 0.8
+MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
 _PROBE_SECONDS = 0.5
@@ -113,7 +113,7 @@ def predict_memory_bytes(
 def _memory_left(num_members: int, resident_bytes: int, device: torch.device) -> int:
     """What the passes may take, once every member has its place: cutting stacks saves none of the latter."""
     available = available_memory_bytes(device)
-    left = int(available * _MEMORY_SHARE) - resident_bytes
+    left = int(available * MEMORY_SHARE) - resident_bytes
     if left <= 0:
         raise OutOfMemoryError(
             f"plan: the parameters and optimiser states of {num_members} members need about "

@@ -238,3 +238,14 @@ def test_no_memory_is_not_mistaken_for_code_that_cannot_be_compiled(monkeypatch)
     step(X[0], Y[0])
     with pytest.raises(MemoryError, match="no room"):
         step(X[1], Y[1])
+
+
+def test_steps_that_train_other_parameters_have_programs_of_their_own():
+    programs, built = {}, []
+    for chosen in (slice(0, 2), slice(2, 4)):
+        stack = tenfold.stack([model.body for model in models()])
+        step = TrainingStep(stack, loss, SGD(stack.parameters()[chosen], lr=0.1), compiled=True, programs=programs)
+        step._compile = lambda _, own=step: built.append(own._groups()) or (lambda *leaves: torch.zeros(M))
+        step(X[0], Y[0])
+        step(X[1], Y[1])
+    assert built == [[["0.weight", "0.bias"]], [["1.weight", "1.bias"]]]

@@ -14,6 +14,7 @@ import tenfold
 from tenfold.core.records import read_records
 from tenfold.core.seeds import derive_seed
 from tenfold.study import Listener
+from tenfold.train import Lane
 
 QUICK = {"epochs": 3, "form": "stacked", "threads": 1, "config": {"lr": 0.01}}
 
@@ -283,3 +284,60 @@ def test_a_wrong_command_is_one_sentence_and_exit_code_2(tenfold, arguments, wor
     assert done.code == 2
     assert words in " ".join(done.err.split())
     assert "Traceback" not in done.err
+
+
+def test_a_kept_model_has_the_averaged_weights_that_were_scored(tmp_path):
+    x, _ = load_iris(return_X_y=True)
+    config = {"lr": 0.05, "ema_decay": 0.9}
+    run = tenfold.cross_validate(
+        "mlp", "iris", folds=3, final="average", out=tmp_path / "cv", **{**QUICK, "config": config}
+    )
+    kept = np.load(run.path / "out-of-fold.npz")
+    for fold, said in enumerate(run.model.outputs_of_each(run.model.read(x).inputs)):
+        mine = kept["folds"] == fold
+        np.testing.assert_allclose(said[kept["rows"][mine]], kept["outputs-0"][mine], atol=1e-5)
+
+
+class Falling(torch.nn.Module):
+    """From some seeds its training loss is not finite; what it says in evaluation always is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+        self.register_buffer("blow", (torch.rand(()) < 0.5).float())
+
+    def forward(self, x):
+        said = self.layer(x)
+        return said + torch.where(self.blow > 0, torch.inf, 0.0) if self.training else said
+
+
+def test_a_training_that_fell_sick_has_no_score_and_counts_as_diverged(tmp_path):
+    run = tenfold.replicate(Falling, "iris", seeds=6, seed=3, final="average", out=tmp_path / "run", **QUICK)
+    sick = {record["seed"] for record in records(run, "sick")}
+    assert 0 < len(sick) < 6
+    lost = {
+        r["seed"] for r in records(run, "score") if r["valid"]["accuracy"] is None or np.isnan(r["valid"]["accuracy"])
+    }
+    assert lost == sick
+    assert run.result["valid"]["diverged"] == len(sick)
+    assert len(run.model.parts) == 6 - len(sick)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda out: tenfold.fit("iris", network="linear", trials=3, epochs=3, final="refit", form="stacked", out=out),
+        lambda out: tenfold.cross_validate("mlp", "iris", folds=3, final="refit", out=out, **QUICK),
+    ],
+    ids=["fit", "cross_validate"],
+)
+def test_a_refit_that_falls_sick_is_an_error(tmp_path, monkeypatch, ask):
+    train_step = Lane.train_step
+
+    def sick_alone(self, batch):
+        train_step(self, batch)
+        self.is_sick_M |= len(self) == 1 and self.stack.form == "serial"
+
+    monkeypatch.setattr(Lane, "train_step", sick_alone)
+    with pytest.raises(tenfold.RunError, match="--final refit: the chosen configuration diverged"):
+        ask(tmp_path / "run")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from train_kit import ACCURACY, CPU, Classify, finish, make_cohort, moons_data, records, specs_of, two_moons
 
-from tenfold.train import PlannedStack, build_lane, compile_where_it_pays, plan_stacks, with_compiled_steps
+from tenfold.train import PlannedStack, build_lane, compile_where_it_pays, compiling, plan_stacks, with_compiled_steps
 
 X, Y = two_moons()
 FORM = "stacked"
@@ -160,3 +160,16 @@ def test_a_compiled_cohort_trains_as_one_that_runs_as_it_comes(tmp_path):
         if name in ("0.bias", "1.running_mean"):
             continue  # before batch norm a bias's gradient is rounding noise, which AdamW blows up; the mean follows
         torch.testing.assert_close(dict(compiled.lanes[0].tensors())[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_serial_members_are_tried_as_one_program_only_where_they_fit(monkeypatch):
+    specs = specs_of(CONFIGS)
+    plan = plan_stacks(specs, Classify(), example, device=CPU, form="serial")
+    monkeypatch.setattr(compiling, "available_memory_bytes", lambda device: 0)
+    monkeypatch.setattr(compiling, "_probe", lambda specs, *rest: pytest.fail("tried") if len(specs) > 1 else None)
+    assert measured(specs, plan, 3600.0, {}) == plan
+    monkeypatch.undo()
+    tried = []
+    monkeypatch.setattr(compiling, "_probe", lambda specs, *rest: tried.append(len(specs)))
+    measured(specs, plan, 3600.0, {})
+    assert tried == [1, 2]
