@@ -11,20 +11,20 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tenfold.core.errors import InputError, RunError
-from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
+from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, finite
 from tenfold.data import DataPart
 from tenfold.data.tables import TargetColumns
 from tenfold.networks import NETWORKS
 from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
+from tenfold.study.describing import describe_code, describe_plan, describe_source
 from tenfold.study.final import best_valid, final_model, ranked
 from tenfold.study.gallery import write_gallery
 from tenfold.study.grid_data import describe_folds, prepare_grid
@@ -37,7 +37,7 @@ from tenfold.study.model import Model
 from tenfold.study.options import FitOptions, Network, check_resumed, parse_time
 from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
-from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
+from tenfold.study.run_folder import RunFolder, refuse_place
 from tenfold.study.scoring import in_units_of, score_baselines, score_test
 from tenfold.study.temperature import with_temperature
 from tenfold.tasks import OwnMetric
@@ -237,19 +237,11 @@ def _begin(job: Job, data: Any, question: Question, out: str | Path | None, over
 def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dict[str, Any]:
     """The first `run.json`."""
     material, source = question.material, question.material.source
-    argument = str(data) if isinstance(data, str | Path) else None
     return {
         "verb": "fit",
         "name": folder.path.name,
         "status": "running",
-        "source": {
-            "name": source.name,
-            "kind": source.kind,
-            "argument": argument,
-            "rows": len(source),
-            "notes": list(source.notes),
-            "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
-        },
+        "source": describe_source(source, data),
         "honesty": findings_to_json((question.folds or material).findings),
         "fingerprint": material.fingerprint(),
         "task": source.task,
@@ -269,23 +261,9 @@ def _describe(job: Job, data: Any, question: Question, folder: RunFolder) -> dic
         "space": question.space.to_json(),
         "trials": len(question.draws),
         "rungs": [{"resource": rung.resource, "keep": rung.keep} for rung in question.rungs],
-        "versions": {"tenfold": _own_version(), **versions()},
-        "commit": source_commit(),
+        **describe_code(),
         "device": describe_device(job.device, question.threads),
-        "plan": [
-            {
-                "stack": number,
-                "network": question.specs[line.places[0]].label.split(" ")[0],
-                "structure": line.label,
-                "members": len(line.places),
-                "parameters": line.parameters,
-                "form": line.form,
-                "reason": line.reason,
-            }
-            for number, line in enumerate(question.plan)
-        ],
-        "threads": question.threads,
-        "plan_stacks": [line.to_json() for line in question.plan],
+        **describe_plan(question.plan, question.specs, question.threads),
     }
 
 
@@ -294,13 +272,6 @@ def _describe_folds(question: Question, options: FitOptions) -> dict[str, Any]:
     if question.folds is None or not isinstance(options, FoldedFitOptions):
         return {}
     return {"folds": describe_folds(question.folds), "seeds": options.seeds, "varies": list(options.varies)}
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("tenfold")
-    except metadata.PackageNotFoundError:  # run from its source
-        return "not installed"
 
 
 # -- training and after ------------------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from typing import Any
 import torch
 
 from tenfold.core.errors import InputError, RunError
-from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes, versions
+from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
 from tenfold.study.curve_answers import CURVES, answer_curve
+from tenfold.study.describing import describe_code, describe_plan, describe_source
 from tenfold.study.grid_data import (
     GridData,
     cells,
@@ -44,7 +45,7 @@ from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import read_source
 from tenfold.study.options import Network, choose_networks, network_name
 from tenfold.study.run import Run
-from tenfold.study.run_folder import RunFolder, refuse_place, source_commit
+from tenfold.study.run_folder import RunFolder, refuse_place
 from tenfold.study.trials import make_member
 from tenfold.train import (
     RECIPE_KEYS,
@@ -269,14 +270,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
         "verb": grid.verb,
         "name": folder.path.name,
         "status": "running",
-        "source": {
-            "name": source.name,
-            "kind": source.kind,
-            "argument": str(argument) if isinstance(argument, str | Path) else None,
-            "rows": len(source),
-            "notes": list(source.notes),
-            "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
-        },
+        "source": describe_source(source, argument),
         "honesty": findings_to_json(data.findings),
         "fingerprint": data.fingerprint(),
         "task": source.task,
@@ -299,23 +293,9 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
         "arguments": options.given(),
         "trials": len(grid.methods),
         "rungs": [{"resource": grid.epochs, "keep": len(grid.methods)}],
-        "versions": versions(),
-        "commit": source_commit(),
+        **describe_code(),
         "device": describe_device(job.device, grid.threads),
-        "plan": [
-            {
-                "stack": number,
-                "network": grid.specs[line.places[0]].label.split(" ")[0],
-                "structure": line.label,
-                "members": len(line.places),
-                "parameters": line.parameters,
-                "form": line.form,
-                "reason": line.reason,
-            }
-            for number, line in enumerate(grid.plan)
-        ],
-        "threads": grid.threads,
-        "plan_stacks": [line.to_json() for line in grid.plan],
+        **describe_plan(grid.plan, grid.specs, grid.threads),
     }
 
 

@@ -1,0 +1,51 @@
+"""What every `run.json` says alike: the source, the plan, the versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tenfold.core.machine import versions
+from tenfold.data import Source
+from tenfold.study.run_folder import source_commit
+from tenfold.train import MemberSpec, PlannedStack
+
+
+def describe_source(source: Source, argument: Any) -> dict[str, Any]:
+    """Where the data came from, and what was inferred and skipped."""
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "argument": str(argument) if isinstance(argument, str | Path) else None,
+        "rows": len(source),
+        "notes": list(source.notes),
+        "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
+    }
+
+
+def describe_plan(plan: Sequence[PlannedStack], specs: Sequence[MemberSpec], threads: int) -> dict[str, Any]:
+    """The planner's choices, for a reader ("plan") and for a resumed run ("plan_stacks", "threads")."""
+    lines = [
+        {
+            "stack": number,
+            "network": specs[line.places[0]].label.split(" ")[0],
+            "structure": line.label,
+            "members": len(line.places),
+            "parameters": line.parameters,
+            "form": line.form,
+            "reason": line.reason,
+        }
+        for number, line in enumerate(plan)
+    ]
+    return {"plan": lines, "threads": threads, "plan_stacks": [line.to_json() for line in plan]}
+
+
+def describe_code() -> dict[str, Any]:
+    """Versions of tenfold and of what it stands on, and the commit if it runs from its source."""
+    try:
+        own = metadata.version("tenfold")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
+    return {"versions": {"tenfold": own, **versions()}, "commit": source_commit()}
