@@ -2,7 +2,8 @@
 
 Parameters (`Float`, `Int`, `Categorical`, `Constant`) make a `Space`; `choice_space` joins the spaces of
 several networks or optimisers, `optimizer_space` is the default one. `draw` asks for configurations.
-`successive_halving_rungs` and `promote` say who goes on. `OptunaMirror` writes trials where optuna-dashboard
+`successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name
+(none, successive, hyperband, median). `OptunaMirror` writes trials where optuna-dashboard
 looks.
 """
 
@@ -10,24 +11,34 @@ from tenfold.tuning.choice import choice_space
 from tenfold.tuning.defaults import optimizer_space
 from tenfold.tuning.drawing import SAMPLERS, Draw, draw
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
+from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
+from tenfold.tuning.median import MedianStopping
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.space import Space
+from tenfold.tuning.stopping import HALVINGS, NoStopping, StoppingRule
 from tenfold.tuning.storage import MirrorTrial, OptunaMirror
 
 __all__ = [
+    "HALVINGS",
     "SAMPLERS",
+    "Bracket",
     "Categorical",
     "Constant",
     "Draw",
     "Float",
+    "Halving",
     "Int",
+    "MedianStopping",
     "MirrorTrial",
+    "NoStopping",
     "OptunaMirror",
     "Parameter",
     "Rung",
     "Space",
+    "StoppingRule",
     "choice_space",
     "draw",
+    "hyperband_brackets",
     "optimizer_space",
     "promote",
     "successive_halving_rungs",

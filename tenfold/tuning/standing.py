@@ -1,0 +1,71 @@
+"""What stopping rules read off a curve: how good a trial is by an epoch, and how that is said.
+
+A curve holds a trial's score after each of its own epochs, NaN where it had none (the trial was sick).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def check_direction(where: str, direction: str) -> int:
+    """1 for "maximize", -1 for "minimize".
+
+    Raises:
+        ValueError: the direction has no such name.
+
+    Example:
+        >>> check_direction("fit", "minimize")
+        -1
+    """
+    if direction not in ("maximize", "minimize"):
+        raise ValueError(f"{where}: direction must be 'maximize' or 'minimize', got {direction!r}. Choose one.")
+    return 1 if direction == "maximize" else -1
+
+
+def check_whole(where: str, name: str, value: object, low: int) -> int:
+    """The value, a whole number of at least `low`.
+
+    Raises:
+        ValueError: it is not.
+
+    Example:
+        >>> check_whole("fit", "folds", 5, 2)
+        5
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{where}: {name} must be a whole number >= {low}, got {value!r}. Change it.")
+    return value
+
+
+def best_by(curve: Sequence[float], epoch: int, direction: str) -> float:
+    """The best score of a trial's first epochs: what its best weights by then are worth.
+
+    Args:
+        curve: the score after each epoch.
+        epoch: epochs that count, at least 1.
+        direction: "maximize" or "minimize".
+
+    Returns:
+        NaN when the trial has not come so far, or was sick by then: it has nothing to show.
+
+    Example:
+        >>> best_by([0.5, 0.8, 0.7], 3, "maximize"), best_by([0.5, float("nan")], 2, "maximize")
+        (0.8, nan)
+    """
+    seen = [float(score) for score in curve[:epoch]]
+    if len(seen) < epoch or math.isnan(seen[-1]):
+        return math.nan
+    known = [score for score in seen if not math.isnan(score)]
+    return max(known) if direction == "maximize" else min(known)
+
+
+def epochs(count: int) -> str:
+    """A number of epochs in words.
+
+    Example:
+        >>> epochs(1), epochs(3)
+        ('1 epoch', '3 epochs')
+    """
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
