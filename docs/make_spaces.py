@@ -46,7 +46,7 @@ NETWORK_HEAD = """
 ## Networks
 
 Parameters that a network has besides; `tenfold fit --network` chooses among them. By default a table gets `mlp`,
-pictures up to 40 pixels `mlp` and `lenet`, larger pictures `resnet18`.
+pictures up to 40 pixels `mlp` and `lenet`, larger pictures `resnet18`, pictures beside masks `unet`.
 """
 
 BUDGET_HEAD = """

@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "stacking.md"
 
 
-SLOW = ("resnet18",)
+SLOW = ("resnet18", "unet")
 
 
 def rendered(**options: tuple[str, ...]) -> str:

@@ -26,7 +26,8 @@ def networks(as_json: Json = False) -> None:
     for name in NETWORKS:
         entry = NETWORKS[name]
         image = "image" in entry.kinds
-        spec = InputSpec(kind="image", shape=(3, 32, 32)) if image else InputSpec(kind="table", shape=(16,))
+        shape = (3, 32, 32) if image else (16,)
+        spec = InputSpec(kind="image" if image else "table", shape=shape, dense=entry.dense)
         model = build_network(name, spec, 10)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

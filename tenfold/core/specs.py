@@ -18,6 +18,8 @@ class InputSpec:
         kind: "image" or "table".
         shape: shape of one sample: (C, H, W) for an image, (D,) for the numeric columns of a table (D may be 0).
         cardinalities: for each categorical column the number of its codes; code 0 means missing or never seen.
+        dense: whether the network says something of each pixel, float, shape (B, K, H, W), rather than of each
+            sample, shape (B, K).
 
     Example:
         >>> InputSpec(kind="image", shape=(1, 28, 28)).num_features
@@ -27,6 +29,7 @@ class InputSpec:
     kind: Literal["image", "table"]
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
+    dense: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("image", "table"):
@@ -37,6 +40,8 @@ class InputSpec:
                 f"InputSpec: shape must have {expected} sizes for kind {self.kind!r}, got {self.shape!r}. "
                 "Give (C, H, W) for an image and (D,) for a table."
             )
+        if self.dense and self.kind != "image":
+            raise ValueError(f"InputSpec: dense must be False for kind {self.kind!r}, which has no pixels.")
 
     @property
     def num_features(self) -> int:
@@ -48,9 +53,19 @@ class InputSpec:
 
     def to_json(self) -> dict[str, Any]:
         """This spec as plain JSON types; `from_json` reads it back."""
-        return {"kind": self.kind, "shape": list(self.shape), "cardinalities": list(self.cardinalities)}
+        return {
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "cardinalities": list(self.cardinalities),
+            "dense": self.dense,
+        }
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> InputSpec:
-        """The spec that `to_json` wrote."""
-        return cls(kind=record["kind"], shape=tuple(record["shape"]), cardinalities=tuple(record["cardinalities"]))
+        """The spec that `to_json` wrote, also before it knew of dense outputs."""
+        return cls(
+            kind=record["kind"],
+            shape=tuple(record["shape"]),
+            cardinalities=tuple(record["cardinalities"]),
+            dense=record.get("dense", False),
+        )

@@ -1,8 +1,8 @@
 """The zoo: plain modules by name, one family a file.
 
-`NETWORKS` holds an entry for each name ("linear", "mlp", "lenet", "resnet18"); `build_network` builds one,
+`NETWORKS` holds an entry for each name ("linear", "mlp", "lenet", "resnet18", "unet"); `build_network` builds one,
 `suitable` names those that can take an input, `network_settings` their configuration, `merge_network_spaces`
-the space to search. Each can also be used directly: `Linear`, `MLP`, `LeNet`, `build_resnet18`.
+the space to search. Each can also be used directly: `Linear`, `MLP`, `LeNet`, `build_resnet18`, `UNet`.
 """
 
 from tenfold.networks.catalog import NETWORKS, build_network, merge_network_spaces, network_settings, suitable
@@ -11,6 +11,7 @@ from tenfold.networks.lenet import LeNet
 from tenfold.networks.linear import Linear
 from tenfold.networks.mlp import MLP
 from tenfold.networks.resnet import build_resnet18
+from tenfold.networks.unet import UNet
 
 __all__ = [
     "MLP",
@@ -18,6 +19,7 @@ __all__ = [
     "LeNet",
     "Linear",
     "NetworkEntry",
+    "UNet",
     "build_network",
     "build_resnet18",
     "merge_network_spaces",

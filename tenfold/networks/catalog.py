@@ -16,10 +16,11 @@ from tenfold.networks.lenet import LENET
 from tenfold.networks.linear import LINEAR
 from tenfold.networks.mlp import MLP_ENTRY
 from tenfold.networks.resnet import RESNET18
+from tenfold.networks.unet import UNET
 from tenfold.tuning import Space, choice_space
 
 NETWORKS: Registry[NetworkEntry] = Registry("network")
-for _entry in (LINEAR, MLP_ENTRY, LENET, RESNET18):
+for _entry in (LINEAR, MLP_ENTRY, LENET, RESNET18, UNET):
     NETWORKS.add(_entry.name, _entry)
 
 
@@ -33,7 +34,8 @@ def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -
         **config: the network's own configuration; what is left out keeps its default.
 
     Returns:
-        A plain module that maps a batch to outputs, float, shape (B, num_outputs).
+        A plain module that maps a batch to outputs, float, shape (B, num_outputs), or for a dense spec
+        (B, num_outputs, H, W).
 
     Raises:
         InputError: there is no such network, or it cannot take this input.
@@ -86,6 +88,8 @@ def suitable(spec: InputSpec) -> tuple[str, ...]:
         ('linear', 'mlp', 'lenet', 'resnet18')
         >>> suitable(InputSpec(kind="table", shape=(5,)))
         ('linear', 'mlp')
+        >>> suitable(InputSpec(kind="image", shape=(3, 96, 128), dense=True))
+        ('unet',)
     """
     return tuple(name for name in NETWORKS if not _obstacle(NETWORKS[name], spec))
 
@@ -115,6 +119,9 @@ def _obstacle(entry: NetworkEntry, spec: InputSpec) -> str:
     """Why the network cannot take this input, or the empty string."""
     if spec.kind not in entry.kinds:
         return f"the input must be of kind {' or '.join(sorted(entry.kinds))}, got a {spec.kind}"
+    if spec.dense != entry.dense:
+        each = ("sample", "pixel")
+        return f"it says something of each {each[entry.dense]}, the task asks for each {each[spec.dense]}"
     if spec.kind == "image" and min(spec.shape[1:]) < entry.min_image_size:
         size = entry.min_image_size
         return f"images must be at least {size}x{size} pixels, got {spec.shape[1]}x{spec.shape[2]}"

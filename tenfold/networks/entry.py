@@ -25,6 +25,7 @@ class NetworkEntry:
             one program.
         reference: the paper or the source.
         min_image_size: least height and width in pixels; 1 where there is no bound.
+        dense: whether it gives outputs for each pixel, float, shape (B, K, H, W), rather than for each sample.
         stacks: one sentence on how its members stand in a stack.
     """
 
@@ -34,6 +35,7 @@ class NetworkEntry:
     space: Mapping[str, Parameter] = field(default_factory=dict)
     reference: str
     min_image_size: int = 1
+    dense: bool = False
     stacks: str
 
 

@@ -215,7 +215,9 @@ def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
 
 
 def _default_networks(spec: InputSpec) -> list[str]:
-    """A table gets an MLP; small pictures an MLP and a LeNet; photos a ResNet-18."""
+    """A table gets an MLP; small pictures an MLP and a LeNet; photos a ResNet-18; pictures beside masks a U-Net."""
+    if spec.dense:
+        return ["unet"]
     if spec.kind == "table":
         return ["mlp"]
     candidates = ["mlp", "lenet"] if min(spec.shape[1:]) <= 40 else ["resnet18"]

@@ -34,9 +34,10 @@ def network_job(name: str) -> dict[str, Any]:
         inputs: tuple[Tensor, ...] = (torch.randn(8, 5, generator=generator), codes)
     else:
         size = max(entry.min_image_size, 8)
-        spec = InputSpec(kind="image", shape=(1, size, size))
+        spec = InputSpec(kind="image", shape=(1, size, size), dense=entry.dense)
         inputs = (torch.rand(4, 1, size, size, generator=generator),)
-    targets = torch.randint(_CLASSES, (len(inputs[0]),), generator=generator)
+    of_each = tuple(inputs[0].shape[2:]) if entry.dense else ()
+    targets = torch.randint(_CLASSES, (len(inputs[0]), *of_each), generator=generator)
     return {"make_model": lambda: build_network(name, spec, _CLASSES), "batches": [(*inputs, targets)], "loss": _loss}
 
 

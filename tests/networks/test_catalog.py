@@ -9,15 +9,19 @@ from tenfold.tuning import Space, draw, optimizer_space
 
 TABLE = InputSpec(kind="table", shape=(5,))
 IMAGE = InputSpec(kind="image", shape=(1, 8, 8))
+SCENE = InputSpec(kind="image", shape=(3, 16, 24), dense=True)
 
 
-@pytest.mark.parametrize(("name", "spec"), [(name, spec) for spec in (TABLE, IMAGE) for name in suitable(spec)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [(name, spec) for spec in (TABLE, IMAGE, SCENE) for name in suitable(spec)]
+)
 def test_every_draw_of_a_default_space_builds_a_network(name, spec):
     for one in draw(merge_network_spaces([name]), 6, seed=0):
         config = {**one.config}
         network = build_network(config.pop("network"), spec, 3, **config).eval()
         with torch.no_grad():
-            assert network(torch.zeros(2, *spec.shape)).shape == (2, 3)
+            expected = (2, 3, *spec.shape[1:]) if spec.dense else (2, 3)
+            assert network(torch.zeros(2, *spec.shape)).shape == expected
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
@@ -37,7 +41,7 @@ def test_equal_seeds_build_equal_weights(name):
     states = []
     for _ in range(2):
         with torch_seed(3):
-            states.append(build_network(name, IMAGE, 3).state_dict())
+            states.append(build_network(name, SCENE if NETWORKS[name].dense else IMAGE, 3).state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
@@ -71,6 +75,8 @@ def test_network_and_optimiser_spaces_join():
         (InputSpec(kind="table", shape=(0,)), ()),
         (IMAGE, ("linear", "mlp", "lenet", "resnet18")),
         (InputSpec(kind="image", shape=(1, 7, 99)), ("linear", "mlp")),
+        (SCENE, ("unet",)),
+        (InputSpec(kind="image", shape=(1, 15, 99), dense=True), ()),
     ],
 )
 def test_networks_are_offered_where_they_can_work(spec, names):
@@ -95,6 +101,16 @@ def test_networks_are_offered_where_they_can_work(spec, names):
             lambda: build_network("mlp", InputSpec(kind="table", shape=(0,)), 3),
             InputError,
             "mlp: the input must have at least one column, got none. Networks that suit: none.",
+        ),
+        (
+            lambda: build_network("unet", IMAGE, 3),
+            InputError,
+            "unet: it says something of each pixel, the task asks for each sample. Networks that suit: linear, mlp",
+        ),
+        (
+            lambda: build_network("resnet18", SCENE, 3),
+            InputError,
+            "resnet18: it says something of each sample, the task asks for each pixel. Networks that suit: unet.",
         ),
         (lambda: build_network("mlp", TABLE, 0), ValueError, "num_outputs must be a whole number >= 1, got 0"),
         (lambda: build_network("mlp", TABLE, 2.0), ValueError, "num_outputs must be a whole number >= 1, got 2.0"),

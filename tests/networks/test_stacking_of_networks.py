@@ -13,6 +13,7 @@ TABLE = InputSpec(kind="table", shape=(3,), cardinalities=(4, 6))
 NUMBERS = InputSpec(kind="table", shape=(5,))
 CODES = InputSpec(kind="table", shape=(0,), cardinalities=(3,))
 SMALL = InputSpec(kind="image", shape=(1, 8, 8))
+SCENE = InputSpec(kind="image", shape=(2, 16, 19), dense=True)
 COLOUR = InputSpec(kind="image", shape=(3, 12, 9))
 NUM_CLASSES = 3
 CASES = [
@@ -26,7 +27,14 @@ CASES = [
     ("lenet", COLOUR, {"norm": "batch", "width": 0.5}),
     ("lenet", SMALL, {"pool": "average", "activation": "tanh"}),
     ("resnet18", SMALL, {}),
+    ("unet", SCENE, {"width": 4, "depth": 2}),
+    ("unet", SCENE, {"width": 4, "depth": 3, "norm": "none"}),
 ]
+
+
+def of_each(spec):
+    """The axes of one sample's targets."""
+    return spec.shape[1:] if spec.dense else ()
 
 
 def make_batch(spec, size=5):
@@ -34,7 +42,7 @@ def make_batch(spec, size=5):
     x = torch.randn(size, *spec.shape, generator=source, dtype=torch.float64)
     columns = [torch.randint(count, (size,), generator=source) for count in spec.cardinalities]
     inputs = (x, torch.stack(columns, dim=1)) if columns else (x,)
-    return inputs, torch.randint(NUM_CLASSES, (size,), generator=source)
+    return inputs, torch.randint(NUM_CLASSES, (size, *of_each(spec)), generator=source)
 
 
 def make_members(name, spec, config, count):
@@ -88,7 +96,7 @@ def test_evaluation_is_the_same_stacked_and_alone(name, spec, config):
         outputs = vmap(lambda *state: functional_call(members[0], state, inputs))(*stack_module_state(members))
         for index, member in enumerate(members):
             alone = member(*inputs)
-            assert alone.shape == (5, NUM_CLASSES)
+            assert alone.shape == (5, NUM_CLASSES, *of_each(spec))
             assert torch.allclose(outputs[index], alone, rtol=0, atol=1e-10)
 
 

@@ -24,7 +24,7 @@ from tenfold.testing import (
     network_job,
 )
 
-SLOW = ("resnet18",)
+SLOW = ("resnet18", "unet")
 BRIEF = [name for name in NETWORKS if name not in SLOW]
 
 

@@ -16,6 +16,7 @@ from tenfold.tuning import Float, Space
 TABLE = InputSpec(kind="table", shape=(4,))
 SMALL = InputSpec(kind="image", shape=(1, 28, 28))
 PHOTO = InputSpec(kind="image", shape=(3, 224, 224))
+SCENE = InputSpec(kind="image", shape=(3, 96, 128), dense=True)
 
 
 class OwnNet(nn.Linear):
@@ -97,7 +98,9 @@ def test_a_resume_may_repeat_or_leave_out_options():
     check_resumed(FitOptions(), stored)
 
 
-@pytest.mark.parametrize(("spec", "names"), [(TABLE, ["mlp"]), (SMALL, ["mlp", "lenet"]), (PHOTO, ["resnet18"])])
+@pytest.mark.parametrize(
+    ("spec", "names"), [(TABLE, ["mlp"]), (SMALL, ["mlp", "lenet"]), (PHOTO, ["resnet18"]), (SCENE, ["unet"])]
+)
 def test_the_data_choose_the_networks_where_the_user_does_not(spec, names):
     assert list(choose_networks(FitOptions(), spec)) == names
 
