@@ -1,7 +1,8 @@
 """Search spaces, draws from them, successive halving, and the mirror in Optuna's storage, on plain values.
 
 Parameters (`Float`, `Int`, `Categorical`, `Constant`) make a `Space`; `choice_space` joins the spaces of
-several networks or optimisers, `optimizer_space` is the default one. `draw` asks for configurations.
+several networks or optimisers, `optimizer_space` is the default one. A `Proposer` asks a sampler of `SAMPLERS`
+for configurations, batch by batch, and tells it what became of them; `draw` is its first ask alone.
 `successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name
 (none, successive, hyperband, median). `OptunaMirror` writes trials where optuna-dashboard
 looks.
@@ -9,11 +10,14 @@ looks.
 
 from tenfold.tuning.choice import choice_space
 from tenfold.tuning.defaults import optimizer_space
-from tenfold.tuning.drawing import SAMPLERS, Draw, draw
+from tenfold.tuning.drawing import draw
+from tenfold.tuning.grid import Grid
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
 from tenfold.tuning.median import MedianStopping
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
+from tenfold.tuning.proposals import Draw, Proposer
+from tenfold.tuning.samplers import SAMPLERS, SamplerEntry
 from tenfold.tuning.space import Space
 from tenfold.tuning.stopping import HALVINGS, NoStopping, StoppingRule
 from tenfold.tuning.storage import MirrorTrial, OptunaMirror
@@ -26,6 +30,7 @@ __all__ = [
     "Constant",
     "Draw",
     "Float",
+    "Grid",
     "Halving",
     "Int",
     "MedianStopping",
@@ -33,7 +38,9 @@ __all__ = [
     "NoStopping",
     "OptunaMirror",
     "Parameter",
+    "Proposer",
     "Rung",
+    "SamplerEntry",
     "Space",
     "StoppingRule",
     "choice_space",

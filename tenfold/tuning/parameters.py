@@ -65,6 +65,10 @@ class Parameter(ABC):
         """Every value there is; for a continuous range an endless iterator, good for counting only."""
 
     @abstractmethod
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of those that may be drawn; the condition is not looked at."""
+
+    @abstractmethod
     def _fields(self) -> dict[str, Any]:
         """The fields of `to_json` that this kind has."""
 
@@ -76,6 +80,28 @@ class Parameter(ABC):
             False
         """
         return all(name in config and config[name] in values for name, values in (self.when or {}).items())
+
+    def may_apply(self, config: Mapping[str, Any]) -> bool:
+        """Whether the condition can still hold: names that have not been chosen may yet satisfy it.
+
+        Example:
+            >>> Float(0.8, 0.99, when={"optimizer": "sgd"}).may_apply({"lr": 0.1})
+            True
+        """
+        return all(name not in config or config[name] in values for name, values in (self.when or {}).items())
+
+    def describe(self) -> str:
+        """The values in words, for tables and messages.
+
+        Example:
+            >>> Float(3e-4, 1e-2, log=True).describe(), Int(2, 8, step=3).describe(), Constant("adamw").describe()
+            ('0.0003 to 0.01, log', '2 to 8, step 3', 'adamw')
+        """
+        fields = self._fields()
+        if "choices" in fields:
+            return ", ".join(map(str, fields["choices"]))
+        step = f", step {fields['step']}" if fields["step"] not in (None, 1) else ""
+        return f"{fields['low']:g} to {fields['high']:g}{', log' if fields['log'] else ''}{step}"
 
     def to_json(self, name: str) -> dict[str, Any]:
         """One row for reports and run.json: name, type, low, high, log, step, choices, when, reason."""
@@ -128,6 +154,18 @@ class Float(Parameter):
         count = int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step)))
         return [self.low + index * self.step for index in range(count + 1)]
 
+    def holds(self, value: Any) -> bool:
+        """A number in the range, on a step where there are steps (to 1e-8 of one).
+
+        Example:
+            >>> [Float(0.0, 0.5, step=0.1).holds(value) for value in (0.3, 0.35, "0.3", float("nan"))]
+            [True, False, False, False]
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-8
+
     def _fields(self) -> dict[str, Any]:
         return {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
 
@@ -156,7 +194,14 @@ class Int(Parameter):
 
     def values(self) -> Iterable[int]:
         """The steps from low to high."""
-        return range(self.low, self.high + 1, self.step or 1)
+        return range(*self._range())
+
+    def holds(self, value: Any) -> bool:
+        """A whole number of the range, on a step."""
+        return isinstance(value, int) and not isinstance(value, bool) and value in range(*self._range())
+
+    def _range(self) -> tuple[int, int, int]:
+        return self.low, self.high + 1, self.step or 1
 
     def _fields(self) -> dict[str, Any]:
         return {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
@@ -206,6 +251,10 @@ class Categorical(Parameter):
         """The choices."""
         return self.choices
 
+    def holds(self, value: Any) -> bool:
+        """One of the choices, of its type: 1 is not True."""
+        return any(type(choice) is type(value) and choice == value for choice in self.choices)
+
     def _fields(self) -> dict[str, Any]:
         return {"choices": list(self.choices)}
 
@@ -235,6 +284,10 @@ class Constant(Parameter):
     def values(self) -> Iterable[Any]:
         """The one value."""
         return (self.value,)
+
+    def holds(self, value: Any) -> bool:
+        """The one value."""
+        return bool(value == self.value)
 
     def _fields(self) -> dict[str, Any]:
         return {"choices": [self.value]}

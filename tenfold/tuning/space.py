@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import optuna
 
-from tenfold.core.errors import did_you_mean
+from tenfold.core.errors import InputError, did_you_mean
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 
 SpaceFunction: TypeAlias = Callable[[optuna.trial.Trial], dict[str, Any]]
+ValuesOf: TypeAlias = Callable[[str, Parameter], Iterable[Any]]
 _KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
 
 
@@ -80,7 +81,61 @@ class Space:
         """
         if self.function is not None:
             return limit
-        return sum(1 for _ in itertools.islice(self._leaves({}, list(self.parameters)), limit))
+        return sum(1 for _ in itertools.islice(self.configurations(), limit))
+
+    def configurations(self, values: ValuesOf | None = None) -> Iterator[dict[str, Any]]:
+        """Every configuration by depth-first descent, the last name varying fastest.
+
+        Args:
+            values: `values(name, parameter)`, those that are gone through; all of them by default, which makes an
+                endless iterator of a continuous range.
+
+        Raises:
+            TypeError: the space is a function, which cannot be gone through.
+
+        Example:
+            >>> [config["depth"] for config in Space({"depth": Int(2, 4)}).configurations()]
+            [2, 3, 4]
+        """
+        if self.function is not None:
+            raise TypeError("Space.configurations: the space must be a mapping, got a function. Write it as a dict.")
+        return self._descend({}, list(self.parameters), values or (lambda name, parameter: parameter.values()))
+
+    def params_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration, whole or in part, under the names that Optuna has for it; constants are left out.
+
+        What a function of the trial asks for is passed on as it is.
+
+        Raises:
+            InputError: a name is unknown or does not apply beside the others, or a value is not in its range.
+
+        Example:
+            >>> depth = (Int(2, 3, when={"network": "mlp"}), Int(18, 34, when={"network": "resnet"}))
+            >>> space = Space({"network": Categorical(["mlp", "resnet"]), "depth": depth, "epochs": 20})
+            >>> space.params_of({"network": "mlp", "depth": 3, "epochs": 20})
+            {'network': 'mlp', 'depth (network=mlp)': 3}
+        """
+        params: dict[str, Any] = {}
+        for name, value in config.items():
+            if name not in self.parameters:
+                if self.function is None:
+                    raise InputError(f"space: there is no {name!r} in it.{did_you_mean(name, self.parameters)}")
+                params[name] = value
+                continue
+            alternatives = self.parameters[name]
+            possible = [one for one in alternatives if one.may_apply(config)]
+            fitting = [one for one in possible if one.holds(value)]
+            if not possible:
+                raise InputError(
+                    f"space: {name!r} does not apply here, got {name}={value!r} beside {_beside(name, config)}. "
+                    "Leave it out."
+                )
+            if not fitting:
+                ranges = " or ".join(one.describe() for one in possible)
+                raise InputError(f"space: {name} must be {ranges}, got {value!r}. Change it or the space.")
+            labels = [_label(name, one, alternatives) for one in fitting if not isinstance(one, Constant)]
+            params |= dict.fromkeys(labels, value)
+        return params
 
     def to_json(self) -> list[dict[str, Any]]:
         """One row a parameter with name, type, low, high, log, step, choices, when and reason.
@@ -136,17 +191,16 @@ class Space:
         shown = {name: values[0] if len(values) == 1 else values for name, values in self.parameters.items()}
         return f"Space({shown!r})" if self.function is None else f"Space({self.function!r}, {shown!r})"
 
-    def _leaves(self, config: dict[str, Any], names: list[str]) -> Iterator[dict[str, Any]]:
-        """Every configuration by depth-first descent; a continuous range makes it endless."""
+    def _descend(self, config: dict[str, Any], names: list[str], values: ValuesOf) -> Iterator[dict[str, Any]]:
         if not names:
             yield config
             return
         active = [parameter for parameter in self.parameters[names[0]] if parameter.applies(config)]
         if not active:
-            yield from self._leaves(config, names[1:])
+            yield from self._descend(config, names[1:], values)
             return
-        for value in active[0].values():
-            yield from self._leaves({**config, names[0]: value}, names[1:])
+        for value in values(names[0], active[0]):
+            yield from self._descend({**config, names[0]: value}, names[1:], values)
 
     def _check_conditions(self) -> None:
         earlier: list[str] = []
@@ -192,6 +246,10 @@ def _label(name: str, parameter: Parameter, alternatives: tuple[Parameter, ...])
         return name
     condition = ", ".join(f"{key}={'|'.join(map(str, values))}" for key, values in (parameter.when or {}).items())
     return f"{name} ({condition})"
+
+
+def _beside(name: str, config: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in config.items() if key != name)
 
 
 def _call(function: SpaceFunction, trial: Any) -> dict[str, Any]:

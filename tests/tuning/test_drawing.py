@@ -86,7 +86,7 @@ def test_optuna_says_nothing_and_keeps_its_level():
 
 
 def test_no_draws_at_all_is_refused():
-    with pytest.raises(ValueError, match="draw: n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"Proposer.ask: n must be at least 1, got 0"):
         draw(SPACE, 0, seed=0)
 
 
