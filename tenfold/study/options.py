@@ -14,6 +14,7 @@ from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
 from tenfold.data.tables import TargetColumns
 from tenfold.networks import NETWORKS, suitable
+from tenfold.nn import Loss
 from tenfold.tasks import OwnMetric
 from tenfold.tuning import Space
 
@@ -48,7 +49,8 @@ class FitOptions:
         valid_fraction: share of the rows to choose by, in (0, 1).
         test_fraction: share of the rows to touch once, in [0, 1).
         loss: of the task, by name: "cross_entropy", "focal" or "ordinal" of classes, "binary_cross_entropy" or
-            "focal" of labels, "mse", "l1", "huber" or "log_cosh" of numbers.
+            "focal" of labels, "mse", "l1", "huber" or "log_cosh" of numbers; or a function `(outputs, targets) ->
+            loss` of one's own.
         order: the classes in an order that matters, such as ("low", "middle", "high"): the loss becomes "ordinal".
         quantiles: levels that a regression predicts, an odd number of them, such as (0.05, 0.5, 0.95).
         balanced: whether classes weigh inversely to their frequency in the loss.
@@ -78,7 +80,7 @@ class FitOptions:
     header: bool | None = None
     valid_fraction: float = 0.2
     test_fraction: float = 0.2
-    loss: str | None = None
+    loss: str | Loss | None = None
     order: Sequence[str | int] | None = None
     quantiles: Sequence[float] | None = None
     balanced: bool = False

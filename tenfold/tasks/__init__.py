@@ -6,17 +6,13 @@ of the user's. `metric_intervals` tells how sure they are on a test part, and `r
 there.
 """
 
+from tenfold.nn import binary_cross_entropy, cross_entropy, cumulative_cross_entropy
 from tenfold.tasks.baselines import BaselinePart, BaselineResult, run_baselines
+from tenfold.tasks.class_weights import balanced_class_weights, balanced_positive_weights
 from tenfold.tasks.classification import CLASSIFICATION_LOSSES, Classification
-from tenfold.tasks.classification_losses import balanced_class_weights, cross_entropy, cumulative_cross_entropy
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS, confusion_matrix
 from tenfold.tasks.intervals import metric_intervals
-from tenfold.tasks.multilabel import (
-    MULTI_LABEL_LOSSES,
-    MultiLabel,
-    balanced_positive_weights,
-    binary_cross_entropy,
-)
+from tenfold.tasks.multilabel import MULTI_LABEL_LOSSES, MultiLabel
 from tenfold.tasks.multilabel_metrics import MULTI_LABEL_METRICS
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.registry import TASKS, metric_of, task_from

@@ -11,20 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.task import Batch, MemberView
-from tenfold.tasks.classification_losses import checked_weights, cross_entropy, cumulative_cross_entropy
+from tenfold.nn import LOSSES, Loss
+from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
 from tenfold.tasks.own_metric import OwnMetric
+from tenfold.tasks.several_predictions import for_each, log_mean_exp, outputs_of
 from tenfold.tasks.supervised import SupervisedTask
+from tenfold.tasks.task_losses import TaskLoss, choose_loss
 
 ONE_VS_REST_CLASSES = 10
 DEAR_METRICS = ("roc_auc", "average_precision")
 ORDINAL_METRICS = ("quadratic_kappa", "step_error")
 CLASSIFICATION_LOSSES = {
-    "cross_entropy": {"label_smoothing": 0.0},
-    "focal": {"label_smoothing": 0.0, "focal_gamma": 2.0},
-    "ordinal": {},
+    "cross_entropy": TaskLoss(function=LOSSES["cross_entropy"], values={"label_smoothing": 0.0}),
+    "focal": TaskLoss(function=LOSSES["focal"], values={"label_smoothing": 0.0, "focal_gamma": 2.0}),
+    "ordinal": TaskLoss(function=LOSSES["ordinal"]),
 }
 
 
@@ -40,8 +42,8 @@ class Classification(SupervisedTask):
     Args:
         num_classes: K, at least 2; may be left out when class_names are given.
         class_names: the labels, in the order of their indices.
-        loss: "cross_entropy", "focal", or "ordinal" for classes that stand in their order: see
-            `cumulative_cross_entropy`.
+        loss: "cross_entropy", "focal", or "ordinal" for classes that stand in their order (see
+            `tenfold.nn.cumulative_cross_entropy`); or a function `(logits, targets) -> loss` of one's own.
         class_weights: at least 0, shape (K,): weights of the classes in the loss (not in the metrics), as in
             `torch.nn.CrossEntropyLoss`; see `balanced_class_weights`.
         metrics: what `evaluate` computes, the default first: names, or metrics of one's own. None for those that say
@@ -50,7 +52,8 @@ class Classification(SupervisedTask):
             ordinal loss.
 
     Raises:
-        ValueError: fewer than two classes, names that repeat or are not K, weights of another shape or negative.
+        ValueError: fewer than two classes, names that repeat or are not K, weights of another shape, negative, or
+            beside a loss of one's own.
         InputError: a metric or the loss has no such name.
 
     Example:
@@ -68,17 +71,17 @@ class Classification(SupervisedTask):
         num_classes: int | None = None,
         *,
         class_names: Sequence[str | int] | None = None,
-        loss: str = "cross_entropy",
+        loss: str | Loss = "cross_entropy",
         class_weights: Tensor | None = None,
         metrics: Sequence[str | OwnMetric] | None = None,
     ) -> None:
         self.num_classes = _checked_num_classes(num_classes, class_names)
         self.class_names = tuple(class_names) if class_names is not None else tuple(range(self.num_classes))
-        if loss not in CLASSIFICATION_LOSSES:
-            raise InputError(f"unknown classification loss {loss!r}.{did_you_mean(loss, CLASSIFICATION_LOSSES)}")
-        self.loss_name, values = loss, dict(CLASSIFICATION_LOSSES[loss])
+        self.loss_name, self._loss = choose_loss("classification", loss, CLASSIFICATION_LOSSES)
+        values = dict(self._loss.values)
         self.class_weights = None
         if class_weights is not None:
+            refuse_weights_of_own_loss("Classification", "class_weights", self._loss)
             advice = "Use balanced_class_weights."
             self.class_weights = checked_weights(
                 "Classification", "class_weights", class_weights, self.num_classes, "class", advice
@@ -99,33 +102,29 @@ class Classification(SupervisedTask):
         return [name for name in CLASSIFICATION_METRICS if name not in left_out]
 
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
-        """The mean loss of a batch; see `cross_entropy` and `cumulative_cross_entropy`."""
+        """The mean loss of a batch; see `tenfold.nn.LOSSES`."""
         *inputs, targets_B = batch
-        logits_BK = self._logits(model, inputs)
-        weights_K = self.class_weights
-        if weights_K is not None and "class_weight_power" in member.values:
-            weights_K = weights_K.to(logits_BK.device) ** member.values["class_weight_power"]
-        if self.loss_name == "ordinal":
-            return cumulative_cross_entropy(logits_BK, targets_B, class_weights=weights_K)
-        return cross_entropy(
-            logits_BK,
-            targets_B,
-            label_smoothing=member.values.get("label_smoothing"),
-            class_weights=weights_K,
-            focal_gamma=member.values["focal_gamma"] if self.loss_name == "focal" else None,
-        )
+        logits_BK, num_predictions = self._logits(model, inputs)
+        options = {name: member.values[name] for name in self._loss.values if name in member.values}
+        if self.class_weights is not None:
+            options["class_weights"] = self.class_weights
+            if "class_weight_power" in member.values:
+                weights_K = self.class_weights.to(logits_BK.device)
+                options["class_weights"] = weights_K ** member.values["class_weight_power"]
+        return self._loss.function(logits_BK, for_each(targets_B, num_predictions), **options)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Log-probabilities of the classes, float, shape (B, K).
+        """Log-probabilities of the classes, float, shape (B, K); of several predictions those of their mean.
 
         Args:
             model: called as `model(*inputs)`.
             batch: (*inputs, targets); the targets are not looked at and may be None.
         """
-        logits_BK = self._logits(model, batch[:-1])
+        logits_BK, num_predictions = self._logits(model, batch[:-1])
         if logits_BK.dtype in (torch.float16, torch.bfloat16):
             logits_BK = logits_BK.float()
-        return torch.log_softmax(logits_BK, dim=1)
+        log_p_BK = torch.log_softmax(logits_BK, dim=1)
+        return log_p_BK if num_predictions == 1 else log_mean_exp(log_p_BK, num_predictions)
 
     def predictions_of(self, outputs: Tensor) -> np.ndarray:
         """The most probable labels, shape (N,)."""
@@ -139,14 +138,14 @@ class Classification(SupervisedTask):
         """Probabilities of the classes, float64, shape (N, K)."""
         return outputs.double().exp().cpu().numpy()
 
-    def _logits(self, model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-        logits_BK = model(*inputs)
+    def _logits(self, model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, int]:
+        logits_BK, num_predictions = outputs_of(model, inputs)
         if logits_BK.dim() != 2 or logits_BK.shape[1] != self.num_classes:
             raise ValueError(
                 f"Classification: the model must return logits of shape (B, {self.num_classes}), got "
                 f"{tuple(logits_BK.shape)}. Give its last layer {self.num_classes} outputs."
             )
-        return logits_BK
+        return logits_BK, num_predictions
 
 
 def _checked_num_classes(num_classes: int | None, class_names: Sequence[str | int] | None) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.registry import Registry
 from tenfold.core.task import Metric, Task
+from tenfold.nn import Loss
 from tenfold.tasks.classification import Classification
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
 from tenfold.tasks.multilabel import MultiLabel
@@ -56,7 +57,7 @@ def task_from(
     encoder: TargetEncoder,
     *,
     metric: str | OwnMetric | None = None,
-    loss: str | None = None,
+    loss: str | Loss | None = None,
     class_weights: Tensor | None = None,
     metrics: Sequence[str | OwnMetric] | None = None,
 ) -> SupervisedTask:
@@ -65,7 +66,8 @@ def task_from(
     Args:
         encoder: fitted to the training targets.
         metric: a metric that must be among those of the task, however dear, or one's own; None for the usual ones.
-        loss: of the task, by name; None for its default, which of classes in order is the ordinal one.
+        loss: of the task, by name, or a function of one's own; None for its default, which of
+            classes in order is the ordinal one.
         class_weights: of a classification, or the positive weights of labels.
         metrics: these and no others, in place of `metric`.
 
@@ -91,7 +93,7 @@ def task_from(
 
 
 def _task(
-    encoder: TargetEncoder, loss: str | None, weights: Tensor | None, metrics: Sequence[str | OwnMetric] | None
+    encoder: TargetEncoder, loss: str | Loss | None, weights: Tensor | None, metrics: Sequence[str | OwnMetric] | None
 ) -> SupervisedTask:
     if encoder.labels is not None:
         return MultiLabel(

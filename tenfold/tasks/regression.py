@@ -8,41 +8,27 @@ B batch, M members, N samples, Q quantiles
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tenfold.core.errors import InputError
 from tenfold.core.registry import Registry
 from tenfold.core.task import Batch, MemberView, Metric
+from tenfold.nn import LOSSES, Loss
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.quantile_metrics import of_middle, pinball_losses, quantile_metrics
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
+from tenfold.tasks.several_predictions import for_each, outputs_of
 from tenfold.tasks.supervised import SupervisedTask
+from tenfold.tasks.task_losses import TaskLoss, choose_loss
 
 QUANTILE_LOSS = "pinball"
 
 
-def log_cosh(predictions_B: Tensor, targets_B: Tensor) -> Tensor:
-    """The mean of log(cosh(error)): squared for small errors, absolute for large ones, smooth throughout.
-
-    Example:
-        >>> import torch
-        >>> round(log_cosh(torch.tensor([0.0, 300.0]), torch.zeros(2)).item(), 3)
-        149.653
-    """
-    errors_B = (predictions_B - targets_B).abs()  # the cosh of a large one would overflow
-    return (errors_B - F.logsigmoid(2 * errors_B) - math.log(2)).mean()
-
-
-REGRESSION_LOSSES: Registry[Callable[[Tensor, Tensor], Tensor]] = Registry("regression loss")
-REGRESSION_LOSSES.add("mse", F.mse_loss)
-REGRESSION_LOSSES.add("l1", F.l1_loss)
-REGRESSION_LOSSES.add("huber", F.huber_loss)
-REGRESSION_LOSSES.add("log_cosh", log_cosh)
+REGRESSION_LOSSES = {name: TaskLoss(function=LOSSES[name]) for name in ("mse", "l1", "huber", "log_cosh")}
 
 
 class Regression(SupervisedTask):
@@ -60,7 +46,8 @@ class Regression(SupervisedTask):
         mean: of the raw training targets.
         scale: standard deviation of the raw training targets, positive.
         loss: "mse", "l1", "huber", whose errors are squared up to one standard deviation and absolute beyond, or
-            "log_cosh", which is smooth between the two; None for "mse", and with quantiles for "pinball".
+            "log_cosh", which is smooth between the two; or a function `(predictions, targets) -> loss` of one's own.
+            None for "mse", and with quantiles for "pinball".
         quantiles: an odd number of levels in (0, 1), rising, such as (0.05, 0.5, 0.95); none for the mean.
         metrics: what `evaluate` computes, the default first: names, or metrics of one's own; None for all named ones.
 
@@ -89,7 +76,7 @@ class Regression(SupervisedTask):
         *,
         mean: float = 0.0,
         scale: float = 1.0,
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         quantiles: Sequence[float] = (),
         metrics: Sequence[str | OwnMetric] | None = None,
     ) -> None:
@@ -99,13 +86,16 @@ class Regression(SupervisedTask):
                 "Take them from the training targets."
             )
         self.mean, self.scale, self.quantiles = float(mean), float(scale), _checked_quantiles(quantiles)
-        self.loss_name = loss or (QUANTILE_LOSS if self.quantiles else "mse")
-        if (self.loss_name == QUANTILE_LOSS) != bool(self.quantiles):
+        loss = loss or (QUANTILE_LOSS if self.quantiles else "mse")
+        if (loss == QUANTILE_LOSS) != bool(self.quantiles):
             raise InputError(
-                f"regression loss {self.loss_name!r}: quantiles go with the loss 'pinball', and it with them, got "
+                f"regression loss {loss!r}: quantiles go with the loss 'pinball', and it with them, got "
                 f"{list(self.quantiles)!r}. Give quantiles and no loss."
             )
-        self._loss = None if self.quantiles else REGRESSION_LOSSES[self.loss_name]
+        if self.quantiles:
+            self.loss_name, self._loss = QUANTILE_LOSS, TaskLoss(function=self._pinball)
+        else:
+            self.loss_name, self._loss = choose_loss("regression", loss, REGRESSION_LOSSES)
         known = _metrics_for(self.quantiles)
         chosen = tuple(known) if metrics is None else metrics
         super().__init__(
@@ -117,14 +107,14 @@ class Regression(SupervisedTask):
 
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
         """The mean loss of a batch, on standardised targets."""
-        output = self._output(model, batch[:-1])
-        targets_B = batch[-1].to(output.dtype)
-        if self._loss is None:
-            return pinball_losses(output, targets_B, self.quantiles).mean()
-        return self._loss(output, targets_B)
+        output, num_predictions = self._output(model, batch[:-1])
+        return self._loss.function(output, for_each(batch[-1].to(output.dtype), num_predictions))
+
+    def _pinball(self, quantiles_BQ: Tensor, targets_B: Tensor) -> Tensor:
+        return pinball_losses(quantiles_BQ, targets_B, self.quantiles).mean()
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Standardised predictions, float, shape (B,), or (B, Q) in rising order.
+        """Standardised predictions, float, shape (B,), or (B, Q) in rising order; of several their mean.
 
         Quantiles that cross are sorted, which never raises the pinball loss.
 
@@ -136,11 +126,12 @@ class Regression(SupervisedTask):
             Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves without crossing",
                 Econometrica 78, 2010.
         """
-        output = self._output(model, batch[:-1])
-        return output.sort(dim=1).values if self.quantiles else output
+        output, num_predictions = self._output(model, batch[:-1])
+        output = output.sort(dim=1).values if self.quantiles else output
+        return output if num_predictions == 1 else output.unflatten(0, (-1, num_predictions)).mean(dim=1)
 
-    def _output(self, model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-        output = model(*inputs)
+    def _output(self, model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, int]:
+        output, num_predictions = outputs_of(model, inputs)
         if self.quantiles:
             wanted, fits = f"(B, {self.num_outputs})", output.dim() == 2 and output.shape[1] == self.num_outputs
         else:
@@ -151,7 +142,7 @@ class Regression(SupervisedTask):
                 f"Regression: the model must return shape {wanted}, got {tuple(output.shape)}. "
                 f"Give its last layer {self.num_outputs} output{'s' if self.num_outputs > 1 else ''}."
             )
-        return output
+        return output, num_predictions
 
     def to_raw(self, standardised: Tensor) -> Tensor:
         """Standardised values in raw units, float64, of the same shape."""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn import metrics
+from torch.nn import functional as F
 
 import tenfold
 from tenfold.core.errors import InputError
@@ -180,6 +181,12 @@ def test_a_metric_of_ones_own_decides_and_is_asked_for_again_at_a_resume(classes
 def test_every_task_takes_its_losses(task, loss, classes, prices, fit):
     run = fit(classes if task == "classification" else prices, loss=loss)
     assert run.info["arguments"]["loss"] == loss
+
+
+def test_a_loss_may_be_a_function_of_ones_own(prices, fit):
+    run = fit(prices, loss=F.smooth_l1_loss)
+    assert run.info["arguments"]["loss"] == "smooth_l1_loss"
+    assert run.result["valid"]["mean"] == fit(prices, loss="huber", overwrite=True).result["valid"]["mean"]
 
 
 def test_options_of_another_task_are_refused(classes, prices, fit):
