@@ -1,9 +1,9 @@
 """What is learned: tasks with their losses, predictions and metrics, the intervals of test metrics, baselines.
 
-`Classification`, `MultiLabel` and `Regression` are the tasks, `supervised.py` what they share; their losses and
-metrics, for all members at once, are in files of their own; `metric_of` finds a metric by name, `OwnMetric` is one
-of the user's. `metric_intervals` tells how sure they are on a test part, and `run_baselines` what simple models reach
-there.
+`Classification`, `MultiLabel`, `Regression` and `Segmentation` are the tasks, `supervised.py` what they share; their
+losses and metrics, for all members at once, are in files of their own; `metric_of` finds a metric by name, `OwnMetric`
+is one of the user's. `metric_intervals` tells how sure they are on a test part, and `run_baselines` what simple models
+reach there.
 """
 
 from tenfold.nn import binary_cross_entropy, cross_entropy, cumulative_cross_entropy
@@ -18,6 +18,9 @@ from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.registry import TASKS, metric_of, task_from
 from tenfold.tasks.regression import REGRESSION_LOSSES, Regression
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
+from tenfold.tasks.segmentation import SEGMENTATION_LOSSES, Segmentation
+from tenfold.tasks.segmentation_losses import dice_loss, pixel_cross_entropy
+from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts
 from tenfold.tasks.supervised import SupervisedTask
 
 __all__ = [
@@ -27,6 +30,8 @@ __all__ = [
     "MULTI_LABEL_METRICS",
     "REGRESSION_LOSSES",
     "REGRESSION_METRICS",
+    "SEGMENTATION_LOSSES",
+    "SEGMENTATION_METRICS",
     "TASKS",
     "BaselinePart",
     "BaselineResult",
@@ -34,15 +39,19 @@ __all__ = [
     "MultiLabel",
     "OwnMetric",
     "Regression",
+    "Segmentation",
     "SupervisedTask",
     "balanced_class_weights",
     "balanced_positive_weights",
     "binary_cross_entropy",
+    "class_counts",
     "confusion_matrix",
     "cross_entropy",
     "cumulative_cross_entropy",
+    "dice_loss",
     "metric_intervals",
     "metric_of",
+    "pixel_cross_entropy",
     "run_baselines",
     "task_from",
 ]

@@ -33,6 +33,8 @@ from tenfold.core.seeds import derive_seed, generator
 from tenfold.tasks.baseline_models import BaselineModel, baseline_model
 from tenfold.tasks.classification import Classification
 from tenfold.tasks.intervals import Interval, metric_intervals
+from tenfold.tasks.mask_baselines import MapBaseline, fit_majority, fit_prior
+from tenfold.tasks.segmentation import Segmentation
 from tenfold.tasks.supervised import SupervisedTask
 
 IMAGE_ROWS, TABLE_ROWS, FEWEST_ROWS = 10_000, 100_000, 200
@@ -56,7 +58,8 @@ class BaselinePart:
 
     Attributes:
         x: numbers without NaN, shape (N, D) or an image's (N, C, H, W); uint8 is divided by 255.
-        y: encoded targets: class indices or standardised values, shape (N,), or labels, 0 and 1, shape (N, L).
+        y: encoded targets: class indices or standardised values, shape (N,), labels, 0 and 1, shape (N, L), or masks,
+            shape (N, H, W), beside which x is not looked at.
         codes: categorical columns, int, shape (N, number of columns), or None.
     """
 
@@ -92,7 +95,7 @@ class BaselineResult:
     """What one baseline reaches.
 
     Attributes:
-        name: "majority", "mean", "linear" or "gradient-boosted trees".
+        name: "majority", "mean", "linear", "gradient-boosted trees" or "per-pixel prior".
         valid: by metric name its value on the validation part.
         test: by metric name {"value", "n", "low", "high"} on the test part; empty without one.
         seconds: for fitting and scoring.
@@ -130,7 +133,7 @@ def run_baselines(
     2.2e-16, so that the log loss stays finite. Convergence warnings of scikit-learn become a sentence in `note`.
 
     Args:
-        task: a `Classification`, `MultiLabel` or `Regression`, whose metrics are computed.
+        task: a `Classification`, `MultiLabel`, `Regression` or `Segmentation`, whose metrics are computed.
         train: at least one row.
         valid: at least one row.
         test: None when there is none.
@@ -156,13 +159,25 @@ def run_baselines(
             scikit-learn's histogram-based trees follow.
     """
     _check(train, kind, cardinalities)
-    fits: list[tuple[str, Callable[[], _Fitted]]] = [
+    return [_score(task, name, fit, valid, test, seed) for name, fit in _fits(task, train, kind, cardinalities, seed)]
+
+
+def _fits(
+    task: SupervisedTask, train: BaselinePart, kind: str, cardinalities: tuple[int, ...], seed: int
+) -> list[tuple[str, Callable[[], _Fitted]]]:
+    """The baselines of a task by name."""
+    if isinstance(task, Segmentation):
+        return [
+            ("majority", lambda: _fit_map(task, train, fit_majority)),
+            ("per-pixel prior", lambda: _fit_map(task, train, fit_prior)),
+        ]
+    fits = [
         ("majority" if task.has_probabilities else "mean", lambda: _fit_constant(task, train)),
         ("linear", lambda: _fit_linear(task, train, kind, cardinalities, seed)),
     ]
     if kind == "table":
         fits.append(("gradient-boosted trees", lambda: _fit_trees(task, train, cardinalities, seed)))
-    return [_score(task, name, fit, valid, test, seed) for name, fit in fits]
+    return fits
 
 
 def _score(
@@ -188,6 +203,12 @@ def _score(
         seconds=time.perf_counter() - start,
         note=" ".join(fitted.notes),
     )
+
+
+def _fit_map(task: Segmentation, train: BaselinePart, fit: Callable[[np.ndarray, int], MapBaseline]) -> _Fitted:
+    """A map that is the same for every picture."""
+    baseline = fit(train.y, task.num_classes)
+    return _Fitted(predict=lambda part: baseline.counts(part.y))
 
 
 def _fit_constant(task: SupervisedTask, train: BaselinePart, notes: Notes = ()) -> _Fitted:

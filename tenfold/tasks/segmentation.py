@@ -1,0 +1,151 @@
+"""Segmentation: one of K classes for each pixel of a picture.
+
+B batch, K classes, H W, N pictures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tenfold.core.errors import InputError, did_you_mean
+from tenfold.core.task import Batch, MemberView, Metric
+from tenfold.tasks.classification_losses import checked_weights
+from tenfold.tasks.own_metric import OwnMetric
+from tenfold.tasks.segmentation_losses import dice_loss, pixel_cross_entropy
+from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts, class_iou
+from tenfold.tasks.supervised import SupervisedTask
+
+SEGMENTATION_LOSSES: dict[str, dict[str, float]] = {
+    "cross_entropy": {},
+    "dice": {},
+    "cross_entropy_dice": {"dice_weight": 1.0},
+    "focal": {"focal_gamma": 2.0},
+}
+
+
+class Segmentation(SupervisedTask):
+    """Learns the class of each pixel.
+
+    A batch is (*inputs, targets) with targets of shape (B, H, W): integer places of classes, or 255 for pixels that
+    have no label and count nowhere. `model(*inputs)` returns logits, float, shape (B, K, H, W). `predict` gives no
+    maps, which would not fit into memory for many members and pictures, but what metrics are made of: of each
+    picture and class three counts of pixels, shape (B, 3, K); see `class_counts`.
+
+    Values a member, which a search may draw: `dice_weight`, at least 0, with the loss "cross_entropy_dice";
+    `focal_gamma`, at least 0, with "focal"; with class weights `class_weight_power`, to which they are raised.
+
+    Args:
+        class_names: of the K classes, in the order of their places; at least two.
+        loss: "cross_entropy", "dice", their sum "cross_entropy_dice", or "focal".
+        class_weights: at least 0, shape (K,), in the cross-entropy or focal loss; see `balanced_class_weights`.
+        metrics: what `evaluate` computes, the default first: names, or metrics of one's own, which are called with
+            the numbers of pixels of each class, (N, K). None for mean IoU, pixel accuracy, mean Dice, and
+            "iou_<name>" of each class.
+
+    Raises:
+        ValueError: fewer than two names, names that repeat, weights of another shape or negative.
+        InputError: a metric or the loss has no such name, or weights for a loss that has none.
+
+    Example:
+        >>> task = Segmentation(("sky", "road"), loss="cross_entropy_dice")
+        >>> batch = (torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8))
+        >>> task.predict(nn.Conv2d(3, 2, 1), batch).shape, list(task.info.metrics), task.info.values
+        (torch.Size([2, 3, 2]), ['miou', 'pixel_accuracy', 'mean_dice', 'iou_sky', 'iou_road'], {'dice_weight': 1.0})
+    """
+
+    target_axes: ClassVar[int] = 2
+    has_probabilities: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        class_names: Sequence[str | int],
+        *,
+        loss: str = "cross_entropy",
+        class_weights: Tensor | None = None,
+        metrics: Sequence[str | OwnMetric] | None = None,
+    ) -> None:
+        self.class_names, self.num_classes = tuple(class_names), len(class_names)
+        if self.num_classes < 2 or len(set(self.class_names)) < self.num_classes:
+            raise ValueError(
+                f"Segmentation: class_names must be at least two different names, got {list(class_names)!r}. "
+                "Name each class once."
+            )
+        if loss not in SEGMENTATION_LOSSES:
+            raise InputError(f"unknown segmentation loss {loss!r}.{did_you_mean(loss, SEGMENTATION_LOSSES)}")
+        self.loss_name, values = loss, dict(SEGMENTATION_LOSSES[loss])
+        self.class_weights = None
+        if class_weights is not None:
+            if loss == "dice":
+                raise InputError("loss 'dice': classes count alike in it, got class weights. Leave them out.")
+            advice = "Use balanced_class_weights."
+            self.class_weights = checked_weights(
+                "Segmentation", "class_weights", class_weights, self.num_classes, "class", advice
+            )
+            values["class_weight_power"] = 1.0
+        known: dict[str, Metric] = {name: SEGMENTATION_METRICS[name] for name in SEGMENTATION_METRICS}
+        known |= {metric.name: metric for metric in map(class_iou, self.class_names, range(self.num_classes))}
+        super().__init__(
+            name="segmentation",
+            metrics=[_named(one, known) for one in (known if metrics is None else metrics)],
+            values=values,
+            num_outputs=self.num_classes,
+        )
+
+    def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
+        """The mean loss over the labelled pixels of a batch; see `pixel_cross_entropy` and `dice_loss`."""
+        *inputs, targets_BHW = batch
+        logits_BKHW = self._logits(model, inputs, targets_BHW)
+        if self.loss_name == "dice":
+            return dice_loss(logits_BKHW, targets_BHW)
+        weights_K = self.class_weights
+        if weights_K is not None and "class_weight_power" in member.values:
+            weights_K = weights_K.to(logits_BKHW.device) ** member.values["class_weight_power"]
+        gamma = member.values["focal_gamma"] if self.loss_name == "focal" else None
+        loss = pixel_cross_entropy(logits_BKHW, targets_BHW, class_weights=weights_K, focal_gamma=gamma)
+        if self.loss_name == "cross_entropy_dice":
+            loss = loss + member.values["dice_weight"] * dice_loss(logits_BKHW, targets_BHW)
+        return loss
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Counts of pixels by picture and class, float64, shape (B, 3, K); NaN for pictures with a NaN among logits.
+
+        Args:
+            model: called as `model(*inputs)`.
+            batch: (*inputs, targets); unlike in other tasks the targets are counted.
+        """
+        *inputs, targets_BHW = batch
+        logits_BKHW = self._logits(model, inputs, targets_BHW)
+        counts_B3K = class_counts(logits_BKHW.argmax(dim=1), targets_BHW, self.num_classes)
+        broken_B = logits_BKHW.isnan().flatten(1).any(dim=1)
+        return torch.where(broken_B[:, None, None], torch.nan, counts_B3K)
+
+    def predictions_of(self, outputs: Tensor) -> np.ndarray:
+        """How many pixels of each picture are said to be of each class, float64, shape (N, K)."""
+        return outputs[:, 2].double().cpu().numpy()
+
+    def truth_of(self, targets: Tensor) -> np.ndarray:
+        """How many pixels of each picture are of each class, float64, shape (N, K)."""
+        return class_counts(torch.zeros_like(targets), targets, self.num_classes)[:, 1].cpu().numpy()
+
+    def _logits(self, model: nn.Module, inputs: Sequence[Tensor], targets_BHW: Tensor) -> Tensor:
+        logits_BKHW: Tensor = model(*inputs)
+        expected = (targets_BHW.shape[0], self.num_classes, *targets_BHW.shape[1:])
+        if tuple(logits_BKHW.shape) != expected:
+            raise ValueError(
+                f"Segmentation: the model must return logits of shape {expected} (B, K, H, W), got "
+                f"{tuple(logits_BKHW.shape)}. Give it {self.num_classes} outputs for each pixel of the targets."
+            )
+        return logits_BKHW
+
+
+def _named(metric: str | OwnMetric, known: dict[str, Metric]) -> Metric | OwnMetric:
+    if not isinstance(metric, str):
+        return metric
+    if metric not in known:
+        raise InputError(f"unknown metric {metric!r} for segmentation.{did_you_mean(metric, known)}")
+    return known[metric]
