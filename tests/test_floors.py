@@ -12,9 +12,9 @@ FLOORS = {
     "core": 0,
     "nn": 1,
     "data": 1,
-    "tuning": 1,
     "diagnosis": 1,
     "statistics": 1,
+    "tuning": 1.2,  # its verdicts and forecasts are statistics of curves
     "report": 1.5,  # its pages show calibration and the verdict on curves
     "networks": 2,
     "stacking": 2,

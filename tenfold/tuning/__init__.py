@@ -4,13 +4,15 @@ Parameters (`Float`, `Int`, `Categorical`, `Constant`) make a `Space`; `choice_s
 several networks or optimisers, `optimizer_space` is the default one. A `Proposer` asks a sampler of `SAMPLERS`
 for configurations, batch by batch, and tells it what became of them; `draw` is its first ask alone.
 `successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name
-(none, successive, hyperband, median). `OptunaMirror` writes trials where optuna-dashboard
+(none, successive, hyperband, median). `judge` and `on_the_edge` say in words what is wrong
+with a trial or with the range it was drawn from. `OptunaMirror` writes trials where optuna-dashboard
 looks.
 """
 
 from tenfold.tuning.choice import choice_space
 from tenfold.tuning.defaults import optimizer_space
 from tenfold.tuning.drawing import draw
+from tenfold.tuning.edges import on_the_edge
 from tenfold.tuning.grid import Grid
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
@@ -21,6 +23,7 @@ from tenfold.tuning.samplers import SAMPLERS, SamplerEntry
 from tenfold.tuning.space import Space
 from tenfold.tuning.stopping import HALVINGS, NoStopping, StoppingRule
 from tenfold.tuning.storage import MirrorTrial, OptunaMirror
+from tenfold.tuning.verdicts import Course, Verdict, judge
 
 __all__ = [
     "HALVINGS",
@@ -28,6 +31,7 @@ __all__ = [
     "Bracket",
     "Categorical",
     "Constant",
+    "Course",
     "Draw",
     "Float",
     "Grid",
@@ -43,9 +47,12 @@ __all__ = [
     "SamplerEntry",
     "Space",
     "StoppingRule",
+    "Verdict",
     "choice_space",
     "draw",
     "hyperband_brackets",
+    "judge",
+    "on_the_edge",
     "optimizer_space",
     "promote",
     "successive_halving_rungs",

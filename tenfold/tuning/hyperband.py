@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from tenfold.statistics.scores import check_direction
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
-from tenfold.tuning.standing import best_by, check_direction, check_whole, epochs
+from tenfold.tuning.standing import best_by, check_whole, epochs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import median
 
+from tenfold.statistics.scores import check_direction
 from tenfold.tuning.halving import Rung
-from tenfold.tuning.standing import best_by, check_direction, check_whole, epochs
+from tenfold.tuning.standing import best_by, check_whole, epochs
 
 
 @dataclass(frozen=True, kw_only=True)

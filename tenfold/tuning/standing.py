@@ -9,21 +9,6 @@ import math
 from collections.abc import Sequence
 
 
-def check_direction(where: str, direction: str) -> int:
-    """1 for "maximize", -1 for "minimize".
-
-    Raises:
-        ValueError: the direction has no such name.
-
-    Example:
-        >>> check_direction("fit", "minimize")
-        -1
-    """
-    if direction not in ("maximize", "minimize"):
-        raise ValueError(f"{where}: direction must be 'maximize' or 'minimize', got {direction!r}. Choose one.")
-    return 1 if direction == "maximize" else -1
-
-
 def check_whole(where: str, name: str, value: object, low: int) -> int:
     """The value, a whole number of at least `low`.
 

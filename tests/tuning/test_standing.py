@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tenfold.tuning.standing import best_by, check_direction, check_whole
+from tenfold.tuning.standing import best_by, check_whole
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,5 @@ def test_who_has_not_come_so_far_or_is_sick_has_nothing(curve):
 
 
 def test_bad_arguments_are_refused_with_where_they_were_given():
-    with pytest.raises(ValueError, match="here: direction must be 'maximize' or 'minimize', got 'max'"):
-        check_direction("here", "max")
     with pytest.raises(ValueError, match="here: count must be a whole number >= 2, got 1"):
         check_whole("here", "count", 1, 2)
