@@ -1,9 +1,9 @@
 """What is learned: tasks with their losses, predictions and metrics, the intervals of test metrics, baselines.
 
 `Classification`, `MultiLabel`, `Regression` and `Segmentation` are the tasks, `supervised.py` what they share; their
-losses and metrics, for all members at once, are in files of their own; `metric_of` finds a metric by name, `OwnMetric`
-is one of the user's. `metric_intervals` tells how sure they are on a test part, and `run_baselines` what simple models
-reach there.
+losses come from `tenfold.nn`, their metrics, for all members at once, are in files of their own; `metric_of` finds a
+metric by name, `OwnMetric` is one of the user's. `metric_intervals` tells how sure they are on a test part, and
+`run_baselines` what simple models reach there.
 """
 
 from tenfold.nn import binary_cross_entropy, cross_entropy, cumulative_cross_entropy
@@ -19,7 +19,6 @@ from tenfold.tasks.registry import TASKS, metric_of, task_from
 from tenfold.tasks.regression import REGRESSION_LOSSES, Regression
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
 from tenfold.tasks.segmentation import SEGMENTATION_LOSSES, Segmentation
-from tenfold.tasks.segmentation_losses import dice_loss, pixel_cross_entropy
 from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts
 from tenfold.tasks.supervised import SupervisedTask
 
@@ -48,10 +47,8 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "cumulative_cross_entropy",
-    "dice_loss",
     "metric_intervals",
     "metric_of",
-    "pixel_cross_entropy",
     "run_baselines",
     "task_from",
 ]

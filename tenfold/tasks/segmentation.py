@@ -6,7 +6,8 @@ B batch, K classes, H W, N pictures
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,17 +15,53 @@ from torch import Tensor, nn
 
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.task import Batch, MemberView, Metric
-from tenfold.tasks.classification_losses import checked_weights
+from tenfold.data.mask_codes import IGNORED
+from tenfold.nn import Loss, cross_entropy, dice_loss, focal_loss
+from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss
 from tenfold.tasks.own_metric import OwnMetric
-from tenfold.tasks.segmentation_losses import dice_loss, pixel_cross_entropy
 from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts, class_iou
 from tenfold.tasks.supervised import SupervisedTask
+from tenfold.tasks.task_losses import TaskLoss, choose_loss
 
-SEGMENTATION_LOSSES: dict[str, dict[str, float]] = {
-    "cross_entropy": {},
-    "dice": {},
-    "cross_entropy_dice": {"dice_weight": 1.0},
-    "focal": {"focal_gamma": 2.0},
+
+def cross_entropy_and_dice(
+    logits_BKHW: Tensor,
+    targets_BHW: Tensor,
+    *,
+    dice_weight: float | Tensor = 1.0,
+    ignore_index: int | None = None,
+    **options: Any,
+) -> Tensor:
+    """Cross-entropy, which learns fast, and Dice, in which a class counts alike however few pixels it has.
+
+    Args:
+        logits_BKHW: float.
+        targets_BHW: int64 places of classes.
+        dice_weight: what Dice counts, at least 0, a number or a 0-dimensional tensor.
+        ignore_index: a target that does not count.
+        **options: of `tenfold.nn.cross_entropy`.
+
+    Example:
+        >>> cross_entropy_and_dice(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]]), dice_weight=0.0).item()
+        0.693147...
+
+    References:
+        Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
+            Nature Methods 18, 2021, online methods.
+    """
+    exact = cross_entropy(logits_BKHW, targets_BHW, ignore_index=ignore_index, **options)
+    return exact + dice_weight * dice_loss(logits_BKHW, targets_BHW, ignore_index=ignore_index)
+
+
+def _ignoring(loss: Loss) -> Loss:
+    return partial(loss, ignore_index=IGNORED)
+
+
+SEGMENTATION_LOSSES: dict[str, TaskLoss] = {
+    "cross_entropy": TaskLoss(function=_ignoring(cross_entropy)),
+    "dice": TaskLoss(function=_ignoring(dice_loss), takes_weights=False),
+    "cross_entropy_dice": TaskLoss(function=_ignoring(cross_entropy_and_dice), values={"dice_weight": 1.0}),
+    "focal": TaskLoss(function=_ignoring(focal_loss), values={"focal_gamma": 2.0}),
 }
 
 
@@ -41,7 +78,8 @@ class Segmentation(SupervisedTask):
 
     Args:
         class_names: of the K classes, in the order of their places; at least two.
-        loss: "cross_entropy", "dice", their sum "cross_entropy_dice", or "focal".
+        loss: "cross_entropy", "dice", their sum "cross_entropy_dice", or "focal"; or a function `(logits, targets) ->
+            loss` of one's own, which gets targets int64, 255 where there is no label.
         class_weights: at least 0, shape (K,), in the cross-entropy or focal loss; see `balanced_class_weights`.
         metrics: what `evaluate` computes, the default first: names, or metrics of one's own, which are called with
             the numbers of pixels of each class, (N, K). None for mean IoU, pixel accuracy, mean Dice, and
@@ -65,7 +103,7 @@ class Segmentation(SupervisedTask):
         self,
         class_names: Sequence[str | int],
         *,
-        loss: str = "cross_entropy",
+        loss: str | Loss = "cross_entropy",
         class_weights: Tensor | None = None,
         metrics: Sequence[str | OwnMetric] | None = None,
     ) -> None:
@@ -75,13 +113,13 @@ class Segmentation(SupervisedTask):
                 f"Segmentation: class_names must be at least two different names, got {list(class_names)!r}. "
                 "Name each class once."
             )
-        if loss not in SEGMENTATION_LOSSES:
-            raise InputError(f"unknown segmentation loss {loss!r}.{did_you_mean(loss, SEGMENTATION_LOSSES)}")
-        self.loss_name, values = loss, dict(SEGMENTATION_LOSSES[loss])
+        self.loss_name, self._loss = choose_loss("segmentation", loss, SEGMENTATION_LOSSES)
+        values = dict(self._loss.values)
         self.class_weights = None
         if class_weights is not None:
             if loss == "dice":
                 raise InputError("loss 'dice': classes count alike in it, got class weights. Leave them out.")
+            refuse_weights_of_own_loss("Segmentation", "class_weights", self._loss)
             advice = "Use balanced_class_weights."
             self.class_weights = checked_weights(
                 "Segmentation", "class_weights", class_weights, self.num_classes, "class", advice
@@ -97,19 +135,15 @@ class Segmentation(SupervisedTask):
         )
 
     def loss(self, model: nn.Module, batch: Batch, member: MemberView) -> Tensor:
-        """The mean loss over the labelled pixels of a batch; see `pixel_cross_entropy` and `dice_loss`."""
+        """The mean loss over the labelled pixels of a batch, 0 where there are none; see `tenfold.nn.LOSSES`."""
         *inputs, targets_BHW = batch
         logits_BKHW = self._logits(model, inputs, targets_BHW)
-        if self.loss_name == "dice":
-            return dice_loss(logits_BKHW, targets_BHW)
-        weights_K = self.class_weights
-        if weights_K is not None and "class_weight_power" in member.values:
-            weights_K = weights_K.to(logits_BKHW.device) ** member.values["class_weight_power"]
-        gamma = member.values["focal_gamma"] if self.loss_name == "focal" else None
-        loss = pixel_cross_entropy(logits_BKHW, targets_BHW, class_weights=weights_K, focal_gamma=gamma)
-        if self.loss_name == "cross_entropy_dice":
-            loss = loss + member.values["dice_weight"] * dice_loss(logits_BKHW, targets_BHW)
-        return loss
+        options = {name: member.values[name] for name in self._loss.values if name in member.values}
+        if self.class_weights is not None:
+            options["class_weights"] = self.class_weights.to(logits_BKHW.device)
+            if "class_weight_power" in member.values:
+                options["class_weights"] = options["class_weights"] ** member.values["class_weight_power"]
+        return self._loss.function(logits_BKHW, targets_BHW.long(), **options)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Counts of pixels by picture and class, float64, shape (B, 3, K); NaN for pictures with a NaN among logits.

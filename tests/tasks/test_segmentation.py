@@ -8,9 +8,9 @@ from torch import nn
 
 from tenfold.core.errors import InputError
 from tenfold.core.task import MemberView
+from tenfold.nn import cross_entropy, dice_loss
 from tenfold.stacking import stack
-from tenfold.tasks import OwnMetric, Segmentation, dice_loss, metric_of, pixel_cross_entropy
-from tenfold.tasks.classification_losses import balanced_class_weights
+from tenfold.tasks import OwnMetric, Segmentation, balanced_class_weights, metric_of
 
 K = 4
 NAMES = ("sky", "road", "tree", "car")
@@ -28,13 +28,18 @@ def member(**values):
     return MemberView(streams=None, values={name: torch.tensor(value) for name, value in values.items()})
 
 
+def loss_of(loss, logits, targets, class_weights=None, **values):
+    task = Segmentation(NAMES, loss=loss, class_weights=class_weights)
+    return task.loss(nn.Identity(), (logits, targets), member(**{**task.info.values, **values}))
+
+
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.0, 0.5])])
 def test_cross_entropy_is_torchs_with_its_ignored_index(weights):
     logits, targets = maps()
     expected = F.cross_entropy(
         logits, targets.long(), weight=None if weights is None else weights.double(), ignore_index=255
     )
-    assert torch.allclose(pixel_cross_entropy(logits, targets, class_weights=weights), expected, rtol=1e-12)
+    assert torch.allclose(loss_of("cross_entropy", logits, targets, weights), expected, rtol=1e-12)
 
 
 def test_focal_loss_is_its_formula_over_labelled_pixels():
@@ -42,20 +47,29 @@ def test_focal_loss_is_its_formula_over_labelled_pixels():
     labelled = targets != 255
     p = logits.softmax(dim=1).movedim(1, -1)[labelled].gather(1, targets[labelled].long()[:, None])
     expected = (-((1 - p) ** 1.5) * p.log()).mean()
-    assert torch.allclose(pixel_cross_entropy(logits, targets, focal_gamma=1.5), expected, rtol=1e-12)
+    assert torch.allclose(loss_of("focal", logits, targets, focal_gamma=1.5), expected, rtol=1e-12)
 
 
-def test_dice_is_its_formula_over_the_classes_that_occur():
+def test_dice_is_its_formula_over_the_classes():
     logits, targets = maps(pictures=2)
-    targets[targets == 2] = 0
     labelled = (targets != 255).double()
     p = logits.softmax(dim=1)
     missed = []
-    for k in (0, 1, 3):
+    for k in range(K):
         t = (targets == k).double()
         said = p[:, k] * labelled
         missed.append(1 - (2 * (said * t).sum() + 1) / (said.sum() + t.sum() + 1))
-    assert torch.allclose(dice_loss(logits, targets), torch.stack(missed).mean(), rtol=1e-12)
+    assert torch.allclose(loss_of("dice", logits, targets), torch.stack(missed).mean(), rtol=1e-12)
+
+
+def test_a_loss_of_ones_own_gets_logits_and_targets():
+    logits, targets = maps()
+
+    def squares(logits, targets):
+        return (logits**2).mean() + (targets == 255).double().mean()
+
+    expected = (logits**2).mean() + (targets == 255).double().mean()
+    assert torch.equal(loss_of(squares, logits, targets), expected)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice", "cross_entropy_dice", "focal"])
@@ -90,9 +104,8 @@ def test_a_class_masked_by_an_infinite_logit_leaves_the_loss_finite_where_it_is_
     targets[targets == 0] = 255
     logits[:, 0] = -torch.inf
     logits.requires_grad_()
-    for loss in (pixel_cross_entropy(logits, targets), pixel_cross_entropy(logits, targets, focal_gamma=2.0)):
-        assert loss.isfinite()
-    assert dice_loss(logits, targets).isfinite()
+    for loss in ("cross_entropy", "focal", "dice"):
+        assert loss_of(loss, logits, targets).isfinite(), loss
 
 
 def test_the_sum_weighs_dice_by_a_value_a_member():
@@ -100,7 +113,8 @@ def test_the_sum_weighs_dice_by_a_value_a_member():
     x = torch.randn(3, 2, 5, 7)
     task = Segmentation(NAMES, loss="cross_entropy_dice")
     logits = network(x)
-    expected = pixel_cross_entropy(logits, targets) + 0.25 * dice_loss(logits, targets)
+    places = targets.long()
+    expected = cross_entropy(logits, places, ignore_index=255) + 0.25 * dice_loss(logits, places, ignore_index=255)
     assert torch.allclose(task.loss(network, (x, targets), member(dice_weight=0.25)), expected)
 
 
@@ -109,7 +123,7 @@ def test_class_weights_are_raised_to_a_members_power():
     task = Segmentation(NAMES, class_weights=weights)
     network, (_, targets) = nn.Conv2d(2, K, 1), maps()
     x = torch.randn(3, 2, 5, 7)
-    expected = pixel_cross_entropy(network(x), targets, class_weights=weights.sqrt())
+    expected = F.cross_entropy(network(x), targets.long(), weight=weights.sqrt(), ignore_index=255)
     assert torch.allclose(task.loss(network, (x, targets), member(class_weight_power=0.5)), expected)
 
 
@@ -192,6 +206,11 @@ def test_a_metric_of_ones_own_gets_the_numbers_of_pixels():
             lambda: Segmentation(NAMES, class_weights=torch.ones(3)),
             ValueError,
             r"Segmentation: class_weights must have shape \(4,\), got \(3,\)",
+        ),
+        (
+            lambda: Segmentation(NAMES, loss=F.cross_entropy, class_weights=torch.ones(K)),
+            ValueError,
+            "Segmentation: class_weights go with a loss by name, got a function",
         ),
         (
             lambda: Segmentation(NAMES).predict(nn.Conv2d(2, 3, 1), (torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4))),
