@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tenfold.core.specs import InputSpec
 from tenfold.networks.entry import NetworkEntry, check_choice
-from tenfold.nn import activation
+from tenfold.nn import activation, activation_inputs
 from tenfold.tuning import Constant
 
 POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
@@ -96,16 +96,18 @@ def _map_size(size: int, paddings: tuple[int, int]) -> int:
 def _stage(
     in_channels: int, out_channels: int, padding: int, activation_name: str, norm: str, pool: str
 ) -> nn.Sequential:
-    convolution = nn.Conv2d(in_channels, out_channels, 5, padding=padding, bias=norm == "none")
-    norms = [nn.BatchNorm2d(out_channels)] if norm == "batch" else []
+    before = out_channels * activation_inputs(activation_name)
+    convolution = nn.Conv2d(in_channels, before, 5, padding=padding, bias=norm == "none")
+    norms = [nn.BatchNorm2d(before)] if norm == "batch" else []
     return nn.Sequential(convolution, *norms, activation(activation_name), POOLS[pool](2))
 
 
 def _classifier(in_features: int, first: int, second: int, num_outputs: int, activation_name: str) -> nn.Sequential:
+    pieces = activation_inputs(activation_name)
     return nn.Sequential(
-        nn.Linear(in_features, first),
+        nn.Linear(in_features, first * pieces),
         activation(activation_name),
-        nn.Linear(first, second),
+        nn.Linear(first, second * pieces),
         activation(activation_name),
         nn.Linear(second, num_outputs),
     )

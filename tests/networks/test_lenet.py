@@ -67,6 +67,13 @@ def test_batch_norm_stands_after_both_convolutions_in_the_place_of_their_bias():
     assert count(network) == 61_706 - (6 + 16) + 2 * (6 + 16)
 
 
+def test_maxout_takes_twice_as_many_channels_and_units_as_it_gives():
+    network = LeNet(image(1, 28, 28), 10, activation="maxout", norm="batch")
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert [stage[0].out_channels for stage in network.features] == [12, 32]
+    assert [layer.in_features for layer in network.classifier if isinstance(layer, nn.Linear)] == [400, 120, 84]
+
+
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [

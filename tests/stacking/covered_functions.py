@@ -16,6 +16,17 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.utils import _pytree as pytree
 
+from tenfold.nn import (
+    AdditiveAttention,
+    AveragePooling,
+    DotProductAttention,
+    KernelPooling,
+    Maxout,
+    activation,
+    convolve,
+    upsampling,
+)
+
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -56,6 +67,17 @@ class Attending(nn.Module):
     def forward(self, x: Tensor) -> Any:
         key, value = x[..., : self.layer.kdim], x[..., : self.layer.vdim]
         return self.layer(x, key, value, **self.options)
+
+
+class Pooling(nn.Module):
+    """Attention of tokens to themselves."""
+
+    def __init__(self, pool: nn.Module, mask: Tensor | None) -> None:
+        super().__init__()
+        self.pool, self.mask = pool, mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(x, x, x, self.mask)
 
 
 class Packed(nn.Module):
@@ -336,6 +358,26 @@ layer("Bilinear without bias", lambda: nn.Bilinear(6, 6, 3, bias=False), copies=
 function("cdist", lambda y: torch.cdist(y, y.flip(1) + 1), LINES)
 function("pdist", lambda y: F.pdist(y), ROWS)
 function("scatter_", lambda y: y * torch.zeros_like(y).scatter_(1, y.argmax(1, keepdim=True), 1.0))
+
+# -- our own blocks -------------------------------------------------------------------------------------------
+layer("Maxout", Maxout)
+layer("softmax of channels", lambda: activation("softmax"))
+SEEN = torch.tensor([[True, False, True, True, False], [False] * 5])[:, None]
+for words, mask in {"": None, ", masked": SEEN}.items():
+    for name, pool in {
+        "average pooling": AveragePooling,
+        "kernel pooling": KernelPooling,
+        "kernel pooling, learned": lambda: KernelPooling(2.0, learned=True),
+        "additive attention": lambda: AdditiveAttention(8, 8, 6),
+        "dot-product attention": DotProductAttention,
+    }.items():
+        layer(f"{name}{words}", lambda pool=pool, mask=mask: Pooling(pool(), mask), TOKENS)
+for name in ("nearest", "bilinear", "transposed"):
+    layer(f"up-sampling {name}", lambda name=name: upsampling(name, channels=4, factor=3))
+for mode in ("full", "same", "valid"):
+    for dims, x in OF_DIMS.items():
+        function(f"convolution {mode} {dims}d", lambda y, m=mode: convolve(y, y[:1].narrow(-1, 0, 2), mode=m), x)
+
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "nll_loss": lambda y: F.nll_loss(y.log_softmax(1), CLASSES),
     "cross_entropy of pixels": lambda y: F.cross_entropy(y.T.unsqueeze(0), torch.tensor([[0, 1, 2]])),
