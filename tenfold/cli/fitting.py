@@ -28,7 +28,7 @@ from tenfold.cli.options import (
     words_of,
 )
 from tenfold.cli.screen import Screen
-from tenfold.report import leaderboard, load_run, render_leaderboard
+from tenfold.report import leaderboard, load_run, render_leaderboard, together_line
 from tenfold.study import Run
 
 
@@ -52,8 +52,8 @@ def fit(
     final: Annotated[
         str,
         typer.Option(
-            help="best: keep the best weights. refit: train anew on everything. average: the finalists (or the best "
-            "trial's folds and seeds) predict together."
+            help="best: keep the best weights. refit: train anew on everything. average, vote: the finalists (or the "
+            "best trial's folds and seeds) predict together. ensemble: the trials that do so best, with weights."
         ),
     ] = "best",
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
@@ -120,4 +120,6 @@ def _show(run: Run, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+    if together := together_line(result):
+        console.print(together, markup=False, soft_wrap=True)
     console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

@@ -48,7 +48,7 @@ from tenfold.cli.options import (
     words_of,
 )
 from tenfold.cli.screen import Screen
-from tenfold.report import outcome_line, render_outcome
+from tenfold.report import outcome_line, render_outcome, together_line
 from tenfold.study import Run
 
 
@@ -68,7 +68,9 @@ def cv(
     group: Group = None,
     final: Annotated[
         str,
-        typer.Option(help="average: all folds as one model. best: the best fold's. refit: anew on all rows. none."),
+        typer.Option(
+            help="average, vote: all folds as one model. best: the best fold's. refit: anew on all rows. none."
+        ),
     ] = "average",
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -119,7 +121,7 @@ def replicate(
     ] = None,
     group: Group = None,
     final: Annotated[
-        str, typer.Option(help="none, best: the best start. average: all as one model. refit: once more on all.")
+        str, typer.Option(help="none, best: the best start. average, vote: all as one model. refit: once more.")
     ] = "none",
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -176,7 +178,7 @@ def compare(
     against: Annotated[
         str | None, typer.Option(help="Hold all others against this method. Default: all pairs.")
     ] = None,
-    final: Annotated[str, typer.Option(help="none, or of the better method best, average or refit.")] = "none",
+    final: Annotated[str, typer.Option(help="none, or of the better method best, average, vote or refit.")] = "none",
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     image_size: ImageSize = None,
@@ -230,4 +232,6 @@ def _ask(question: Callable[[Screen], Run], as_json: bool, quiet: bool) -> None:
 def _show_outcome(run: Run, console: Console) -> None:
     console.print(render_outcome(run.result))
     console.print(outcome_line(run.result), style="bold", markup=False, soft_wrap=True)
+    if together := together_line(run.result):
+        console.print(together, markup=False, soft_wrap=True)
     console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 `load_run` reads a folder into `RunRecords`; `leaderboard` makes a DataFrame of them and `render_leaderboard` a
 table for the terminal; `write_report` writes `report.html`. `outcome_line` and `render_outcome` say what a
-cross-validation, a replication or a comparison found.
+cross-validation, a replication or a comparison found, `together_line` what several networks gain over one.
 """
 
 from tenfold.report.load import load_run
@@ -11,6 +11,7 @@ from tenfold.report.page import render_page, write_report
 from tenfold.report.ranking import leaderboard
 from tenfold.report.records import Baseline, Curve, Final, MemberScore, RungRecord, RunRecords, Score, Trial
 from tenfold.report.terminal import render_leaderboard
+from tenfold.report.together import together_line
 
 __all__ = [
     "Baseline",
@@ -27,5 +28,6 @@ __all__ = [
     "render_leaderboard",
     "render_outcome",
     "render_page",
+    "together_line",
     "write_report",
 ]

@@ -9,12 +9,16 @@ from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, join
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import Baseline, Final, RunRecords, Score
+from tenfold.report.together import together_parts
 from tenfold.report.wording import format_interval, format_score, format_seconds, plural, score_phrase
 
 HOW = {
     "best": "The model keeps the weights of its best epoch{epoch}.",
     "refit": "The model was trained anew with the chosen configuration on the training and validation parts{epoch}.",
-    "average": "The model averages the predictions of its folds{epoch}.",
+    "average": "The model averages the predictions of its networks.",
+    "vote": "The model takes a vote of its networks.",
+    "ensemble": "The model averages the predictions of the trials that do best together on the validation part, "
+    "with weights.",
 }
 
 
@@ -26,6 +30,7 @@ def answer(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
         lines.append(verdict)
     if records.final:
         lines.append(element("p", _how(records, records.final), class_="lead"))
+        lines.append(together_parts(records))
     elif records.status == "interrupted":
         resume = element("code", f"--resume --out {records.folder}")
         lines.append(element("p", "The same command with ", resume, " continues it.", class_="lead"))

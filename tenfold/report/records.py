@@ -124,7 +124,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """The chosen model: its trial, how it was made ("best", "refit", "average"), its epoch and its scores."""
+    """The chosen model: its trial, how it was made (as `--final` names it), its epoch and its scores."""
 
     trial: int | None
     how: str

@@ -9,6 +9,7 @@ from typing import Any
 from tenfold.report.answer import test_dots, tiles
 from tenfold.report.markup import Html, element
 from tenfold.report.records import RunRecords
+from tenfold.report.together import together_line
 from tenfold.report.wording import as_number, format_score, metric_words, plural, score_phrase
 
 STATES = {
@@ -20,8 +21,10 @@ HOW = {
     ("cv", "best"): "The run keeps the model of its best fold",
     ("cv", "refit"): "The run keeps a model that was trained anew on all rows",
     ("cv", "average"): "The run keeps one model that averages the predictions of all folds",
+    ("cv", "vote"): "The run keeps one model that takes a vote of all folds",
     ("replicate", "best"): "The run keeps the model of the best seed",
     ("replicate", "average"): "The run keeps one model that averages the predictions of all seeds",
+    ("replicate", "vote"): "The run keeps one model that takes a vote of all seeds",
 }
 
 
@@ -77,7 +80,8 @@ def _remarks(records: RunRecords, result: dict[str, Any]) -> list[str]:
     about = (result.get("comparison") or {}).get("speaks_of") or valid.get("speaks_of")
     sentences = [f"The numbers speak of {about}." if about else ""]
     sentences += [_out_of_fold(records, result), _on_test(records, result)]
-    kept = HOW.get((records.verb, records.final.how)) if records.final else None
+    sentences.append(together_line(result))
+    kept = HOW.get((records.verb, str((records.run.get("arguments") or {}).get("final"))))
     sentences.append(f"{kept}." if kept else "")
     return [" ".join(sentence for sentence in sentences if sentence)]
 

@@ -2,8 +2,9 @@
 
 `summarize_replicates` is for repeated trainings of one configuration, `compare_scores` for two or more,
 `clearly_worse` for a rung, `pairs_needed` for planning. `bootstrap_interval`, `bootstrap_difference` and `mcnemar`
-judge trained models on one test part. `fit_power_law` and `diagnose_fit` read learning curves. `reliability`,
-`calibration_error`, `brier_score` and `fit_temperature` hold probabilities against the truth.
+judge trained models on one test part; `select_ensemble` says which to average. `fit_power_law` and `diagnose_fit`
+read learning curves. `reliability`, `calibration_error`, `brier_score` and `fit_temperature` hold probabilities
+against the truth.
 Underneath: `student_mean`, `fold_mean` and `anytime_mean`.
 """
 
@@ -32,6 +33,7 @@ from tenfold.statistics.pairs import Comparison
 from tenfold.statistics.power import pairs_needed
 from tenfold.statistics.power_law import PowerLaw, fit_power_law
 from tenfold.statistics.replicates import Replicates, summarize_replicates
+from tenfold.statistics.selection import Selection, select_ensemble
 
 __all__ = [
     "Comparison",
@@ -44,6 +46,7 @@ __all__ = [
     "Reliability",
     "Remedy",
     "Replicates",
+    "Selection",
     "anytime_mean",
     "bootstrap_difference",
     "bootstrap_interval",
@@ -62,6 +65,7 @@ __all__ = [
     "percentiles",
     "reliability",
     "resampled_rows",
+    "select_ensemble",
     "student_mean",
     "summarize_replicates",
 ]

@@ -41,6 +41,7 @@ def make_result(
     seconds: float,
     test: Mapping[str, Any] | None = None,
     out_of_fold: Mapping[str, Any] | None = None,
+    ensemble: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The answer of a run, as `--json` prints it: finite numbers, None, text.
 
@@ -54,6 +55,7 @@ def make_result(
         test: of a cross-validation's final model, {"value", "n", "low", "high"}; without it, and of the other verbs,
             it is the mean over members that were scored on the test part.
         out_of_fold: by metric {"value", "n", "low", "high"} of all out-of-fold predictions together.
+        ensemble: of a final model of several networks, how they predict together and what they gain.
 
     Returns:
         What the surface promises of every verb, and under "folds", "seeds" or "comparison" what the verb adds.
@@ -93,6 +95,7 @@ def make_result(
         "epochs_trained": epochs_trained,
         "seconds": seconds,
         "best": {key: best.get(key) for key in ("trial", "name", "network", "config") if key in best},
+        **({} if ensemble is None else {"ensemble": ensemble}),
     }
     return dict(finite(result | {"sentence": outcome_line(result)}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tenfold.core.specs import InputSpec
 from tenfold.train import MemberSpec, PlannedStack
@@ -50,9 +51,25 @@ def is_photo(spec: InputSpec) -> bool:
     return spec.kind == "image" and min(spec.shape[1:]) > 40
 
 
-def halving_rungs(num_trials: int, epochs: int, reduction_factor: int) -> tuple[Rung, ...]:
-    """Successive halving over epochs; nobody leaves in the first tenth, where the warm-up still rules."""
-    return successive_halving_rungs(num_trials, max(1, epochs // 10), epochs, reduction_factor)
+def halving_rungs(num_trials: int, epochs: int, reduction_factor: int, *, fewest: int = 1) -> tuple[Rung, ...]:
+    """Successive halving over epochs; nobody leaves in the first tenth, where the warm-up still rules.
+
+    Args:
+        num_trials: that start.
+        epochs: of a trial that never leaves.
+        reduction_factor: of the halving.
+        fewest: so many trials stay at every rung, or all where there are fewer.
+
+    Example:
+        >>> [(rung.resource, rung.keep) for rung in halving_rungs(24, 50, 3, fewest=8)]
+        [(5, 8), (50, 8)]
+    """
+    rungs = successive_halving_rungs(num_trials, max(1, epochs // 10), epochs, reduction_factor)
+    fewest = min(fewest, num_trials)
+    kept = [replace(rung, keep=max(rung.keep, fewest)) for rung in rungs]
+    before = [num_trials, *(rung.keep for rung in kept)]
+    leaving = [rung for rung, present in zip(kept[:-1], before, strict=False) if rung.keep < present]
+    return (*leaving, kept[-1])
 
 
 def member_epochs(rungs: Sequence[Rung], num_trials: int) -> int:
@@ -91,6 +108,7 @@ def fit_to_time(
     most_epochs: int,
     reduction_factor: int,
     refit: bool = False,
+    fewest: int = 1,
 ) -> tuple[int, int]:
     """The number of trials and of epochs that fit into a time, by the planner's measurements.
 
@@ -105,6 +123,7 @@ def fit_to_time(
         most_epochs: what is never exceeded.
         reduction_factor: of the halving.
         refit: whether the chosen configuration is to be trained once more afterwards.
+        fewest: trials that train to the end.
 
     Returns:
         Trials and epochs, both at least 1.
@@ -117,18 +136,18 @@ def fit_to_time(
     while True:
         mean_epoch_s = sum(epoch_seconds[:trials]) / trials
         affordable = seconds * _TRAINING_SHARE * (_REFIT_SHARE if refit else 1.0) / max(mean_epoch_s, 1e-9)
-        fitting = _most_epochs_within(affordable, trials, epochs or most_epochs, reduction_factor)
+        fitting = _most_epochs_within(affordable, trials, epochs or most_epochs, reduction_factor, fewest)
         if fitting >= min(5, epochs or 5) or trials <= 3:
             return trials, epochs or max(fitting, 1)
         trials = max(3, trials * 2 // 3)
 
 
-def _most_epochs_within(affordable: float, trials: int, most: int, reduction_factor: int) -> int:
+def _most_epochs_within(affordable: float, trials: int, most: int, reduction_factor: int, fewest: int) -> int:
     """The largest number of epochs whose halving costs no more member-epochs than affordable."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if member_epochs(halving_rungs(trials, middle, reduction_factor), trials) <= affordable:
+        if member_epochs(halving_rungs(trials, middle, reduction_factor, fewest=fewest), trials) <= affordable:
             low = middle
         else:
             high = middle - 1

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from tenfold.core.errors import RunError
-from tenfold.core.records import read_records
+from tenfold.core.records import MemberId, read_records
 from tenfold.study.grid_data import GridData
 from tenfold.study.material import DatasetProvider, Material, make_task, prepare_refit
 from tenfold.study.model import Model, ModelPart
 from tenfold.study.options import FitOptions
+from tenfold.study.selecting import selected
 from tenfold.train import (
     Checkpointer,
     Cohort,
@@ -132,11 +133,26 @@ def final_model(
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
     scored = [member for member in members if abs(member.score) < float("inf")]
     if folds is not None:
-        scored = [member for member in scored if member.trial == best.trial]
         notes |= {"fold": best.fold, "seed": best.seed}
-    chosen = scored if options.final == "average" else members[:1]
+    if options.final == "ensemble":
+        whole = _whole_trials(scored, members)
+        model = joined(whole, specs, material, own_networks, notes, folds)
+        ids = [MemberId(trial=member.trial, fold=member.fold, seed=member.seed) for member in whole]
+        return selected(model, ids, material, options, cohort.metric, folds)
+    if folds is not None:
+        scored = [member for member in scored if member.trial == best.trial]
+    chosen = scored if options.final in ("average", "vote") else members[:1]
     notes |= {"trials": list(dict.fromkeys(member.trial for member in chosen))}
-    return joined(chosen, specs, material, own_networks, notes, folds)
+    return replace(
+        joined(chosen, specs, material, own_networks, notes, folds), votes=options.final == "vote" and len(chosen) > 1
+    )
+
+
+def _whole_trials(scored: Sequence[Winner], members: Sequence[Winner]) -> list[Winner]:
+    """The members of trials none of whose members is without a score."""
+    lost = {member.trial for member in members} - {member.trial for member in scored}
+    lost |= {member.trial for member in members if not abs(member.score) < float("inf")}
+    return [member for member in scored if member.trial not in lost]
 
 
 def joined(

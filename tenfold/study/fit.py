@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
@@ -25,7 +26,8 @@ from tenfold.networks import NETWORKS
 from tenfold.report import write_report
 from tenfold.study.budget import training_deadline_s
 from tenfold.study.describing import describe_code, describe_plan, describe_source
-from tenfold.study.final import best_valid, final_model, ranked
+from tenfold.study.final import Winner, best_valid, final_model, joined, ranked
+from tenfold.study.gains import score_gain
 from tenfold.study.gallery import write_gallery
 from tenfold.study.grid_data import describe_folds, prepare_grid
 from tenfold.study.grid_options import FoldedFitOptions
@@ -38,7 +40,7 @@ from tenfold.study.options import FitOptions, Network, check_resumed, parse_time
 from tenfold.study.planning import Question, plan_question
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place
-from tenfold.study.scoring import in_units_of, score_baselines, score_test
+from tenfold.study.scoring import TestScore, in_units_of, score_baselines, score_test
 from tenfold.study.temperature import with_temperature
 from tenfold.tasks import OwnMetric
 from tenfold.train import (
@@ -93,7 +95,9 @@ def fit(
             folds of all rows but the test part, so that the mean over folds decides.
         seeds: trainings of each trial on each fold; the mean over them decides.
         final: "best" keeps the best trial's best weights, "refit" trains its configuration anew on training and
-            validation rows, "average" lets the finalists predict together, or with folds or seeds the best trial's.
+            validation rows, "average" lets the finalists predict together, or with folds or seeds the best trial's,
+            "vote" likewise with a vote each, "ensemble" the trials that do so best, with weights (of at least eight
+            that train to the end).
         seed: of every random choice.
         device: "auto", "cpu" or "cuda".
         out: the run folder; `runs/<source>-<n>` by default.
@@ -382,7 +386,7 @@ def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Chec
 
 def _unseen(question: Question, model: Model, options: FitOptions) -> DataPart | None:
     """Validation rows that no network of the final model was trained on; None where there are none."""
-    if options.final == "refit":
+    if options.final in ("refit", "vote"):
         return None
     if question.folds is None:
         return question.material.valid
@@ -405,6 +409,7 @@ def _score(
     test = score_test(model, material, own_task, options.seed, folder.path)
     if test is not None:
         write_gallery(folder.path, material, in_units_of(material.encoder, model, test.outputs), options.seed)
+    together = _together(question, winner, model, options, test)
     scores = None if test is None else test.scores
     valid = best_valid(folder.records, own) if log.sync() else {}
     log.append("final", trial=winner.trial, how=options.final, epoch=winner.epoch, valid=valid, test=scores or {})
@@ -423,7 +428,31 @@ def _score(
         "epochs_trained": round(cohort.epochs_trained, 3),
         "seconds": round(job.clock(), 3),
         "best": {"trial": winner.trial, "network": drawn.config["network"], "config": _plain(drawn.config)},
+        **({} if together is None else {"ensemble": together}),
     }
+
+
+def _together(
+    question: Question,
+    winner: Winner,
+    model: Model,
+    options: FitOptions,
+    test: TestScore | None,
+) -> dict[str, Any] | None:
+    """What is known of several networks that predict together: their weights, and the gain over the best alone."""
+    if len(model.parts) == 1:
+        return None
+    told = {"how": options.final, "networks": len(model.parts), "trials": model.notes["trials"]}
+    told |= {"weights": model.notes.get("weights")}
+    material, folds = question.material, question.folds
+    if test is None or material.test is None:
+        return told | {"gain": None}
+    first_specs = [question.first_of(drawn.number) for drawn in question.draws]
+    single = joined([winner], first_specs, material, question.own_networks, {}, folds)
+    narrow = make_task(replace(material, encoder=model.encoder), options, [question.metric.name])
+    outputs = torch.from_numpy(test.outputs)
+    gain = score_gain(model, single, outputs, material.source, material.test.rows, narrow, options.seed)
+    return told | {"gain": finite(gain)}
 
 
 def _spread(scores: Sequence[float]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from tenfold.study.grid_data import (
     score_lane,
     steps_of_each,
 )
-from tenfold.study.grid_final import Said, keep_model, save_out_of_fold
+from tenfold.study.grid_final import Said, describe_together, keep_model, save_out_of_fold
 from tenfold.study.grid_options import GridOptions, Method, method_entries
 from tenfold.study.honesty import findings_to_json
 from tenfold.study.job import Job, Listener, noting_the_end
@@ -333,10 +333,12 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
             if grid.verb not in CURVES:
                 out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
             trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
+        together = None
         if options.final != "none":
             with job.stage("final"), num_threads(grid.threads):
                 model = keep_model(cohort, grid, options, job)
                 model.save(folder.best)
+                together = describe_together(model, grid, options)
                 folder.update(temperature=model.temperature)
         log.sync()
         with job.stage("report"):
@@ -349,7 +351,7 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
                 result = answer_curve(folder.info, entries, trials, **facts)
             else:
                 scores = [MemberScore(**entry) for entry in entries]
-                result = make_result(folder.info, scores, trials, out_of_fold=out_of_fold, **facts)
+                result = make_result(folder.info, scores, trials, out_of_fold=out_of_fold, ensemble=together, **facts)
             folder.update(
                 status="done",
                 result=result,

@@ -14,6 +14,7 @@ from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId
 from tenfold.data import FoldData, Folds, TargetEncoder
 from tenfold.study.final import refitted
+from tenfold.study.gains import score_gain
 from tenfold.study.grid_data import GridData, GridProvider, score_lane
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
@@ -91,8 +92,8 @@ def _targets(data: GridData, fold: int) -> np.ndarray:
 def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Model:
     """The model that `--final` asks for.
 
-    "best" is the member with the best score of its fold, "average" all members of the best method, which predict
-    together, "refit" its configuration trained anew on all rows that the folds hold.
+    "best" is the member with the best score of its fold, "average" and "vote" all members of the best method, which
+    predict together, "refit" its configuration trained anew on all rows that the folds hold.
 
     Raises:
         RunError: no member has a finite score.
@@ -126,12 +127,30 @@ def keep_model(cohort: Cohort, grid: Grid, options: GridOptions, job: Job) -> Mo
         for lane, place, member, _ in of_trial
     )
     first = of_trial[0][2].fold
+    scores = [sign * score for *_, score in of_trial]
     model = Model(
-        parts=parts, preprocessor=data.seen.preprocessors[first], encoder=data.seen.encoders[first], notes=notes
+        parts=parts,
+        preprocessor=data.seen.preprocessors[first],
+        encoder=data.seen.encoders[first],
+        notes=notes | {"best_part": scores.index(min(scores))},
+        votes=options.final == "vote" and len(parts) > 1,
     )
-    if len({member.fold for _, _, member, _ in of_trial}) > 1:
-        return model  # each row is a training row of some of them
+    if model.votes or len({member.fold for _, _, member, _ in of_trial}) > 1:
+        return model  # shares of votes are no probabilities; of folds, each row is a training row of some
     return with_temperature(model, data.seen.part(first, data.folds.valid[first]))
+
+
+def describe_together(model: Model, grid: Grid, options: GridOptions) -> dict[str, Any] | None:
+    """What is known of several networks that predict together: the gain over the best alone, on the test part."""
+    if len(model.parts) == 1:
+        return None
+    data = grid.data
+    told: dict[str, Any] = {"how": options.final, "networks": len(model.parts), "trials": [model.notes["trial"]]}
+    if not len(data.test_rows):
+        return told | {"gain": None}
+    outputs = model.outputs_on(data.source.inputs.take(data.test_rows))
+    single, task = model.alone(model.notes["best_part"]), task_of(model.encoder, options, [data.metric.name])
+    return told | {"gain": score_gain(model, single, outputs, data.source, data.test_rows, task, options.seed)}
 
 
 def _last_scores(lane: Lane, grid: Grid) -> list[float]:

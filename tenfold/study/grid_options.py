@@ -34,7 +34,7 @@ class GridOptions(FitOptions):
         curve_over: for `width_curve`: what differs between the methods.
     """
 
-    finals: ClassVar[tuple[str, ...]] = ("none", "best", "refit", "average")
+    finals: ClassVar[tuple[str, ...]] = ("none", "best", "refit", "average", "vote")
 
     final: str = "none"
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +92,8 @@ class FoldedFitOptions(GridOptions):
 
     Attributes:
         final: "best" keeps the best trial's best training, "refit" trains its configuration anew on all rows but the
-            test part, "average" lets all trainings of the best trial predict together.
+            test part, "average" and "vote" let all trainings of the best trial predict together, "ensemble" those of
+            the trials that do so best.
         test_fraction: share of the rows to touch once.
     """
 

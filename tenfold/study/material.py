@@ -124,6 +124,8 @@ def encoder_options(source: Source, options: FitOptions) -> dict[str, Any]:
     Raises:
         InputError: an option that belongs to another task.
     """
+    if options.final == "vote" and source.task != "classification":
+        raise InputError(f"--final vote is for a classification, the task is {source.task}. Choose average.")
     found: dict[str, Any] = {}
     for name, owner in (("order", "classification"), ("quantiles", "regression")):
         value = getattr(options, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
@@ -34,6 +35,7 @@ from tenfold.study.options import Network, network_name
 from tenfold.study.outputs import answers_of, middle, read_outputs, tempered
 
 SCHEMA = 1
+_TIE_BREAK = 1e-6  # of the mean probability in the shares of votes: it turns no majority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class ModelPart:
         in_zoo: whether the name is enough to build it again.
         preprocessor: its own, where the networks of a model were trained on different rows; None for the model's.
         encoder: likewise.
+        weight: how much it counts in the mean, > 0; only its share of the sum matters.
     """
 
     network: str
@@ -55,11 +58,12 @@ class ModelPart:
     in_zoo: bool
     preprocessor: Preprocessor | None = None
     encoder: TargetEncoder | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Predicts on raw inputs, as trained; several networks average their probabilities (or values).
+    """Predicts on raw inputs, as trained; several networks average their probabilities (or values), or vote.
 
     Attributes:
         parts: the networks.
@@ -67,6 +71,7 @@ class Model:
         encoder: from outputs to labels or values.
         notes: what it is: the run, the metric, the score.
         temperature: by which logits are divided for calibrated probabilities; None where none could be fitted.
+        votes: whether each network of a classification has one vote, in place of averaging.
     """
 
     parts: tuple[ModelPart, ...]
@@ -74,6 +79,7 @@ class Model:
     encoder: TargetEncoder
     notes: dict[str, Any]
     temperature: float | None = None
+    votes: bool = False
 
     @property
     def module(self) -> nn.Module:
@@ -154,7 +160,7 @@ class Model:
             self._check_temperature()
         raw = read_inputs(x, self.preprocessor, header=header)
         each = self.outputs_of_each(raw.inputs)
-        outputs = each.mean(dim=0).numpy()
+        outputs = self._together(each).numpy()
         columns: dict[str, Any] = {"prediction": self.decode(outputs)}
         shown = tempered(outputs, self.temperature) if calibrated and self.temperature else outputs
         columns |= {f"probability_{name}": shown[:, place] for place, name in enumerate(self._named)}
@@ -167,8 +173,15 @@ class Model:
         return pd.DataFrame(columns), raw.skipped
 
     def outputs(self, raw: RawInputs) -> np.ndarray:
-        """Probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q); float64."""
-        return self.outputs_of_each(raw.inputs).mean(dim=0).numpy()
+        """Probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q); float64.
+
+        Of a model that votes, the shares of the votes, with a millionth of the mean probability: that breaks ties.
+        """
+        return self.outputs_on(raw.inputs).numpy()
+
+    def outputs_on(self, inputs: Any) -> Tensor:
+        """As `outputs`, of raw inputs as a source or `read` has them; float64 on the CPU."""
+        return self._together(self.outputs_of_each(inputs))
 
     def outputs_of_each(self, inputs: Any) -> Tensor:
         """As `outputs`, of each network, with an axis of P networks in front.
@@ -180,7 +193,32 @@ class Model:
 
     def outputs_of(self, part: DataPart) -> Tensor:
         """As `outputs`, of a part that the model's own preprocessor has transformed; float64 on the CPU."""
-        return self._each([part.inputs] * len(self.parts)).mean(dim=0)
+        return self._together(self.outputs_of_each_on(part))
+
+    def outputs_of_each_on(self, part: DataPart) -> Tensor:
+        """As `outputs_of_each`, of a part that the preprocessor of all networks has transformed."""
+        return self._each([part.inputs] * len(self.parts))
+
+    def alone(self, place: int) -> Model:
+        """A model of one of the networks, without a temperature."""
+        part = self.parts[place]
+        return replace(
+            self,
+            parts=(replace(part, preprocessor=None, encoder=None, weight=1.0),),
+            preprocessor=part.preprocessor or self.preprocessor,
+            encoder=part.encoder or self.encoder,
+            temperature=None,
+            votes=False,
+        )
+
+    def _together(self, each: Tensor) -> Tensor:
+        """What the networks say together, from what each says: with the axis of P networks in front."""
+        mean = _weighted_mean(each, [part.weight for part in self.parts])
+        if not self.votes:
+            return mean
+        votes = one_hot(each.argmax(dim=-1), each.shape[-1]).to(each)
+        shares = _weighted_mean(votes, [part.weight for part in self.parts])
+        return shares.lerp(mean, _TIE_BREAK)
 
     @property
     def _preprocessors(self) -> list[Preprocessor]:
@@ -225,6 +263,7 @@ class Model:
             file = f"weights-{number}.safetensors"
             save_model(part.module, str(folder / file))
             entry = {"network": part.network, "config": part.config, "in_zoo": part.in_zoo, "weights": file}
+            entry["weight"] = part.weight
             if part.preprocessor is not None:
                 entry["preprocessing"] = part.preprocessor.to_json()
             if part.encoder is not None:
@@ -238,6 +277,7 @@ class Model:
             "target": self.encoder.to_json(),
             "notes": self.notes,
             "temperature": self.temperature,
+            "votes": self.votes,
         }
         (folder / "model.json").write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -282,7 +322,16 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
         encoder=encoder,
         notes=record["notes"],
         temperature=record.get("temperature"),
+        votes=record.get("votes", False),
     )
+
+
+def _weighted_mean(each: Tensor, weights: Sequence[float]) -> Tensor:
+    """Over the first axis; the plain mean where all weights are equal."""
+    if len(set(weights)) == 1:
+        return each.mean(dim=0)
+    weight_P = torch.tensor(weights, dtype=each.dtype)
+    return torch.tensordot(weight_P / weight_P.sum(), each, dims=1)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -316,4 +365,5 @@ def _load_part(
         in_zoo=entry["in_zoo"],
         preprocessor=preprocessor_from_json(entry["preprocessing"]) if "preprocessing" in entry else None,
         encoder=TargetEncoder.from_json(entry["target"]) if "target" in entry else None,
+        weight=entry.get("weight", 1.0),
     )

@@ -19,7 +19,7 @@ from tenfold.tasks import OwnMetric
 from tenfold.tuning import Space
 
 Network = str | Callable[..., nn.Module]
-FINALS = ("best", "refit", "average")
+FINALS = ("best", "refit", "average", "vote", "ensemble")
 FORMS = ("auto", "stacked", "serial", "compiled")
 
 
@@ -37,7 +37,8 @@ class FitOptions:
         epochs: epochs of a trial that is never stopped, >= 1.
         time_s: seconds that the whole question may take, > 0.
         final: "best" keeps the best trial's best weights, "refit" trains its configuration anew on training and
-            validation rows, "average" averages the predictions of the trials that reached the end.
+            validation rows, "average" averages the predictions of the trials that reached the end, "vote" lets each
+            of them have a vote, "ensemble" selects among them greedily and with weights.
         seed: of all streams.
         device: "auto", "cpu", "cuda", ...
         form: "auto" measures whether members train faster as one program or one by one, and compiles steps where

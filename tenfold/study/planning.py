@@ -28,6 +28,7 @@ from tenfold.study.grid_data import (
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.material import Material, cohort_data, training_task
 from tenfold.study.options import FitOptions, Network, choose_networks
+from tenfold.study.selecting import FEWEST_FINALISTS
 from tenfold.study.trials import make_space, member_specs
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import (
@@ -206,6 +207,7 @@ def _decide(
             most_epochs=4 * default,
             reduction_factor=options.reduction_factor,
             refit=options.final == "refit",
+            fewest=_fewest(options),
         )
         keep = keep if options.trials else affordable
     members = len(question.specs) // len(question.draws)
@@ -215,7 +217,7 @@ def _decide(
         specs=[spec for spec in question.specs if spec.id.trial < keep],
         plan=[line for line in (_only_first(line, keep * members) for line in plan) if line is not None],
         threads=threads,
-        rungs=halving_rungs(keep, epochs, options.reduction_factor),
+        rungs=halving_rungs(keep, epochs, options.reduction_factor, fewest=_fewest(options)),
     )
 
 
@@ -233,11 +235,16 @@ def _training_seconds(
         for place in line.places
     ]
     trials = len(question.draws)
-    rungs = halving_rungs(trials, epochs, options.reduction_factor)
+    rungs = halving_rungs(trials, epochs, options.reduction_factor, fewest=_fewest(options))
     needed = member_epochs(rungs, trials) * sum(epoch_s) / trials
     if options.time_s is None:
         return needed
     return min(needed, seconds_left()) if options.epochs else seconds_left()  # epochs fill the time
+
+
+def _fewest(options: FitOptions) -> int:
+    """Trials that train to the end whatever the halving says."""
+    return FEWEST_FINALISTS if options.final == "ensemble" else 1
 
 
 def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:

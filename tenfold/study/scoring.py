@@ -37,7 +37,7 @@ def score_test(model: Model, material: Material, task: SupervisedTask, seed: int
     if material.test is None:
         return None
     part = DataPart.of(material.source, material.test.rows, model.preprocessor, model.encoder)
-    outputs = model.outputs_of_each(material.source.inputs.take(part.rows)).mean(dim=0)
+    outputs = model.outputs_on(material.source.inputs.take(part.rows))
     scores = score_outputs(task, model.encoder, outputs, part.targets, seed)
     save_evaluation(folder / "evaluation.npz", model.encoder, outputs.numpy(), part)
     return TestScore(scores=scores, outputs=outputs.numpy())

@@ -39,8 +39,8 @@ def cross_validate(
         folds: how many; or your own, as row numbers or a fold number a row.
         repeats: how often the rows are cut anew.
         seeds: trainings on each fold.
-        final: "average" keeps all of them as one model, "best" the one with the best score, "refit" trains the
-            configuration anew on all rows, "none" keeps no model.
+        final: "average" keeps all of them as one model, "vote" as one in which each has a vote, "best" the one with
+            the best score, "refit" trains the configuration anew on all rows, "none" keeps no model.
         config: values that differ from the defaults, such as {"lr": 0.003, "hidden": 128}.
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.
@@ -93,8 +93,8 @@ def replicate(
         data: as in `fit`.
         seeds: how many trainings.
         vary: what each draws from its own seed, of "init", "order" and "augment"; the rest is the same for all.
-        final: "none", "best" keeps the best of the random starts, "average" all of them as one model, "refit" trains
-            once more on training and validation rows.
+        final: "none", "best" keeps the best of the random starts, "average" all of them as one model, "vote" as one
+            in which each has a vote, "refit" trains once more on training and validation rows.
         config: values that differ from the defaults.
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.
@@ -144,7 +144,7 @@ def compare(
         folds: None for one validation part; else as in `cross_validate`.
         seeds: trainings of each method on each fold.
         against: the method that all others are held against; all pairs by default.
-        final: "none"; "best", "average" or "refit" keep a model of the method with the best mean.
+        final: "none"; "best", "average", "vote" or "refit" keep a model of the method with the best mean.
         config: values of all methods.
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.

@@ -2,8 +2,8 @@
 
 `Classification`, `MultiLabel`, `Regression` and `Segmentation` are the tasks, `supervised.py` what they share; their
 losses come from `tenfold.nn`, their metrics, for all members at once, are in files of their own; `metric_of` finds a
-metric by name, `OwnMetric` is one of the user's. `metric_intervals` tells how sure they are on a test part, and
-`run_baselines` what simple models reach there.
+metric by name, `OwnMetric` is one of the user's. `metric_intervals` tells how sure they are on a test part,
+`metric_differences` how much one model is better than another, and `run_baselines` what simple models reach there.
 """
 
 from tenfold.nn import binary_cross_entropy, cross_entropy, cumulative_cross_entropy
@@ -11,7 +11,7 @@ from tenfold.tasks.baselines import BaselinePart, BaselineResult, run_baselines
 from tenfold.tasks.class_weights import balanced_class_weights, balanced_positive_weights
 from tenfold.tasks.classification import CLASSIFICATION_LOSSES, Classification
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS, confusion_matrix
-from tenfold.tasks.intervals import metric_intervals
+from tenfold.tasks.intervals import metric_differences, metric_intervals
 from tenfold.tasks.multilabel import MULTI_LABEL_LOSSES, MultiLabel
 from tenfold.tasks.multilabel_metrics import MULTI_LABEL_METRICS
 from tenfold.tasks.own_metric import OwnMetric
@@ -47,6 +47,7 @@ __all__ = [
     "confusion_matrix",
     "cross_entropy",
     "cumulative_cross_entropy",
+    "metric_differences",
     "metric_intervals",
     "metric_of",
     "run_baselines",

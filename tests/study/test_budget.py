@@ -46,9 +46,10 @@ def test_photos_get_fewer_trials():
     assert default_trials(PHOTO) < default_trials(TABLE)
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 5))
-def test_member_epochs_are_what_the_rungs_let_train(trials, epochs, factor):
-    rungs = halving_rungs(trials, epochs, factor)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 5), st.integers(1, 70))
+def test_member_epochs_are_what_the_rungs_let_train(trials, epochs, factor, fewest):
+    rungs = halving_rungs(trials, epochs, factor, fewest=fewest)
+    assert all(rung.keep >= min(fewest, trials) for rung in rungs)
     alive, reference = trials, 0
     by_epoch = {rung.resource: rung.keep for rung in rungs}
     for epoch in range(1, epochs + 1):  # one epoch after another, as the cohort does it

@@ -8,7 +8,8 @@ from sklearn import metrics as reference
 
 from tenfold.core.intervals import wilson
 from tenfold.core.seeds import generator
-from tenfold.tasks import Classification, Regression, metric_intervals
+from tenfold.statistics import bootstrap_difference
+from tenfold.tasks import Classification, Regression, metric_differences, metric_intervals
 
 
 @pytest.mark.parametrize(
@@ -155,3 +156,25 @@ def test_outputs_that_do_not_match_the_targets_are_refused(arguments, message):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         metric_intervals(Regression(), torch.zeros(3), torch.ones(3), **options)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+def test_a_difference_is_that_of_scikit_learn_on_the_same_resamples(name):
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 60)
+    a, b = (rng.dirichlet(np.ones(3), 60) for _ in range(2))
+    function = {
+        "accuracy": lambda y, p: reference.accuracy_score(y, p.argmax(axis=1)),
+        "log_loss": lambda y, p: reference.log_loss(y, p, labels=[0, 1, 2]),
+    }[name]
+    expected = bootstrap_difference(function, y, a, b, seed=7, num_resamples=50)
+    said = [torch.from_numpy(np.log(p)) for p in (a, b)]
+    task = Classification(3)
+    got = metric_differences(task, said[0], said[1], torch.from_numpy(y), seed=7, num_resamples=50)[name]
+    assert (got["value"], got["low"], got["high"]) == pytest.approx((expected.value, expected.low, expected.high))
+    assert got["n"] == 60
+
+
+def test_a_difference_needs_two_outputs_for_each_target():
+    with pytest.raises(ValueError, match="metric_differences: outputs_N must be one for each"):
+        metric_differences(Regression(), torch.zeros(3), torch.zeros(2), torch.zeros(3))
