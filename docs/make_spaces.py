@@ -105,7 +105,7 @@ members into programs of their own, and so do `batch_size` and `accumulate`.
 
 def render() -> str:
     """The whole page."""
-    networks = "".join(_network(name) for name in NETWORKS)
+    networks = "".join(_network(name) for name in NETWORKS if NETWORKS[name].space) + _others()
     searched = _table(optimizer_space() | _batch_size())
     both = [row for row in optimizer_space(("adamw", "sgd")).to_json() if row["when"]]
     return HEAD + searched + SGD + _rows(both) + NETWORK_HEAD + networks + BUDGET_HEAD + _budget()
@@ -123,7 +123,12 @@ def _network(name: str) -> str:
     head = (
         f"\n### {name}\n\n{entry.reference}. Takes: {', '.join(sorted(entry.kinds))}. In a stack: {entry.stacks}.\n"
     )
-    return head + ("\n" + _table(Space(entry.space)) if entry.space else "\nNothing to search.\n")
+    return f"{head}\n{_table(Space(entry.space))}"
+
+
+def _others() -> str:
+    names = ", ".join(f"`{name}`" for name in NETWORKS if not NETWORKS[name].space)
+    return f"\n### The others\n\nNothing is searched by default of {names}; `tenfold networks` tells of them.\n"
 
 
 def _table(space: Space) -> str:

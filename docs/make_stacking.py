@@ -44,8 +44,9 @@ promises hold in both forms. The tables below come from running the contracts of
 
 ## The registered networks
 
-Three members under AdamW, a rate a member. The suite in `tests/stacking` runs these networks, but for `resnet18` in
-its slow part, pairwise with all registered optimisers and schedules:
+Three members under AdamW, a rate a member. Large networks are narrowed by their setting
+`width`. The suite in `tests/stacking` runs the small networks pairwise with all registered optimisers and schedules,
+and in its slow part the others, each with some of them:
 
 - optimisers: {optimizers};
 - schedules: {schedules}.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tenfold.networks import NETWORKS
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "stacking.md"
-
-
-SLOW = ("resnet18", "unet")
+SLOW = tuple(name for name in NETWORKS if NETWORKS[name].heavy)
 
 
 def rendered(**options: tuple[str, ...]) -> str:

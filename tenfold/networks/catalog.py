@@ -11,16 +11,17 @@ from torch import nn
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.registry import Registry
 from tenfold.core.specs import InputSpec
+from tenfold.networks.cnn import CNN_ENTRY
 from tenfold.networks.entry import NetworkEntry
 from tenfold.networks.lenet import LENET
 from tenfold.networks.linear import LINEAR
 from tenfold.networks.mlp import MLP_ENTRY
-from tenfold.networks.resnet import RESNET18
+from tenfold.networks.resnet import RESNETS
 from tenfold.networks.unet import UNET
 from tenfold.tuning import Space, choice_space
 
 NETWORKS: Registry[NetworkEntry] = Registry("network")
-for _entry in (LINEAR, MLP_ENTRY, LENET, RESNET18, UNET):
+for _entry in (LINEAR, MLP_ENTRY, LENET, *RESNETS, CNN_ENTRY, UNET):
     NETWORKS.add(_entry.name, _entry)
 
 
@@ -54,10 +55,10 @@ def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -
             f"build_network: num_outputs must be a whole number >= 1, got {num_outputs!r}. "
             "Give the number of classes, or 1 for a regression."
         )
-    obstacle = _obstacle(entry, spec)
-    if obstacle:
+    reason = obstacle(name, spec)
+    if reason:
         fitting = ", ".join(suitable(spec))
-        raise InputError(f"{name}: {obstacle}. Networks that suit: {fitting or 'none'}.")
+        raise InputError(f"{name}: {reason}. Networks that suit: {fitting or 'none'}.")
     known = network_settings(name)
     for key in config:
         if key not in known:
@@ -81,7 +82,9 @@ def network_settings(name: str) -> dict[str, Any]:
 
 
 def suitable(spec: InputSpec) -> tuple[str, ...]:
-    """The names of all networks that can take this input, the simplest first.
+    """The names of the networks to begin with for this input, the simplest first.
+
+    They are few (`NetworkEntry.default`); any other one that has no `obstacle` can be asked for.
 
     Example:
         >>> suitable(InputSpec(kind="image", shape=(1, 8, 8)))
@@ -91,7 +94,36 @@ def suitable(spec: InputSpec) -> tuple[str, ...]:
         >>> suitable(InputSpec(kind="image", shape=(3, 96, 128), dense=True))
         ('unet',)
     """
-    return tuple(name for name in NETWORKS if not _obstacle(NETWORKS[name], spec))
+    return tuple(name for name in NETWORKS if NETWORKS[name].default and not obstacle(name, spec))
+
+
+def ladder(name: str, by: str = "family") -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Networks from small to large for a search by scale: those up to this one are its cheaper stand-ins.
+
+    Args:
+        name: a name in `NETWORKS`.
+        by: "family" (resnet18 < resnet34 < resnet50) or "width" (the network's own width multipliers).
+
+    Returns:
+        The rungs, smallest first, each a name and its settings; a network without such a ladder is its only rung.
+
+    Raises:
+        InputError: there is no such network.
+        ValueError: `by` is neither.
+
+    Example:
+        >>> ladder("resnet50")
+        (('resnet18', {}), ('resnet34', {}), ('resnet50', {}), ('resnet101', {}))
+        >>> ladder("resnet50", by="width")
+        (('resnet50', {'width': 0.25}), ('resnet50', {'width': 0.5}), ('resnet50', {'width': 1.0}))
+    """
+    entry = NETWORKS[name]
+    if by not in ("family", "width"):
+        raise ValueError(f"ladder: by must be 'family' or 'width', got {by!r}. Choose one.")
+    if by == "width":
+        return tuple((name, {"width": width}) for width in entry.widths) or ((name, {}),)
+    family = [other for other in NETWORKS if entry.family and NETWORKS[other].family == entry.family]
+    return tuple((other, {}) for other in family or [name])
 
 
 def merge_network_spaces(names: Sequence[str]) -> Space:
@@ -115,8 +147,17 @@ def merge_network_spaces(names: Sequence[str]) -> Space:
     return choice_space("network", options, reason="the networks to compare")
 
 
-def _obstacle(entry: NetworkEntry, spec: InputSpec) -> str:
-    """Why the network cannot take this input, or the empty string."""
+def obstacle(name: str, spec: InputSpec) -> str:
+    """Why a network cannot take this input, or the empty string.
+
+    Raises:
+        InputError: there is no such network.
+
+    Example:
+        >>> obstacle("lenet", InputSpec(kind="table", shape=(5,)))
+        'the input must be of kind image, got a table'
+    """
+    entry = NETWORKS[name]
     if spec.kind not in entry.kinds:
         return f"the input must be of kind {' or '.join(sorted(entry.kinds))}, got a {spec.kind}"
     if spec.dense != entry.dense:

@@ -11,6 +11,30 @@ from torch import nn
 from tenfold.core.errors import did_you_mean
 from tenfold.tuning import Parameter
 
+Stages = Callable[[Any], Mapping[str, nn.Module]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The figures that others give for a network, to hold ours against.
+
+    Attributes:
+        parameters: trainable numbers of the form for inputs of `shape` and `num_outputs`, exactly.
+        shape: of one sample, (C, H, W).
+        num_outputs: K.
+        multiply_adds: of one forward pass, None where nobody gives them. torchvision's column "GFLOPS" counts
+            these; by the convention of two FLOPs a multiply-add there are twice as many.
+        accuracy: in percent, with the data set and the recipe.
+        config: the settings of that form, where they are not the defaults.
+    """
+
+    parameters: int
+    shape: tuple[int, int, int] = (3, 224, 224)
+    num_outputs: int = 1000
+    multiply_adds: float | None = None
+    accuracy: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry:
@@ -27,6 +51,19 @@ class NetworkEntry:
         min_image_size: least height and width in pixels; 1 where there is no bound.
         dense: whether it gives outputs for each pixel, float, shape (B, K, H, W), rather than for each sample.
         stacks: one sentence on how its members stand in a stack.
+        default: whether `suitable` names it, and with it `fit` and what is said after a mistake; the others are
+            taken when they are asked for.
+        family: networks of one family, in the order of the registry, are each larger than the one before; the
+            empty string where it stands alone.
+        widths: values of its setting `width` from small to large, a ladder within one network; empty where it
+            has no such setting.
+        published: what others measured of it.
+        small: settings with which it is quickly built and trained, for checks.
+        heavy: whether its checks take long in spite of `small`.
+        head: the name of its last layer, which pretrained weights for other classes do not fill.
+        stages: its layers in order, without the head, by the names of the feature maps that they give; None
+            where it gives none.
+        fixed_size: whether it takes images of the size it was built for, and no others.
     """
 
     name: str
@@ -37,6 +74,15 @@ class NetworkEntry:
     min_image_size: int = 1
     dense: bool = False
     stacks: str
+    default: bool = False
+    family: str = ""
+    widths: tuple[float, ...] = ()
+    published: Published | None = None
+    small: Mapping[str, Any] = field(default_factory=dict)
+    heavy: bool = False
+    head: str = ""
+    stages: Stages | None = None
+    fixed_size: bool = False
 
 
 def check_at_least(network: str, low: int, **config: Any) -> None:
@@ -75,3 +121,47 @@ def check_choice(network: str, choices: tuple[str, ...], **config: Any) -> None:
             raise ValueError(
                 f"{network}: {name} must be one of {choices}, got {value!r}." + did_you_mean(str(value), choices)
             )
+
+
+def check_positive(network: str, **config: Any) -> None:
+    """Refuses a configuration value that is not a positive number.
+
+    Raises:
+        ValueError: it is not.
+
+    Example:
+        >>> check_positive("lenet", width=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: lenet: width must be a positive number, got 0. The paper's is 1.0.
+    """
+    for name, value in config.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ValueError(f"{network}: {name} must be a positive number, got {value!r}. The paper's is 1.0.")
+
+
+def check_rate(network: str, **config: Any) -> None:
+    """Refuses a configuration value that is not a number in [0, 1).
+
+    Raises:
+        ValueError: it is not.
+
+    Example:
+        >>> check_rate("alexnet", dropout=1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: alexnet: dropout must be a number in [0, 1), got 1.0. 0 switches it off.
+    """
+    for name, value in config.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError(f"{network}: {name} must be a number in [0, 1), got {value!r}. 0 switches it off.")
+
+
+def widened(units: int, width: float) -> int:
+    """A number of channels or units times the width multiplier: rounded, at least 1.
+
+    Example:
+        >>> widened(64, 0.25), widened(6, 0.1)
+        (16, 1)
+    """
+    return max(1, round(units * width))

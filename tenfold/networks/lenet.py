@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tenfold.core.specs import InputSpec
-from tenfold.networks.entry import NetworkEntry, check_choice
+from tenfold.networks.entry import NetworkEntry, Published, check_choice, check_positive, widened
 from tenfold.nn import activation, activation_inputs
 from tenfold.tuning import Constant
 
@@ -63,10 +63,9 @@ class LeNet(nn.Module):
         super().__init__()
         check_choice("lenet", ("none", "batch"), norm=norm)
         check_choice("lenet", tuple(POOLS), pool=pool)
-        if isinstance(width, bool) or not isinstance(width, int | float) or not width > 0:
-            raise ValueError(f"lenet: width must be a positive number, got {width!r}. The paper's is 1.0.")
+        check_positive("lenet", width=width)
         channels, height, image_width = spec.shape
-        conv1, conv2, linear1, linear2 = (max(1, round(units * width)) for units in (6, 16, 120, 84))
+        conv1, conv2, linear1, linear2 = (widened(units, width) for units in (6, 16, 120, 84))
         paddings = _paddings(min(height, image_width))
         self.features = nn.Sequential(
             _stage(channels, conv1, paddings[0], activation, norm, pool),
@@ -125,5 +124,15 @@ LENET = NetworkEntry(
     },
     reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998",
     min_image_size=MIN_IMAGE_SIZE,
+    default=True,
+    widths=(0.5, 1.0, 2.0, 4.0),
+    published=Published(
+        parameters=61_706,
+        shape=(1, 28, 28),
+        num_outputs=10,
+        accuracy="99.05 % on MNIST (LeCun et al. 1998, the paper's own form)",
+    ),
+    head="classifier.4",
+    stages=lambda network: dict(zip(("conv1", "conv2"), network.features, strict=True)),
     stacks="members of equal width, activation, norm and pool are one program of grouped convolutions",
 )

@@ -53,5 +53,6 @@ LINEAR = NetworkEntry(
     build=Linear,
     kinds=frozenset({"image", "table"}),
     reference="Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, chapters 3 and 4",
+    default=True,
     stacks="all members are one program",
 )

@@ -99,5 +99,6 @@ MLP_ENTRY = NetworkEntry(
         "norm": Constant("none", reason="inputs are standardised and the network is shallow"),
     },
     reference="Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021, section 3.1",
+    default=True,
     stacks="members of equal hidden, depth, activation and norm are one program",
 )

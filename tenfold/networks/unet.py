@@ -105,6 +105,10 @@ UNET = NetworkEntry(
     build=UNet,
     kinds=frozenset({"image"}),
     dense=True,
+    default=True,
+    widths=(8, 16, 32, 64),
+    small={"width": 4},
+    heavy=True,
     space={
         "width": Constant(
             16, reason="a quarter of the paper's and a sixteenth of its cost, for some hundred pictures"

@@ -13,7 +13,7 @@ from torch import nn
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
 from tenfold.data.tables import TargetColumns
-from tenfold.networks import NETWORKS, suitable
+from tenfold.networks import obstacle, suitable
 from tenfold.nn import Loss
 from tenfold.tasks import OwnMetric
 from tenfold.tuning import Space
@@ -204,13 +204,11 @@ def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
         name = network_name(network)
         if name in chosen and chosen[name] is not network and chosen[name] != network:
             raise InputError(f"--network: two networks are called {name!r}. Give each function a name of its own.")
-        if isinstance(network, str):
-            _ = NETWORKS[name]
-            if name not in suitable(spec):
-                raise InputError(
-                    f"--network {name} cannot take this data ({spec.kind} of shape {spec.shape}). "
-                    f"Networks that can: {', '.join(suitable(spec))}."
-                )
+        if isinstance(network, str) and obstacle(name, spec):
+            raise InputError(
+                f"--network {name} cannot take this data ({spec.kind} of shape {spec.shape}). "
+                f"Networks that can: {', '.join(suitable(spec))}."
+            )
         chosen[name] = network
     if not chosen:
         raise InputError("--network must name at least one network, got none. Leave it out for the default.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ def network_job(name: str) -> dict[str, Any]:
         name: a name in `tenfold.networks.NETWORKS`.
 
     Returns:
-        `make_model`, `batches` (one, of 8 rows or 4 pictures) and `loss` (cross-entropy of 3 classes).
+        `make_model`, `batches` (one, of 8 rows, or of 4 or 8 pictures) and `loss` (cross-entropy of 3 classes). The
+        network is built with the settings of its entry's `small`.
 
     Example:
         >>> from tenfold.testing import check_plain_out
@@ -35,10 +37,12 @@ def network_job(name: str) -> dict[str, Any]:
     else:
         size = max(entry.min_image_size, 8)
         spec = InputSpec(kind="image", shape=(1, size, size), dense=entry.dense)
-        inputs = (torch.rand(4, 1, size, size, generator=generator),)
+        rows = 8 if entry.heavy else 4  # deep batch norms over few numbers make the last place of a float visible
+        inputs = (torch.rand(rows, 1, size, size, generator=generator),)
     of_each = tuple(inputs[0].shape[2:]) if entry.dense else ()
     targets = torch.randint(_CLASSES, (len(inputs[0]), *of_each), generator=generator)
-    return {"make_model": lambda: build_network(name, spec, _CLASSES), "batches": [(*inputs, targets)], "loss": _loss}
+    make_model = partial(build_network, name, spec, _CLASSES, **entry.small)
+    return {"make_model": make_model, "batches": [(*inputs, targets)], "loss": _loss}
 
 
 def _loss(model: nn.Module, *batch: Any) -> Tensor:

@@ -4,12 +4,21 @@ import torch
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import torch_seed
 from tenfold.core.specs import InputSpec
-from tenfold.networks import NETWORKS, build_network, merge_network_spaces, network_settings, suitable
+from tenfold.networks import (
+    NETWORKS,
+    build_network,
+    ladder,
+    merge_network_spaces,
+    network_settings,
+    obstacle,
+    suitable,
+)
 from tenfold.tuning import Space, draw, optimizer_space
 
 TABLE = InputSpec(kind="table", shape=(5,))
 IMAGE = InputSpec(kind="image", shape=(1, 8, 8))
 SCENE = InputSpec(kind="image", shape=(3, 16, 24), dense=True)
+PHOTO = InputSpec(kind="image", shape=(3, 224, 224))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +50,8 @@ def test_equal_seeds_build_equal_weights(name):
     states = []
     for _ in range(2):
         with torch_seed(3):
-            states.append(build_network(name, SCENE if NETWORKS[name].dense else IMAGE, 3).state_dict())
+            spec = SCENE if NETWORKS[name].dense else IMAGE
+            states.append(build_network(name, spec, 3, **NETWORKS[name].small).state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
@@ -120,6 +130,8 @@ def test_networks_are_offered_where_they_can_work(spec, names):
             "mlp: 'xyz' is not one of its settings. Choose from 'activation', 'depth', 'hidden', 'norm'.",
         ),
         (lambda: build_network("linear", TABLE, 3, hidden=2), ValueError, "'hidden' is not .* It has none"),
+        (lambda: ladder("resnet18", "depth"), ValueError, "ladder: by must be 'family' or 'width', got 'depth'"),
+        (lambda: ladder("resnet17"), InputError, "unknown network 'resnet17'. Did you mean 'resnet1"),
         (lambda: merge_network_spaces(["mpl"]), InputError, "unknown network 'mpl'. Did you mean 'mlp'"),
         (lambda: merge_network_spaces([]), ValueError, "options of 'network' must hold at least one"),
     ],
@@ -127,3 +139,28 @@ def test_networks_are_offered_where_they_can_work(spec, names):
 def test_a_wrong_call_is_answered_with_the_way_out(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_ladders_climb(name):
+    for by in ("family", "width"):
+        rungs = ladder(name, by)
+        assert name in [other for other, _ in rungs]
+        counts = []
+        spec = SCENE if NETWORKS[name].dense else PHOTO if "image" in NETWORKS[name].kinds else TABLE
+        for other, config in rungs:
+            with torch.device("meta"):
+                network = build_network(other, spec, 3, **config)
+            counts.append(sum(parameter.numel() for parameter in network.parameters()))
+        assert counts == sorted(set(counts)), (by, rungs)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].default])
+def test_few_networks_are_named_by_default(name):
+    assert name in ("linear", "mlp", "lenet", "resnet18", "unet")
+
+
+def test_networks_that_are_not_proposed_can_be_asked_for():
+    assert "cnn" not in suitable(IMAGE)
+    assert obstacle("cnn", IMAGE) == ""
+    assert obstacle("cnn", TABLE) == "the input must be of kind image, got a table"
