@@ -71,7 +71,8 @@ class CommandServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._count = 0
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        own = os.pathsep.join(map(str, Path(__file__).parents[:2]))  # this checkout, whatever is installed
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": own}
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,

@@ -99,7 +99,7 @@ def die_after_rung(number: int) -> None:
     """The losers have left, and no checkpoint says so."""
     from tenfold.train import Cohort
 
-    _at(Cohort, "_rung", number, lambda *args: _die())
+    _at(Cohort, "_leave", number, lambda *args: _die())
 
 
 def die_in_stage(name: str) -> None:

@@ -48,6 +48,7 @@ from tenfold.train import (
     Clock,
     Cohort,
     Hooks,
+    Judge,
     Progress,
     build_lane,
     num_threads,
@@ -351,11 +352,14 @@ def _build_cohort(
         lanes=lanes,
         data=question.data,
         metric=question.metric,
-        rungs=question.rungs,
+        judge=Judge.of_rungs(
+            question.rungs,
+            question.metric.direction,
+            test_to_train=None if question.folds is None else question.folds.test_to_train,
+        ),
         log=log,
         checkpointer=checkpointer,
         hooks=hooks,
-        test_to_train=None if question.folds is None else question.folds.test_to_train,
     )
 
 

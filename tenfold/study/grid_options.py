@@ -62,8 +62,13 @@ class GridOptions(FitOptions):
         unknown = [name for name in self.varies if name not in VARIES]
         if unknown or not self.varies:
             raise InputError(f"--vary must name some of {', '.join(VARIES)}, got {tuple(self.varies)}. Choose those.")
-        if self.balanced:
+        if self.balanced and self.is_folded:
             raise InputError("--balanced is not for folds and seeds yet. Leave it out.")
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a trial may have several members: always, for all questions but a search."""
+        return True
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""

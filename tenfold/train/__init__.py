@@ -6,9 +6,11 @@ task or network.
 """
 
 from tenfold.train.checkpoint import Checkpointer
-from tenfold.train.cohort import Clock, Cohort, CohortData, Hooks, Progress
+from tenfold.train.cohort import Clock, Cohort
+from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import compile_where_it_pays, with_compiled_steps
 from tenfold.train.health import Illness
+from tenfold.train.judging import Judge
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.parked import Parked
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
@@ -22,9 +24,11 @@ __all__ = [
     "Clock",
     "Cohort",
     "CohortData",
+    "Departure",
     "FormChoice",
     "Hooks",
     "Illness",
+    "Judge",
     "Lane",
     "MemberSpec",
     "Parked",

@@ -1,9 +1,13 @@
-"""The loop over a cohort: all lanes go through the same batches, epoch by epoch, and losers leave at rungs."""
+"""The loop over a cohort: lanes go through the batches, epoch by epoch, losers leave, and others take their room.
+
+A lane counts its own epochs, and its batches follow them: what a trial becomes does not depend on when it began.
+Lanes of one batch size that are in the same epoch of theirs share their batches.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,73 +16,14 @@ from torch import Tensor
 
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId, RecordLog
-from tenfold.core.task import Batch, BatchProvider, Metric
+from tenfold.core.task import BatchProvider, Metric
 from tenfold.stacking.memory import give_memory_back
 from tenfold.train.checkpoint import Checkpointer
+from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import compile_where_it_pays
+from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
-from tenfold.train.parked import Parked, park, parked_from, stopped_trials
-from tenfold.train.sparing import spared
-from tenfold.tuning import Rung, promote
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """Where a cohort is, for whoever shows it.
-
-    Attributes:
-        epoch: epochs that are complete.
-        step: steps of the present epoch that are complete, out of `steps`.
-        members: members still training.
-        best: the best score so far, None before the first.
-        epochs: epochs of the full budget.
-        share: of the training that is planned, how much is done, in [0, 1].
-    """
-
-    epoch: int = 0
-    step: int = 0
-    steps: int = 0
-    epochs: int = 0
-    members: int = 0
-    best: float | None = None
-    share: float = 0.0
-
-
-@dataclass(kw_only=True)
-class CohortData:
-    """Where a cohort's batches come from.
-
-    Attributes:
-        training: the provider for a batch size; lanes of one batch size see the very same batches. None when the
-            task brings its own providers.
-        validation: the batches to score `num_members` members on; they fit into memory.
-        own: the provider for a batch size and the members of a lane, where members see batches of their own (their
-            fold's, in their seed's order); it takes the place of `training`.
-        scoring: how a lane's members are scored, where each has rows of its own; it takes the place of `validation`.
-            Gives every metric, float, shape (M,).
-    """
-
-    training: Callable[[int], BatchProvider] | None
-    validation: Callable[[int], Iterable[Batch]]
-    own: Callable[[int, Sequence[MemberId]], BatchProvider] | None = None
-    scoring: Callable[[Lane], dict[str, Tensor]] | None = None
-
-
-@dataclass(kw_only=True)
-class Hooks:
-    """What a study does while a cohort trains; all optional.
-
-    Attributes:
-        on_step: called after each batch.
-        on_rung: called when members have left, and at the end.
-        out_of_time: asked after each batch; True ends training after a last scoring.
-        seconds: the run's clock, which the checkpoint carries on.
-    """
-
-    on_step: Callable[[Progress], None] = lambda progress: None
-    on_rung: Callable[[], None] = lambda: None
-    out_of_time: Callable[[], bool] = lambda: False
-    seconds: Callable[[], float] = lambda: 0.0
+from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
 
 
 @dataclass(kw_only=True)
@@ -89,64 +34,88 @@ class Cohort:
         lanes: the stacks.
         data: their batches.
         metric: what decides who stays.
-        rungs: when the trials are compared and how many stay; the last one is the end.
+        judge: says who leaves.
         log: where the facts go.
         checkpointer: where the state goes.
         hooks: what the study does meanwhile.
-        epoch: epochs that are complete.
-        parked: members that stopped and have left their stacks, and are still in the race.
-        test_to_train: of trials with several folds: rows a fold scores on / rows it trains on.
+        restarts: epochs after which a lane ends because its trials are trained anew (at a larger scale, say) in lanes
+            that `hooks.admit` gives.
+        most_parked: how many trials that train no more stay in the race, the best ones; None for all.
+        epoch: epochs that are complete since the first lane began.
+        parked: members that train no more and have left their stacks, and are still in the race.
+        curves: for every trial that ever ran its score after each of its own epochs, the mean over its members.
+        best: likewise the mean of its members' best scores so far.
     """
 
     lanes: list[Lane]
     data: CohortData
     metric: Metric
-    rungs: Sequence[Rung]
+    judge: Judge
     log: RecordLog
     checkpointer: Checkpointer
     hooks: Hooks = field(default_factory=Hooks)
+    restarts: Sequence[int] = ()
+    most_parked: int | None = None
     epoch: int = 0
     epochs_trained: float = 0.0
     stopped_early: bool = False
     parked: list[Parked] = field(default_factory=list)
-    test_to_train: float | None = None
+    curves: dict[int, list[float]] = field(default_factory=dict)
+    best: dict[int, list[float]] = field(default_factory=dict)
     _last_cause: str = ""
 
     def run(self) -> None:
-        """Trains from where the cohort is to the last rung, or until time is out.
+        """Trains from where the cohort is until everybody is through or has left, or time is out.
 
         Raises:
-            RunError: all members are sick, or no member has a finite score at a rung.
+            RunError: all members are sick, or no member has a finite score at a rung, and no others can begin.
         """
-        rungs = {rung.resource: (number, rung) for number, rung in enumerate(self.rungs)}
-        last = self.rungs[-1].resource
+        if not self.epoch:
+            self._admit()
         self._choose_steps()
-        while self.epoch < last and not self.stopped_early and self.lanes:
-            shares = self._train_epoch(last)
+        while self._training() and not self.stopped_early:
+            shares = self._train_epoch()
             self.epoch += 1
-            scores = self._score_epoch(shares)
-            parked = self._park()
-            is_last = self.stopped_early or not self.lanes
-            if self.epoch in rungs or is_last:
-                self._rung(*rungs.get(self.epoch, (len(rungs) - 1, self.rungs[-1])), scores)
-            if self.epoch in rungs or is_last or parked:
+            best = self._score_epoch(shares)
+            self.stopped_early = self.stopped_early or self.hooks.is_enough()
+            changed = self._let_go(best)
+            changed = self._admit() or changed
+            is_last = self.stopped_early or not self._training()
+            if changed:
                 self._choose_steps()
-            if self.checkpointer.due() or self.epoch == last or is_last:
+            if self.checkpointer.due() or is_last:
                 self.save()
+
+    @property
+    def last_epoch(self) -> int:
+        """Epochs of a trial that never leaves."""
+        return self.judge.rule.max_resource
+
+    @property
+    def longest(self) -> int:
+        """Epochs of the trial that has trained the most."""
+        return max((len(curve) for curve in self.curves.values()), default=0)
+
+    def _training(self) -> list[Lane]:
+        """The lanes that have not come to their end."""
+        return [lane for lane in self.lanes if lane.age < self.last_epoch]
 
     # -- one epoch -----------------------------------------------------------------------------------------
 
-    def _train_epoch(self, epochs: int) -> dict[Lane, float]:
+    def _train_epoch(self) -> dict[Lane, float]:
         """Trains one epoch; returns the share of it that each lane did (less than 1 when time ran out)."""
         members = sum(len(lane) for lane in self.lanes)
-        progress = Progress(epoch=self.epoch, epochs=epochs, members=members, best=self.best_score())
+        progress = Progress(
+            epoch=max(lane.age for lane in self.lanes), epochs=self.last_epoch, members=members,
+            best=self.best_score(), trials=len(self.curves) if self.hooks.admit else 0,
+        )  # fmt: skip
         shares = dict.fromkeys(self.lanes, 1.0)
         planned = self.epochs_trained + self._member_epochs_left()
         done = self.epochs_trained
         for provider, lanes in self._streams():
             progress.step, progress.steps = 0, provider.steps_per_epoch
             here = sum(len(lane) for lane in lanes)
-            for batch in provider.epoch(self.epoch, lanes[0].stack):
+            for batch in provider.epoch(lanes[0].epoch, lanes[0].stack):
                 for lane in lanes:
                     lane.train_step(batch)
                 progress.step += 1
@@ -158,47 +127,43 @@ class Cohort:
                     shares.update(dict.fromkeys(lanes, progress.step / max(provider.steps_per_epoch, 1)))
                     break
             done += here
+        for lane in self.lanes:
+            lane.epoch += 1
         self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
         return shares
 
     def _choose_steps(self) -> None:
-        """Decides which lanes' steps are compiled up to the next rung; a resumed run decides alike."""
-        resources = [0, *(rung.resource for rung in self.rungs)]
-        begun = max(resource for resource in resources if resource <= self.epoch)
-        epochs = min((resource for resource in resources if resource > begun), default=begun) - begun
-        compile_where_it_pays(self.lanes, lambda lane: epochs * self._provider(lane).steps_per_epoch)
+        """Decides which lanes' steps are compiled until somebody leaves or joins; a resumed run decides alike."""
 
-    def _provider(self, lane: Lane) -> BatchProvider:
-        """Where a lane's batches come from: the task's own provider, or the data that lanes share."""
-        if lane.provider is not None:
-            return lane.provider
-        if self.data.own is not None:
-            return self.data.own(lane.recipe.batch_size, lane.ids)
-        if self.data.training is None:
+        def steps_ahead(lane: Lane) -> int:
+            epochs = self.judge.stretch({member.trial for member in lane.ids}, lane.age)
+            return epochs * self._provider(lane, self.last_epoch - 1).steps_per_epoch
+
+        compile_where_it_pays(self._training(), steps_ahead)
+
+    def _provider(self, lane: Lane, epoch: int) -> BatchProvider:
+        """Where a lane's batches of an epoch come from: the task's own provider, or the data that lanes share."""
+        provider = lane.provider or self.data.provider(lane.recipe.batch_size, lane.ids, epoch)
+        if provider is None:
             raise RunError("the task brings no batches of its own and no training data was given.")
-        return self.data.training(lane.recipe.batch_size)
+        return provider
 
     def _member_epochs_left(self) -> int:
         """Epochs that all members together have before them, if nobody leaves but at the rungs."""
-        trials = len({member.trial for lane in self.lanes for member in lane.ids})
-        members_a_trial = sum(len(lane) for lane in self.lanes) / max(trials, 1)
-        left, reached = 0.0, self.epoch
-        for rung in self.rungs:
-            if rung.resource > reached:
-                left += trials * members_a_trial * (rung.resource - reached)
-                trials, reached = min(trials, rung.keep), rung.resource
-        return round(left)
+        ages = {member.trial: lane.age for lane in self.lanes for member in lane.ids}
+        members_a_trial = sum(len(lane) for lane in self.lanes) / max(len(ages), 1)
+        return round(members_a_trial * self.judge.ahead(ages) + self.hooks.ahead())
 
     def _streams(self) -> Iterator[tuple[BatchProvider, list[Lane]]]:
         """The providers of this epoch, each with the lanes that train on it."""
-        shared: dict[int, list[Lane]] = {}
+        shared: dict[tuple[int, int], list[Lane]] = {}
         for lane in self.lanes:
             if lane.provider is not None or self.data.own is not None:
-                yield self._provider(lane), [lane]
+                yield self._provider(lane, lane.epoch), [lane]
             else:
-                shared.setdefault(lane.recipe.batch_size, []).append(lane)
+                shared.setdefault((lane.recipe.batch_size, lane.epoch), []).append(lane)
         for lanes in shared.values():
-            yield self._provider(lanes[0]), lanes
+            yield self._provider(lanes[0], lanes[0].epoch), lanes
 
     def _score(self, lane: Lane) -> dict[str, Tensor]:
         if self.data.scoring is not None:
@@ -209,32 +174,38 @@ class Cohort:
         """Scores every member on the validation data, writes the facts, and returns what rungs compare, by member.
 
         That is a member's best score so far, since its best weights are what it would be kept for; NaN when its
-        present score is NaN, for such a member has nothing before it.
+        present score is NaN, for such a member has nothing before it. Who stopped stays in the race with its best.
         """
-        standing: dict[MemberId, float] = {own.id: own.score for own in self.parked}
+        waiting = [own for own in self.parked if len(self.curves[own.id.trial]) < self.last_epoch]
+        standing: dict[MemberId, float] = {own.id: own.score for own in waiting}
+        present = dict(standing)
         for lane in self.lanes:
             lr, loss_M = lane.lr(), lane.end_epoch().tolist()
             self._log_events(lane)
             values = self._score(lane)
             score_M = values[self.metric.name].double()
             stopped_M = lane.is_stopped_M
-            lane.note_scores(score_M, self.epoch)
+            lane.note_scores(score_M, lane.age)
             self._log_stopped(lane, stopped_M)
             lost_M = score_M.isnan() | lane.is_sick_M.to(score_M.device)
             standing_M = torch.where(lost_M, torch.nan, lane.best_score_M).tolist()
+            present |= dict(zip(lane.ids, torch.where(lost_M, torch.nan, score_M).tolist(), strict=True))
             table = {name: value_M.tolist() for name, value_M in values.items()}
             for place, member in enumerate(lane.ids):
                 standing[member] = standing_M[place]
                 self.log.append(
                     "epoch",
                     **member.to_json(),
-                    epoch=self.epoch,
+                    epoch=lane.age,
                     train_loss=loss_M[place],
                     valid={name: column[place] for name, column in table.items()},
                     lr=lr[place],
                     **({} if shares[lane] == 1.0 else {"share": shares[lane]}),
                 )
         self._refuse_if_all_are_sick()
+        for curves, scores in ((self.curves, present), (self.best, standing)):
+            for trial, mean in mean_by_trial(scores).items():
+                curves.setdefault(trial, []).append(mean)
         return standing
 
     def _log_events(self, lane: Lane) -> None:
@@ -242,58 +213,87 @@ class Cohort:
         for illness in lane.illnesses:
             self._last_cause = f"trial {illness.member.trial}, step {illness.step}: {illness.cause}"
             who, facts = illness.member.to_json(), {"step": illness.step, "cause": illness.cause}
-            self.log.append("sick", **who, epoch=self.epoch, **facts)
+            self.log.append("sick", **who, epoch=lane.age, **facts)
         for pieces in lane.splits:
             trials = sorted({member.trial for member in lane.ids})
-            self.log.append("split", trials=trials, epoch=self.epoch, pieces=pieces)
+            self.log.append("split", trials=trials, epoch=lane.age, pieces=pieces)
         lane.illnesses, lane.splits = [], []
 
     def _log_stopped(self, lane: Lane, before_M: Tensor) -> None:
         """Writes down whose patience came to its end."""
         for place in (lane.is_stopped_M & ~before_M).nonzero()[:, 0].tolist():
             best_epoch = int(lane.best_epoch_M[place])
-            self.log.append("stopped", **lane.ids[place].to_json(), epoch=self.epoch, best_epoch=best_epoch)
+            self.log.append("stopped", **lane.ids[place].to_json(), epoch=lane.age, best_epoch=best_epoch)
 
     def _refuse_if_all_are_sick(self) -> None:
-        if self.parked or not all(bool(lane.is_sick_M.all()) for lane in self.lanes):
+        if self.hooks.admit or self.parked or not all(bool(lane.is_sick_M.all()) for lane in self.lanes):
             return
+        self._refuse(f" ({self._last_cause})")
+
+    def _refuse(self, cause: str = "") -> None:
         self.log.sync()
         raise RunError(
-            f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged "
-            f"({self._last_cause}). Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
+            f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged{cause}. "
+            "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
         )
 
-    def _park(self) -> bool:
-        """Lets trials that have stopped leave their stacks; they stay in the race with their best scores."""
-        trials = stopped_trials(self.lanes)
+    # -- leaving and joining -------------------------------------------------------------------------------
+
+    def _let_go(self, best: Mapping[MemberId, float]) -> bool:
+        """Lets those leave who stopped, were judged, or came to their end; whether anybody did."""
+        stopped = {trial: len(self.curves[trial]) for trial in stopped_trials(self.lanes)}
+        self._park(set(stopped))
+        departures = {trial: Departure(how="complete", epoch=epoch) for trial, epoch in stopped.items()}
+        is_over = self.stopped_early or not self.lanes
+        race = Race(best=best, curves=self.curves, sick=self._sick_trials(), is_over=is_over)
+        verdict = self.judge.decide(race)
+        if verdict.rungs or verdict.leavers:
+            departures |= self._leave(verdict, race)
+        departures |= self._retire()
+        self.hooks.on_departures(departures)
+        if verdict.rungs or (self.hooks.admit and departures):
+            self.hooks.on_rung()
+        return bool(departures or verdict.rungs)
+
+    def _leave(self, verdict: Verdict, race: Race) -> dict[int, Departure]:
+        """Writes the rungs down, and lets the members of the trials that leave go."""
+        if not self.hooks.admit and not any(abs(score) < float("inf") for score in race.best.values()):
+            self._refuse()
+        for facts in verdict.rungs:
+            self.log.append("rung", **facts)
+        self.keep_trials({member.trial for member in self._members()} - set(verdict.leavers))
+        self.log.sync()
+        return {
+            trial: Departure(how="sick" if trial in race.sick else "left", epoch=len(self.curves[trial]), reason=why)
+            for trial, why in verdict.leavers.items()
+        }
+
+    def _members(self) -> list[MemberId]:
+        """All members in the race."""
+        return [*(member for lane in self.lanes for member in lane.ids), *(own.id for own in self.parked)]
+
+    def _retire(self) -> dict[int, Departure]:
+        """Where others may follow, trials that came to their end leave their stacks; they stay in the race."""
+        if self.hooks.admit is None:
+            return {}
+        ended = {member.trial: lane.age for lane in self.lanes for member in lane.ids if lane.age >= self.last_epoch}
+        self._park(set(ended))
+        return {trial: Departure(how="complete", epoch=age) for trial, age in ended.items()}
+
+    def _admit(self) -> bool:
+        """Lets lanes begin that the study has ready; whether there are any."""
+        fresh = self.hooks.admit() if self.hooks.admit and not self.stopped_early else []
+        self.lanes = [lane for lane in self.lanes if lane.epoch == 0 or lane.age not in self.restarts] + fresh
+        return bool(fresh)
+
+    def _park(self, trials: set[int]) -> None:
+        """Lets trials that train no more leave their stacks; they stay in the race with their best scores."""
+        if not trials:
+            return
         self.parked += park(self.lanes, trials)
         self._keep_in_lanes({member.trial for lane in self.lanes for member in lane.ids} - trials)
-        return bool(trials)
-
-    # -- rungs ---------------------------------------------------------------------------------------------
-
-    def _rung(self, number: int, rung: Rung, standing: Mapping[MemberId, float]) -> None:
-        scores: dict[int, list[float]] = {}
-        for member, score in standing.items():
-            scores.setdefault(member.trial, []).append(score)
-        means = {trial: sum(values) / len(values) for trial, values in scores.items()}
-        if not any(abs(score) < float("inf") for score in standing.values()):
-            raise RunError(
-                f"no member has a finite {self.metric.name} after epoch {self.epoch}: all have diverged. "
-                "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
-            )
-        sick = self._sick_trials()
-        well = {trial: mean for trial, mean in means.items() if trial not in sick}
-        ranking = promote(well, len(well), self.metric.direction)
-        kept = ranking[: rung.keep]
-        kept += spared(
-            standing, kept, ranking[rung.keep :], direction=self.metric.direction, test_to_train=self.test_to_train
-        )
-        left = [trial for trial in means if trial not in kept]
-        self.log.append("rung", rung=number, epoch=self.epoch, scores=means, kept=sorted(kept), left=sorted(left))
-        self.keep_trials(set(kept))
-        self.log.sync()
-        self.hooks.on_rung()
+        if self.most_parked is not None:
+            self.parked = best_parked(self.parked, self.most_parked, self.metric.direction)
 
     def keep_trials(self, trials: set[int]) -> None:
         """Lets the members of all other trials leave."""
@@ -341,12 +341,15 @@ class Cohort:
                 for lane in self.lanes
             ],
             "parked": [own.state_dict() for own in self.parked],
+            "curves": self.curves,
+            "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over a state; the cohort must have been built with all the members it began with."""
+        """Takes over a state; the cohort must have been built with all the members that are in it, at least."""
         self.epoch, self.epochs_trained = state["epoch"], state["epochs_trained"]
         self.stopped_early = state["stopped_early"]
+        self.curves, self.best = dict(state["curves"]), dict(state["best"])
         saved = {tuple(ids): entry for entry in state["lanes"] for ids in map(tuple, entry["ids"])}
         self.parked = parked_from(state["parked"], self.lanes)
         self._keep_in_lanes({ids[0] for ids in saved})

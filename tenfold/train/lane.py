@@ -49,6 +49,8 @@ class Lane:
         illnesses: members that fell sick since they were last asked for.
         num_pieces: into how many the members are cut for a step: 1, or more after memory ran out.
         splits: what that number became since it was last asked for.
+        epoch: epochs it has trained; its batches follow them.
+        begins_at: epochs that its trials had trained before, in other lanes.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Lane:
         self.illnesses: list[Illness] = []
         self.num_pieces = 1
         self.splits: list[int] = []
+        self.epoch, self.begins_at = 0, 0
         self.is_sick_M = torch.zeros(len(ids), dtype=torch.bool)
         self.is_stopped_M = torch.zeros(len(ids), dtype=torch.bool)
         self._loss_sum_M = torch.zeros(len(ids), device=device)
@@ -109,6 +112,11 @@ class Lane:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def age(self) -> int:
+        """Epochs that its trials have trained."""
+        return self.begins_at + self.epoch
 
     # -- steps ---------------------------------------------------------------------------------------------
 
@@ -402,6 +410,7 @@ class Lane:
             "stopped": self.is_stopped_M,
             "last_losses": [watch.last_M for watch in self._watches],
             "pieces": self.num_pieces,
+            "epoch": self.epoch,
             "provider": self.provider.state_dict() if self.provider is not None else {},
         }
 
@@ -421,7 +430,7 @@ class Lane:
         self._frozen.load(self.is_sick_M | self.is_stopped_M)
         for watch, last_M in zip(self._watches, state["last_losses"], strict=True):
             watch.last_M = last_M
-        self.num_pieces = state["pieces"]
+        self.num_pieces, self.epoch = state["pieces"], state["epoch"]
         if self.provider is not None:
             self.provider.load_state_dict(state["provider"])
 

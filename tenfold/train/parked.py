@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from tenfold.core.records import MemberId
+from tenfold.train.judging import mean_by_trial
 from tenfold.train.lane import Lane
+from tenfold.tuning import promote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,13 @@ def park(lanes: Iterable[Lane], trials: set[int]) -> list[Parked]:
         for place, member in enumerate(lane.ids)
         if member.trial in trials
     ]
+
+
+def best_parked(parked: Sequence[Parked], most: int, direction: str) -> list[Parked]:
+    """Those of the best trials, at most so many: a trial is worth the mean of its members' scores."""
+    means = mean_by_trial({own.id: own.score for own in parked})
+    kept = set(promote(means, most, direction))
+    return [own for own in parked if own.id.trial in kept]
 
 
 def parked_from(states: Sequence[Mapping[str, Any]], lanes: Sequence[Lane]) -> list[Parked]:

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from tenfold.core.records import MemberId, RecordLog, read_records
 from tenfold.core.seeds import generator
 from tenfold.core.task import Batch, BatchProvider, Metric, Objective, Task, TaskInfo
-from tenfold.train import Checkpointer, Cohort, CohortData, Hooks, MemberSpec, build_lane, plan_stacks, split_config
+from tenfold.train import (
+    Checkpointer,
+    Cohort,
+    CohortData,
+    Hooks,
+    Judge,
+    MemberSpec,
+    build_lane,
+    plan_stacks,
+    split_config,
+)
 from tenfold.tuning import Rung
 
 CPU = torch.device("cpu")
@@ -143,7 +153,7 @@ def make_cohort(
         lanes=lanes,
         data=data,
         metric=metric,
-        rungs=[Rung(resource=resource, keep=keep) for resource, keep in rungs],
+        judge=Judge.of_rungs([Rung(resource=resource, keep=keep) for resource, keep in rungs], metric.direction),
         log=RecordLog(folder / "records.jsonl", keep_bytes=keep_bytes),
         checkpointer=Checkpointer(folder / "checkpoint", every_s=0.0),
         hooks=hooks or Hooks(),
