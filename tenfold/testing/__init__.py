@@ -3,7 +3,8 @@
 Each holds a network, a loss and a `Recipe` (an optimiser with a schedule) to a promise of the stack:
 `check_alone_or_together`, `check_permutation`, `check_strangers`, `check_leaving_is_free`,
 `check_leaving_on_the_way`, `check_saving` and `check_plain_out`. Each raises an AssertionError with a sentence, and
-needs no test framework. `network_job` gives a registered network with a batch and a loss.
+needs no test framework. `network_job` gives a registered network with a batch and a loss. `check_sampler` holds a
+sampler to what a search relies on.
 """
 
 from tenfold.testing.alone import check_alone_or_together
@@ -14,6 +15,7 @@ from tenfold.testing.permutation import check_permutation
 from tenfold.testing.plain_out import check_plain_out
 from tenfold.testing.poisons import POISONS
 from tenfold.testing.recipe import Recipe
+from tenfold.testing.samplers import check_sampler, sampler_spaces
 from tenfold.testing.saved import check_saving
 from tenfold.testing.strangers import check_strangers
 
@@ -25,7 +27,9 @@ __all__ = [
     "check_leaving_on_the_way",
     "check_permutation",
     "check_plain_out",
+    "check_sampler",
     "check_saving",
     "check_strangers",
     "network_job",
+    "sampler_spaces",
 ]

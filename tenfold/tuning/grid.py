@@ -10,7 +10,6 @@ much as those that matter most (Bergstra and Bengio, JMLR 13, 2012, figure 1).
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
+from tenfold.tuning.places import to_place, to_value
 from tenfold.tuning.space import Space
 
 MOST_CONFIGURATIONS = 100_000
@@ -123,10 +123,9 @@ class Grid:
         """The values of one parameter in a zoomed round, as a choice; what has no order stays."""
         if not isinstance(parameter, Float | Int):
             return Constant(value)
-        low, high = _transformed(parameter, parameter.low), _transformed(parameter, parameter.high)
-        half = (high - low) / 2 ** (round_number + 1)
-        middle = min(max(_transformed(parameter, value), low + half), high - half)
-        low, high = _plain(parameter, middle - half), _plain(parameter, middle + half)
+        half = 0.5 ** (round_number + 1)
+        middle = min(max(float(to_place(parameter, value)), half), 1 - half)
+        low, high = to_value(parameter, middle - half), to_value(parameter, middle + half)
         count = self._count(name) or max(2, len(list(parameter.values())) // 2**round_number)
         return Categorical(tuple(spread(parameter, low, high, count)))
 
@@ -201,20 +200,6 @@ def spread(parameter: Float | Int, low: float, high: float, count: int) -> list[
         >>> spread(Int(16, 256, log=True), 16, 256, 5), spread(Float(0.0, 1.0, step=0.25), 0.0, 1.0, 3)
         ([16, 32, 64, 128, 256], [0.0, 0.5, 1.0])
     """
-    first, last = _transformed(parameter, low), _transformed(parameter, high)
+    first, last = float(to_place(parameter, low)), float(to_place(parameter, high))
     places = np.linspace(first, last, count) if count > 1 else [(first + last) / 2]
-    return list(dict.fromkeys(_plain(parameter, float(place)) for place in places))
-
-
-def _transformed(parameter: Float | Int, value: float) -> float:
-    return math.log(value) if parameter.log else float(value)
-
-
-def _plain(parameter: Float | Int, place: float) -> Any:
-    """The parameter's value nearest to a place of the transformed range."""
-    value = math.exp(place) if parameter.log else place
-    if parameter.step is not None or isinstance(parameter, Int):
-        step = parameter.step or 1
-        value = parameter.low + round((value - parameter.low) / step) * step
-    value = min(max(value, parameter.low), parameter.high)
-    return round(value) if isinstance(parameter, Int) else float(value)
+    return list(dict.fromkeys(to_value(parameter, float(place)) for place in places))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -45,7 +45,7 @@ class Parameter(ABC):
     """
 
     type: ClassVar[str]
-    when: dict[str, tuple[Any, ...]] | None = field(default=None, kw_only=True)
+    when: Mapping[str, Any] | None = field(default=None, kw_only=True)
     reason: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -226,7 +226,7 @@ class Categorical(Parameter):
     """
 
     type: ClassVar[str] = "categorical"
-    choices: tuple[Scalar, ...]
+    choices: Sequence[Scalar]
 
     def _check(self) -> None:
         if isinstance(self.choices, str) or not isinstance(self.choices, Iterable):

@@ -25,7 +25,8 @@ from tenfold.tuning.samplers import SAMPLERS, Sampler, make_sampler, reseed
 from tenfold.tuning.space import Space
 
 State = Literal["complete", "pruned", "failed"]
-_TRIES = 20  # a sampler that repeats itself so often in a row is left for random draws
+_TRIES = 8  # a sampler that repeats itself so often in a row is left for random draws
+_REPETITIONS = 20  # for each configuration that a function gave, after which it is taken to have no more
 _RANDOM_TRIES = 1000  # and these for going through what is left of a countable space
 
 
@@ -89,6 +90,7 @@ class Proposer:
         self.directions = _checked_directions(directions, sampler)
         self.exhausted = False
         self._seed = seed
+        self._asked_for = sampler
         self._sampler = make_sampler(sampler, self._stream(0))
         chosen = self._sampler
         self._random = (
@@ -149,6 +151,8 @@ class Proposer:
         first = len(self._trials)
         with quiet_optuna(), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if not self._trials:
+                self._made_for(n)
             self._settle_failed()
             reseed(self._random, self._stream(first, 1))
             reseed(self._sampler, self._stream(first))
@@ -200,6 +204,11 @@ class Proposer:
         indices = [number, use] if number or use else []
         return derive_seed(self._seed, "sample", *indices) % 2**32
 
+    def _made_for(self, batch: int) -> None:
+        """Builds a sampler by name anew that is made for a size of batch, which is that of the first one."""
+        if isinstance(self._asked_for, str) and not self._rounds:
+            self._sampler = make_sampler(self._asked_for, self._stream(0), batch)
+
     def _next(self) -> bool:
         """Proposes one more, and says whether there was one."""
         while self._queue:
@@ -217,9 +226,9 @@ class Proposer:
     def _sampled(self) -> bool:
         """One more by the sampler; where it repeats itself by random; where that does, by going through the rest."""
         for misses in itertools.count():
-            if self._try(self._sampler if misses < _TRIES else self._random):
+            if self._try(self._sampler if misses < _TRIES or self._is_random() else self._random):
                 return True
-            if self.space.function is not None and misses >= _TRIES * (len(self._keys) + 1):
+            if self.space.function is not None and misses >= _REPETITIONS * (len(self._keys) + 1):
                 self.exhausted = True
                 return False
             if self.space.function is None and misses >= (_TRIES if self._nearly_over else _RANDOM_TRIES):
@@ -276,6 +285,9 @@ class Proposer:
             else:
                 self._study.tell(self._trials[number], worst)
         self._failed.clear()
+
+    def _is_random(self) -> bool:
+        return isinstance(self._sampler, optuna.samplers.RandomSampler)
 
     def _ranks_pruned(self) -> bool:
         return isinstance(self._sampler, optuna.samplers.TPESampler) and len(self.directions) == 1
