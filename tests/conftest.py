@@ -7,6 +7,7 @@ Property tests draw the same examples every time, so that a change is judged by 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 from forked_command import CommandServer, Finished
+
+os.environ["TENFOLD_CACHE"] = tempfile.mkdtemp(prefix="tenfold-tests-")  # what a machine knows is not for tests
 
 hypothesis.settings.register_profile("steady", derandomize=True)
 hypothesis.settings.register_profile("explore", max_examples=2000)

@@ -152,8 +152,8 @@ def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., A
     import torch._inductor  # a second, for those who compile
 
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells of CUDA, once a process
-    run: Callable[..., Any] = torch._inductor.compile(graph, leaves)
-    return run
+    # with a context of its own, in which Inductor looks for the whole graph in its cache on the disk
+    return torch._inductor.standalone_compile(graph, leaves, dynamic_shapes="from_example_inputs")
 
 
 def _move(parameter: Tensor, gradient: Tensor, state: dict[str, Any]) -> Move:

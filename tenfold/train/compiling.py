@@ -1,7 +1,8 @@
 """Whether compiling a cohort's steps pays: measured where there is enough to train, decided for each stretch.
 
 Compiling takes seconds and may save more than half of a step. A plan that promises long training is measured with its
-steps compiled too; from one rung to the next a lane's steps are compiled if that saves more than compiling takes.
+steps compiled too, unless this machine has measured the like before; from one rung to the next a lane's steps are
+compiled if that saves more than compiling takes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 
@@ -18,23 +18,13 @@ from tenfold.core.machine import available_memory_bytes
 from tenfold.core.task import Batch, Task
 from tenfold.optim import CompileFallbackWarning
 from tenfold.stacking import SerialFallbackWarning
+from tenfold.train.known_costs import StepCosts, cost_key, keep_costs, known_costs, note_compiled
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import MemberSpec, PlannedStack
 from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes, time_steps
 
 _WORTH_MEASURING_S = 60.0  # of training as it comes: compiling takes about 10 s and saves about half
 _MOST_MERGED = 64  # serial members that are tried as one program
-
-
-class _Costs(NamedTuple):
-    """Seconds of a member's step as it comes and compiled, and of compiling."""
-
-    step: float
-    compiled: float
-    compiling: float
-
-    def total(self, member_steps: float) -> float:
-        return member_steps * self.compiled + self.compiling
 
 
 def with_compiled_steps(
@@ -73,47 +63,72 @@ def with_compiled_steps(
     for lines in groups.values():
         member_seconds = sum(len(line.places) * line.step_seconds for line in lines)
         share_s = training_s * member_seconds / total if total > 0 else 0.0
-        if share_s < _WORTH_MEASURING_S:
+        if share_s <= 0:
             measured += lines
             continue
         member_steps = share_s / lines[0].step_seconds
-        measured += _measured(lines, specs, task, example, device, member_steps, programs)
+        may_measure = share_s >= _WORTH_MEASURING_S
+        measured += _with_compiled(lines, specs, task, example, device, member_steps, may_measure, programs)
     return measured
 
 
-def _measured(
+def _with_compiled(
     lines: Sequence[PlannedStack],
     specs: Sequence[MemberSpec],
     task: Task,
     example: Callable[[int], Batch],
     device: torch.device,
     member_steps: float,
+    may_measure: bool,
     programs: ProgramShelf,
 ) -> list[PlannedStack]:
     """The lines with what compiled steps cost; one line for all where serial members do better as one program."""
-    batch = example(specs[lines[0].places[0]].config.recipe.batch_size)
+    first = specs[lines[0].places[0]]
+    batch = example(first.config.recipe.batch_size)
+    as_it_comes = member_steps * lines[0].step_seconds
 
-    def probe(places: Sequence[int], form: str) -> _Costs | None:
-        return _probe([specs[place] for place in places], task, batch, form, device, programs)
+    def with_costs(places: tuple[int, ...], form: str) -> PlannedStack | None:
+        """These members as a line with costs; None where they are not known, and not to be measured."""
+        key = cost_key(first, form, batch, device)
+        costs = known_costs(key, len(places))
+        if costs is None and may_measure:
+            costs = _probe([specs[place] for place in places], task, batch, form, device, programs)
+            if costs is not None:
+                keep_costs(key, len(places), costs)
+        if costs is None:
+            return None
+        own = replace(lines[0], places=places, form=form, step_seconds=costs.step)
+        return _with_costs(own, costs, key)
 
-    own = probe(lines[0].places, lines[0].form)
+    def seconds(line: PlannedStack) -> float:
+        """What the whole training takes, compiled where that pays."""
+        takes = line.again_seconds if len(line.places) in line.compiled_before else line.compile_seconds
+        return min(member_steps * line.step_seconds, member_steps * line.compiled_seconds + takes)
+
+    own = with_costs(lines[0].places, lines[0].form)
     together = tuple(place for line in lines for place in line.places)
-    merged = None
     if lines[0].form == "serial" and 1 < len(together) <= _MOST_MERGED:
-        peak_bytes, _ = predict_memory_bytes(specs[together[0]], len(together), task, batch, device)
+        peak_bytes, _ = predict_memory_bytes(first, len(together), task, batch, device)
         if peak_bytes <= MEMORY_SHARE * available_memory_bytes(device):
-            merged = probe(together, "stacked")
-    if merged and (own is None or merged.total(member_steps) < own.total(member_steps)):
-        line = replace(lines[0], places=together, form="stacked", step_seconds=merged.step)
-        return [_with_costs(line, merged)]
+            merged = with_costs(together, "stacked")
+            if merged is not None and seconds(merged) < (as_it_comes if own is None else seconds(own)):
+                return [merged]
     if own is None:
         return list(lines)
-    return [_with_costs(line, own) for line in lines]
+    return [replace(own, places=line.places) for line in lines]
 
 
-def _with_costs(line: PlannedStack, costs: _Costs) -> PlannedStack:
-    reason = f"{line.reason}; {costs.compiled * 1e3:.2f} ms compiled, which took {costs.compiling:.0f} s"
-    return replace(line, reason=reason, compiled_seconds=costs.compiled, compile_seconds=costs.compiling)
+def _with_costs(line: PlannedStack, costs: StepCosts, key: str) -> PlannedStack:
+    took = f"{costs.anew:.1f} s the first time, {costs.again:.1f} s again"
+    return replace(
+        line,
+        reason=f"{line.reason}; {costs.compiled * 1e3:.2f} ms compiled, which takes {took}",
+        compiled_seconds=costs.compiled,
+        compile_seconds=costs.anew,
+        again_seconds=costs.again,
+        compiled_before=costs.counts,
+        costs_key=key,
+    )
 
 
 def _probe(
@@ -123,23 +138,30 @@ def _probe(
     form: str,
     device: torch.device,
     programs: ProgramShelf,
-) -> _Costs | None:
+) -> StepCosts | None:
     """Measures a lane of these members; None where its steps cannot be compiled."""
-    lane = build_lane(
-        specs, task, form=form, device=device, total_steps=1000, direction="minimize", programs=programs
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompileFallbackWarning)
-        warnings.simplefilter("ignore", SerialFallbackWarning)
+
+    def compiled_lane(shelf: ProgramShelf) -> tuple[Lane, float, float]:
+        """A lane, the seconds of its step as it comes, and what compiling it took."""
+        lane = build_lane(
+            specs, task, form=form, device=device, total_steps=1000, direction="minimize", programs=shelf
+        )
         lane.train_step(batch)
-        step_s = time_steps(lane, batch) / len(specs)
+        step_s = time_steps(lane, batch)
         lane.compile()
         began = time.perf_counter()
         lane.train_step(batch)
-        compiling_s = time.perf_counter() - began
+        return lane, step_s, time.perf_counter() - began
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileFallbackWarning)
+        warnings.simplefilter("ignore", SerialFallbackWarning)
+        lane, step_s, anew_s = compiled_lane(programs)
         if lane.fallback is not None:
             return None
-        return _Costs(step_s, time_steps(lane, batch) / len(specs), compiling_s)
+        compiled_s = time_steps(lane, batch)
+        _, _, again_s = compiled_lane({})
+    return StepCosts(step_s / len(specs), compiled_s / len(specs), anew_s, again_s, (len(specs),))
 
 
 def compile_where_it_pays(lanes: Iterable[Lane], steps_ahead: Callable[[Lane], int]) -> None:
@@ -160,4 +182,7 @@ def compile_where_it_pays(lanes: Iterable[Lane], steps_ahead: Callable[[Lane], i
         line = group[0].line
         assert line is not None
         for lane in group:
-            lane.compile(line.form == "compiled" or line.pays_to_compile(member_steps))
+            compiled = line.form == "compiled" or line.pays_to_compile(member_steps, len(lane))
+            if compiled and line.costs_key and len(lane) not in line.compiled_before:
+                note_compiled(line.costs_key, len(lane))
+            lane.compile(compiled)

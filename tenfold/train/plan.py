@@ -57,7 +57,10 @@ class PlannedStack:
         parameters: parameters of one member.
         step_seconds: measured time of one step of one member, in this form; 0 where nothing was measured.
         compiled_seconds: likewise with the step compiled; 0 where that was not measured, or cannot be had.
-        compile_seconds: what compiling took.
+        compile_seconds: what compiling takes for the first time.
+        again_seconds: what it takes for as many members as this machine has compiled such steps for before.
+        compiled_before: for how many members it has.
+        costs_key: under which this machine keeps these costs.
     """
 
     places: tuple[int, ...]
@@ -68,22 +71,32 @@ class PlannedStack:
     step_seconds: float = 0.0
     compiled_seconds: float = 0.0
     compile_seconds: float = 0.0
+    again_seconds: float = 0.0
+    compiled_before: tuple[int, ...] = ()
+    costs_key: str = ""
 
     @property
     def quickest_seconds(self) -> float:
         """Time of one step of one member, compiled or not."""
         return min(self.step_seconds, self.compiled_seconds or self.step_seconds)
 
-    def pays_to_compile(self, member_steps: float) -> bool:
-        """Whether compiling saves more time than it takes, for so many steps of a member."""
+    def pays_to_compile(self, member_steps: float, members: int) -> bool:
+        """Whether compiling saves more time than it takes.
+
+        Args:
+            member_steps: steps of a member, of all lanes that share the program.
+            members: how many a lane has.
+        """
         saved = self.step_seconds - self.compiled_seconds
-        return self.compiled_seconds > 0 and member_steps * saved > self.compile_seconds
+        takes = self.again_seconds if members in self.compiled_before else self.compile_seconds
+        return self.compiled_seconds > 0 and member_steps * saved > takes
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types; `from_json` reads it back."""
-        return {**vars(self), "places": list(self.places)}
+        return {**vars(self), "places": list(self.places), "compiled_before": list(self.compiled_before)}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> PlannedStack:
         """The line that `to_json` wrote."""
-        return cls(**{**record, "places": tuple(record["places"])})
+        before = tuple(record.get("compiled_before", ()))
+        return cls(**{**record, "places": tuple(record["places"]), "compiled_before": before})

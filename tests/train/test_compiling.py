@@ -12,7 +12,12 @@ FORM = "stacked"
 CONFIGS = [{"lr": 0.01, "batch_size": 16}, {"lr": 0.03, "batch_size": 16}]
 
 
-def line(step, compiled, compiling, places=(0, 1), form="stacked"):
+@pytest.fixture(autouse=True)
+def _nothing_is_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+
+
+def line(step, compiled, compiling, places=(0, 1), form="stacked", again=0.0, before=()):
     return PlannedStack(
         places=places,
         form=form,
@@ -22,6 +27,8 @@ def line(step, compiled, compiling, places=(0, 1), form="stacked"):
         step_seconds=step,
         compiled_seconds=compiled,
         compile_seconds=compiling,
+        again_seconds=again,
+        compiled_before=before,
     )
 
 
@@ -32,10 +39,12 @@ def line(step, compiled, compiling, places=(0, 1), form="stacked"):
         (line(0.002, 0.001, 10.0), 9_999, False),
         (line(0.001, 0.002, 0.0), 10**9, False),
         (line(0.002, 0.0, 0.0), 10**9, False),  # not measured
+        (line(0.002, 0.001, 10.0, again=1.0, before=(2,)), 1_001, True),
+        (line(0.002, 0.001, 10.0, again=1.0, before=(3,)), 1_001, False),
     ],
 )
 def test_compiling_pays_when_it_saves_more_time_than_it_takes(planned, member_steps, pays):
-    assert planned.pays_to_compile(member_steps) is pays
+    assert planned.pays_to_compile(member_steps, 2) is pays
 
 
 def test_the_quickest_time_is_the_compiled_one_where_there_is_one():
@@ -106,12 +115,16 @@ def test_a_long_training_is_measured_and_its_program_is_kept():
     specs, programs = specs_of(CONFIGS), {}
     plan = plan_stacks(specs, Classify(), example, device=CPU, form="stacked")
     (planned,) = measured(specs, plan, 3600.0, programs)
+    (known,) = measured(specs, plan, 1.0, {})  # what has been measured on this machine is not measured again
+    assert known == planned
     assert planned.compiled_seconds > 0
     assert planned.compile_seconds > planned.compiled_seconds
-    assert "ms compiled, which took" in planned.reason
+    assert "ms compiled, which takes" in planned.reason
     assert PlannedStack.from_json(planned.to_json()) == planned
     (compiled,) = programs.values()
     assert len(compiled) == 1
+    assert planned.again_seconds < planned.compile_seconds
+    assert planned.compiled_before == (2,)
     lane = build_lane(
         specs, Classify(), form="stacked", device=CPU, total_steps=8, direction="maximize", programs=programs
     )

@@ -1,0 +1,150 @@
+"""What steps were measured to cost on this machine: kept from run to run, so that a question need not measure again.
+
+One small JSON file in the user's cache folder (`TENFOLD_CACHE`, else `XDG_CACHE_HOME/tenfold`, else
+`~/.cache/tenfold`). An entry is found by what its costs depend on: the processor, the versions, the members'
+structure and program, their form, the batch's shapes and the number of threads. What cannot be read counts as not
+there, and what cannot be written is not kept: the file saves time and is never needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from tenfold.core.task import Batch
+from tenfold.train.plan import MemberSpec
+
+_MOST_ENTRIES = 500
+
+
+class StepCosts(NamedTuple):
+    """What the step of a lane costs, as it comes and compiled.
+
+    Attributes:
+        step: seconds of a member's step as it comes.
+        compiled: likewise with the step compiled.
+        anew: seconds that compiling takes for the first time.
+        again: seconds that it takes when this machine has compiled the same before: the compiler keeps what it made.
+        counts: for how many members this machine has compiled such steps.
+    """
+
+    step: float
+    compiled: float
+    anew: float
+    again: float
+    counts: tuple[int, ...]
+
+
+def cache_file() -> Path:
+    """Where the costs are kept.
+
+    Example:
+        >>> cache_file().name
+        'step_costs.json'
+    """
+    own = os.environ.get("TENFOLD_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenfold"
+    return (Path(own) if own else base) / "step_costs.json"
+
+
+def cost_key(spec: MemberSpec, form: str, batch: Batch, device: torch.device) -> str:
+    """The key of what members like this one cost, however many they are.
+
+    Args:
+        spec: one of them.
+        form: "stacked" or "serial".
+        batch: a real training batch.
+        device: where they train.
+    """
+    model = spec.make_model()
+    tensors = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
+    shapes = [
+        (tuple(leaf.shape), str(leaf.dtype)) if isinstance(leaf, Tensor) else type(leaf).__name__
+        for leaf in pytree.tree_leaves(batch)
+    ]
+    facts = (_machine(), str(device), torch.get_num_threads(), str(model), tensors, spec.config.recipe.program, form)
+    return hashlib.blake2b(repr((facts, shapes)).encode(), digest_size=12).hexdigest()
+
+
+def known_costs(key: str, members: int) -> StepCosts | None:
+    """The costs of so many members, None where they were not measured.
+
+    Example:
+        >>> known_costs("nobody measured this", 64) is None
+        True
+    """
+    entry: Any = _read().get(key)
+    try:
+        step, compiled = entry["steps"][str(members)]
+        counts = tuple(int(count) for count in entry["counts"])
+        return StepCosts(float(step), float(compiled), float(entry["anew"]), float(entry["again"]), counts)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def keep_costs(key: str, members: int, costs: StepCosts) -> None:
+    """Keeps the costs of so many members; the oldest of many entries are forgotten."""
+
+    def change(entry: dict[str, Any]) -> dict[str, Any]:
+        steps = {**entry.get("steps", {}), str(members): [costs.step, costs.compiled]}
+        return {"steps": steps, "anew": costs.anew, "again": costs.again, "counts": [*costs.counts]}
+
+    _change(key, change)
+
+
+def note_compiled(key: str, members: int) -> None:
+    """Notes that steps of so many members are being compiled: the next time it will take less."""
+
+    def change(entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "counts": sorted({*entry["counts"], members})} if "counts" in entry else entry
+
+    _change(key, change)
+
+
+def _change(key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Writes an entry anew. Of two runs that write at once, one may lose what it wrote."""
+    entries = _read()
+    before = entries.pop(key, None)
+    entries[key] = change(before if isinstance(before, dict) else {})
+    kept = dict(list(entries.items())[-_MOST_ENTRIES:])
+    path = cache_file()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(kept, file)
+            os.replace(name, path)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+
+
+def _read() -> dict[str, Any]:
+    try:
+        entries = json.loads(cache_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+@cache
+def _machine() -> tuple[str, ...]:
+    """The processor and the versions that decide how quick a step is."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return processor, str(os.cpu_count()), gpu, torch.__version__, platform.python_version()
