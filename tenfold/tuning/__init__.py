@@ -3,16 +3,17 @@
 Parameters (`Float`, `Int`, `Categorical`, `Constant`) make a `Space`; `choice_space` joins the spaces of
 several networks or optimisers, `optimizer_space` is the default one. A `Proposer` asks a sampler of `SAMPLERS`
 for configurations, batch by batch, and tells it what became of them; `draw` is its first ask alone.
-`successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name
-(none, successive, hyperband, median). `judge` and `on_the_edge` say in words what is wrong
-with a trial or with the range it was drawn from. `OptunaMirror` writes trials where optuna-dashboard
-looks.
+`successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name (none, successive,
+hyperband, median, curve), and `forecast` says where a curve will end. `judge` and `on_the_edge` say in words what is
+wrong with a trial or with the range it was drawn from. `OptunaMirror` writes trials where optuna-dashboard looks.
 """
 
 from tenfold.tuning.choice import choice_space
+from tenfold.tuning.curve_stopping import CurveStopping
 from tenfold.tuning.defaults import optimizer_space
 from tenfold.tuning.drawing import draw
 from tenfold.tuning.edges import on_the_edge
+from tenfold.tuning.forecasting import Forecast, forecast
 from tenfold.tuning.grid import Grid
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
@@ -32,8 +33,10 @@ __all__ = [
     "Categorical",
     "Constant",
     "Course",
+    "CurveStopping",
     "Draw",
     "Float",
+    "Forecast",
     "Grid",
     "Halving",
     "Int",
@@ -50,6 +53,7 @@ __all__ = [
     "Verdict",
     "choice_space",
     "draw",
+    "forecast",
     "hyperband_brackets",
     "judge",
     "on_the_edge",

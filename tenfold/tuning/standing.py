@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tenfold.statistics.scores import FloatArray
+
 
 def check_whole(where: str, name: str, value: object, low: int) -> int:
     """The value, a whole number of at least `low`.
@@ -44,6 +46,21 @@ def best_by(curve: Sequence[float], epoch: int, direction: str) -> float:
         return math.nan
     known = [score for score in seen if not math.isnan(score)]
     return max(known) if direction == "maximize" else min(known)
+
+
+def filled(curve: FloatArray) -> FloatArray:
+    """The curve with the next score in place of one that is not finite; the last one must be.
+
+    Example:
+        >>> import numpy as np
+        >>> filled(np.array([np.nan, 0.5, 0.7])).tolist()
+        [0.5, 0.5, 0.7]
+    """
+    scores = curve.copy()
+    for place in range(len(scores) - 2, -1, -1):
+        if not math.isfinite(scores[place]):
+            scores[place] = scores[place + 1]
+    return scores
 
 
 def epochs(count: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tenfold.core.registry import Registry
+from tenfold.tuning.curve_stopping import CurveStopping
 from tenfold.tuning.halving import Rung, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
 from tenfold.tuning.median import MedianStopping
@@ -168,8 +169,21 @@ def _median(
     return MedianStopping(num_trials=num_trials, max_resource=max_resource, direction=direction, min_resource=warm_up)
 
 
+def _curve(
+    num_trials: int,
+    max_resource: int,
+    direction: str,
+    *,
+    reduction_factor: int = 3,
+    min_resource: int | None = None,
+) -> StoppingRule:
+    warm_up = max(3, max_resource // 10) if min_resource is None else min_resource
+    return CurveStopping(num_trials=num_trials, max_resource=max_resource, direction=direction, min_resource=warm_up)
+
+
 HALVINGS: Registry[StoppingRuleFactory] = Registry("halving")
 HALVINGS.add("none", _none)
 HALVINGS.add("successive", _successive)
 HALVINGS.add("hyperband", _hyperband)
 HALVINGS.add("median", _median)
+HALVINGS.add("curve", _curve)

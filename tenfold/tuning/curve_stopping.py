@@ -1,0 +1,131 @@
+"""Learning-curve modelling: a trial leaves when it will hardly be the best, whatever shape its curve takes.
+
+References:
+    Domhan, Springenberg and Hutter, "Speeding Up Automatic Hyperparameter Optimization of Deep Neural Networks by
+        Extrapolation of Learning Curves", IJCAI 2015, section 4 (the termination criterion).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenfold.statistics.scores import FloatArray, check_direction
+from tenfold.tuning.curve_model import Ends, curve_prior, forecast_ends
+from tenfold.tuning.halving import Rung
+from tenfold.tuning.standing import check_whole, epochs, filled
+
+THRESHOLD = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveStopping:
+    """Lets a trial leave whose chance of beating the best at the full resource is below a threshold.
+
+    The best is the best score that any trial has, or, where that is more, what the leader is forecast to end with:
+    trials that train side by side will all pass the leader's present score. A schedule that all share (rates that
+    fall to zero) lifts all curves at the end as no curve foresees; since forecast is held against forecast, that does
+    little harm. The trial with the best score never leaves.
+
+    Attributes:
+        num_trials: trials that start.
+        max_resource: epochs of a trial that is never stopped.
+        direction: "maximize" or "minimize".
+        min_resource: no trial leaves before so many epochs, at least 1.
+        threshold: the chance below which a trial leaves, in (0, 0.5].
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> rule = CurveStopping(num_trials=2, max_resource=50, direction="maximize")
+        >>> good = [0.9 - 0.4 / epoch for epoch in range(1, 11)]
+        >>> rule.leavers({0: good, 1: [score - 0.3 for score in good]}, {0, 1})
+        {1: '0.56 after 10 epochs has a chance of less than 0.1 % to be the best after 50'}
+    """
+
+    num_trials: int
+    max_resource: int
+    direction: str
+    min_resource: int = 3
+    threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        check_direction("CurveStopping", self.direction)
+        for name in ("num_trials", "max_resource", "min_resource"):
+            check_whole("CurveStopping", name, getattr(self, name), 1)
+        if not 0 < self.threshold <= 0.5:
+            raise ValueError(
+                f"CurveStopping: threshold must be in (0, 0.5], got {self.threshold!r}. Use {THRESHOLD}."
+            )
+
+    @property
+    def start_trials(self) -> tuple[int, ...]:
+        """All trials may start at once."""
+        return (self.num_trials,)
+
+    def rungs(self) -> tuple[tuple[Rung, ...], ...]:
+        """The end of training alone: trials leave after any epoch."""
+        return ((Rung(resource=self.max_resource, keep=self.num_trials),),)
+
+    def leavers(self, curves: Mapping[int, Sequence[float]], running: Set[int]) -> dict[int, str]:
+        """Who leaves now; a trial that is sick does, once the warm-up is over."""
+        sign = check_direction("CurveStopping", self.direction)
+        rising = {trial: sign * np.asarray(curve, dtype=float) for trial, curve in curves.items() if len(curve)}
+        here = {trial: rising[trial] for trial in sorted(running) if trial in rising}
+        leaving = {
+            trial: f"its score after {epochs(len(curve))} is not a number"
+            for trial, curve in here.items()
+            if self._may_leave(curve) and not math.isfinite(curve[-1])
+        }
+        known = {trial: filled(curve) for trial, curve in here.items() if math.isfinite(curve[-1])}
+        if not known:
+            return leaving
+        chances = self._chances(known, rising)
+        for trial, chance in chances.items():
+            if chance < self.threshold and self._may_leave(known[trial]):
+                score = float(curves[trial][-1])
+                leaving[trial] = (
+                    f"{score:.4g} after {epochs(len(known[trial]))} has a chance of {_percent(chance)} "
+                    f"to be the best after {self.max_resource}"
+                )
+        return dict(sorted(leaving.items()))
+
+    def _may_leave(self, curve: FloatArray) -> bool:
+        return self.min_resource <= len(curve) < self.max_resource
+
+    def _chances(self, known: Mapping[int, FloatArray], rising: Mapping[int, FloatArray]) -> dict[int, float]:
+        """For each running trial the chance that it ends above the best."""
+        prior = curve_prior(list(rising.values()))
+        record = max(float(curve[np.isfinite(curve)].max()) for curve in rising.values() if np.isfinite(curve).any())
+        groups: dict[int, list[int]] = {}
+        for trial, curve in known.items():
+            groups.setdefault(len(curve), []).append(trial)
+        ends = {
+            epoch: forecast_ends(np.stack([known[trial] for trial in trials]), self.max_resource, prior)
+            for epoch, trials in groups.items()
+        }
+        level, doubt = _to_beat(list(ends.values()), record)
+        return {
+            trial: 1.0 if known[trial].max() >= record else float(chance)
+            for epoch, trials in groups.items()
+            for trial, chance in zip(trials, ends[epoch].chance_above(level, doubt), strict=True)
+        }
+
+
+def _percent(chance: float) -> str:
+    return "less than 0.1 %" if chance < 0.001 else f"{100 * chance:.2g} %"
+
+
+def _to_beat(groups: Sequence[Ends], record: float) -> tuple[float, float]:
+    """What the best will be, with its standard deviation: the record, or a forecast that surely is above it."""
+    level, doubt = record, 0.0
+    for ends in groups:
+        mean, std = ends.mean(), ends.std()
+        surest = int((mean - std).argmax())
+        if mean[surest] - std[surest] > level - doubt:
+            level, doubt = max(record, float(mean[surest])), float(std[surest])
+    return level, doubt
