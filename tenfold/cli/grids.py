@@ -40,6 +40,7 @@ from tenfold.cli.options import (
     TestFraction,
     Threads,
     ValidFraction,
+    Vary,
     columns_of,
     method_of,
     name_or_number,
@@ -116,9 +117,7 @@ def replicate(
     network: NetworkName = None,
     config: Config = None,
     seeds: Annotated[int, typer.Option(help="How many trainings.")] = 10,
-    vary: Annotated[
-        list[str] | None, typer.Option(help="What each draws anew: init, order, augment; may be repeated.")
-    ] = None,
+    vary: Vary = None,
     group: Group = None,
     final: Annotated[
         str, typer.Option(help="none, best: the best start. average, vote: all as one model. refit: once more.")
@@ -178,6 +177,11 @@ def compare(
     against: Annotated[
         str | None, typer.Option(help="Hold all others against this method. Default: all pairs.")
     ] = None,
+    vary: Vary = None,
+    sequential: Annotated[
+        bool,
+        typer.Option("--sequential", help="Look after every five seeds, and stop when all differences are shown."),
+    ] = False,
     final: Annotated[str, typer.Option(help="none, or of the better method best, average, vote or refit.")] = "none",
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -200,6 +204,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Which is better, and how sure? Methods compared in pairs, by fold and seed."""
+    varied = {"vary": vary} if vary else {}
     _ask(
         lambda screen: tenfold.compare(
             dict(method_of(text) for text in method), source, target=columns_of(target), task=task,
@@ -209,7 +214,7 @@ def compare(
             loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"),
             valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
             seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
-            listener=screen,
+            listener=screen, sequential=sequential, **varied,
         ),
         as_json, quiet,
     )  # fmt: skip

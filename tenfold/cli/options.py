@@ -53,6 +53,12 @@ Manner = Annotated[
 Group = Annotated[
     str | None, typer.Option(help="What must not be cut: a column, or of picture files a pattern of their names.")
 ]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What each seed draws anew: init, order, augment, split; may be repeated. Default: all but split."
+    ),
+]
 NoChecks = Annotated[
     bool, typer.Option("--no-checks", help="Do not look for copies, leaks, cut groups, rare classes, shift.")
 ]

@@ -159,6 +159,29 @@ def _comparison_line(result: Result) -> str:
     return text + (f" {plural(lost, 'training')} diverged." if lost else "")
 
 
+def looks_words(found: Mapping[str, Any]) -> str:
+    """When a sequential comparison looked and why it ended; empty of one that looked once.
+
+    Args:
+        found: "comparison" of the answer.
+
+    Example:
+        >>> looks = [{"seeds": 5, "shown": 0, "pairs": 1}, {"seeds": 10, "shown": 1, "pairs": 1}]
+        >>> looks_words({"looks": looks, "planned_seeds": 50, "level": 0.95})
+        'stopped after 10 of at most 50 seeds, every difference shown; false winners at most 5 % over all looks'
+    """
+    looks = found.get("looks")
+    if not looks:
+        return ""
+    last, planned = looks[-1], int(found.get("planned_seeds") or looks[-1]["seeds"])
+    if last["shown"] == last["pairs"]:
+        text = f"stopped after {last['seeds']} of at most {planned} seeds, every difference shown"
+    else:
+        text = f"all {last['seeds']} seeds trained, {plural(len(looks), 'look')}, not every difference shown"
+    level = as_number(found.get("level") or 0.95)
+    return f"{text}; false winners at most {100 * (1 - level):.3g} % over all looks"
+
+
 def render_outcome(result: Result, *, top: int = SHOWN) -> Table:
     """The folds, the seeds or the pairs of methods as a table for `rich`, at most 80 columns wide.
 
@@ -233,7 +256,8 @@ def _methods_table(result: Result) -> Table:
         told = difference_words(pair, metric, as_number(found.get("level") or 0.95))
         rows.append([f"{pair['a']} − {pair['b']}", told, winner])
     where = "on rows left out" if int(found.get("folds") or 1) > 1 else f"on the {PARTS[found['part']]} part"
-    caption = "p-values corrected for all pairs (Holm)" if len(found["pairs"]) > 1 else None
+    notes = [looks_words(found), "p-values corrected for all pairs (Holm)" if len(found["pairs"]) > 1 else ""]
+    caption = "; ".join(note for note in notes if note) or None
     return _table(["method", f"{metric_words(metric)} {where}", ""], rows, caption, wrap=True)
 
 

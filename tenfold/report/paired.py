@@ -13,7 +13,7 @@ from tenfold.report.chart import chart, dot, polyline, spans
 from tenfold.report.dots import Dot, ruler, track
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.members import member_key, ranked
-from tenfold.report.outcome import difference_words, leader_first
+from tenfold.report.outcome import difference_words, leader_first, looks_words
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import (
     as_number,
@@ -166,6 +166,8 @@ def _rule(found: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> str:
             "The verdicts stand on p-values with Holm's correction: of all verdicts together, the probability of any "
             f"false one is at most {100 * (1 - level):.3g} %. "
         )
+    if looks := looks_words(found):
+        text += f"{looks[0].upper()}{looks[1:]}. "
     tests = list(dict.fromkeys(TESTS.get(str(pair.get("test")), "") for pair in pairs))
     return (text + " ".join(test for test in tests if test)).strip()
 

@@ -15,18 +15,9 @@ import numpy as np
 
 from tenfold.core.records import finite
 from tenfold.report import MemberScore, outcome_line
-from tenfold.statistics import Comparison, compare_scores
-from tenfold.study.summaries import (
-    LEVEL,
-    Info,
-    fold_overlap,
-    has_test,
-    in_one_pass,
-    num_repeats,
-    places,
-    score_table,
-    summarize,
-)
+from tenfold.statistics import Comparison
+from tenfold.study.comparing import compare_members, complete_seeds, looks_of, scored_part
+from tenfold.study.summaries import LEVEL, Info, has_test, num_folds, places, summarize, varies_split
 
 SCHEMA = 1
 
@@ -161,21 +152,10 @@ def answer_compare(info: Info, scores: Sequence[MemberScore], names: Mapping[int
         scores: one a member; seeds that not all methods have finished are left out.
         names: of the methods by trial number, in the order to tell them.
     """
-    part = "valid" if len(places(scores, "fold")) > 1 or not has_test(scores) else "test"
-    scores = _complete(scores, names)
-    sequential = bool(info.get("sequential"))
-    asked = in_one_pass(info) if sequential else info  # a seed is then one value, the mean of all its folds
-    tables = {name: score_table(asked, scores, trial, part, strict=True) for trial, name in names.items()}
+    scores = complete_seeds(info, scores, names)
+    part, sequential = scored_part(info, scores), bool(info.get("sequential"))
     summaries = {trial: summarize(info, scores, trial=trial, part=part) for trial in names}
-    pairs = compare_scores(
-        tables,
-        direction=info["direction"],
-        against=info.get("against"),
-        resplit=num_repeats(asked) > 1,
-        test_to_train=fold_overlap(info),
-        sequential=sequential,
-        level=LEVEL,
-    )
+    pairs = compare_members(info, scores, names)
     chosen = _leader(names, summaries, pairs, info["direction"])
     valid = summarize(info, scores, trial=chosen)
     methods = [{"trial": trial, "name": name, **_method(summaries[trial])} for trial, name in names.items()]
@@ -185,10 +165,11 @@ def answer_compare(info: Info, scores: Sequence[MemberScore], names: Mapping[int
         "test": _of_test(info, scores, chosen),
         "comparison": {
             "part": part,
-            "folds": len(places(scores, "fold")),
+            "folds": num_folds(info, scores),
             "seeds": len(places(scores, "seed")),
             "against": info.get("against"),
             "sequential": sequential,
+            **({"planned_seeds": info.get("seeds"), "looks": looks_of(info, scores, names)} if sequential else {}),
             "level": LEVEL,
             "speaks_of": _compares_over(info, pairs[0]),
             "methods": methods,
@@ -263,13 +244,6 @@ def _name(trial: Mapping[str, Any]) -> str:
     return str(trial.get("name") or f"{trial.get('network') or 'network'} #{trial['trial']}")
 
 
-def _complete(scores: Sequence[MemberScore], names: Mapping[int, str]) -> list[MemberScore]:
-    """Without the seeds that some method has not finished on all folds; a sequential comparison may stop in one."""
-    wanted = len(names) * len(places(scores, "fold"))
-    counts = {seed: sum(score.seed == seed for score in scores) for seed in places(scores, "seed")}
-    return [score for score in scores if counts[score.seed] == wanted]
-
-
 def _of_test(info: Info, scores: Sequence[MemberScore], trial: int) -> dict[str, Any] | None:
     """The mean over a trial's members on the test part, None where there is none."""
     if not has_test(scores):
@@ -319,7 +293,7 @@ def _pair(pair: Comparison) -> dict[str, Any]:
 def _speaks_of(info: Info, population: str) -> str:
     """Which randomness a mean and its interval speak of."""
     text = population
-    if population == _SEEDS_ALONE and info.get("varies"):
+    if (population == _SEEDS_ALONE or varies_split(info)) and info.get("varies"):
         text += f"; what varies is {_all_of([str(stream) for stream in info['varies']])}"
     if (info.get("folds") or {}).get("manner") == "time-series":
         text += "; later folds learn from more rows than earlier ones, and the interval takes them as alike"
@@ -331,5 +305,6 @@ _SEEDS_ALONE = "trainings on this data with fresh seeds, scored on these same sa
 
 def _compares_over(info: Info, pair: Comparison) -> str:
     if info.get("sequential"):
-        return _speaks_of(info, _SEEDS_ALONE) + "; the answer holds however often it was asked on the way"
+        alone = _SEEDS_ALONE.replace("these same samples", "rows left out") if varies_split(info) else _SEEDS_ALONE
+        return _speaks_of(info, alone) + "; the answer holds however often it was asked on the way"
     return _speaks_of(info, pair.population)

@@ -8,6 +8,7 @@ flatter it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from tenfold.core.records import RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
+from tenfold.study.comparing import LOOK_EVERY, looks_of
 from tenfold.study.curve_answers import CURVES, answer_curve
 from tenfold.study.describing import describe_code, describe_plan, describe_source
 from tenfold.study.grid_data import (
@@ -46,6 +48,7 @@ from tenfold.study.material import read_source
 from tenfold.study.options import Network, choose_networks, network_name
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place
+from tenfold.study.seed_batches import batch_of, members_of, seed_batches
 from tenfold.study.trials import make_member
 from tenfold.train import (
     RECIPE_KEYS,
@@ -73,7 +76,7 @@ class Grid:
         verb: "cv", "replicate" or "compare".
         data: the folds.
         methods: by trial number.
-        specs: the members: trials x folds x seeds.
+        specs: the members: trials x folds x seeds; of a comparison that looks in between, those up to the first look.
         epochs: of every member.
         plan: which members train together, in which form.
         threads: CPU threads to train with.
@@ -194,10 +197,19 @@ def _members(
     options: GridOptions,
     batch_size: int,
 ) -> list[MemberSpec]:
-    """The cells of one method: each fold, each seed."""
+    """The cells of one method: each fold, each seed of the first batch.
+
+    Raises:
+        InputError: the network cannot be built of the configuration, or the configuration has patience.
+    """
     _, network, config = method
     name = network_name(network)
     whole = {"batch_size": batch_size, **config, "network": name}
+    if whole.get("patience"):
+        raise InputError(
+            "--config patience is for fit, which scores its choice on a test part: here it would stop trainings by "
+            "the very rows that they are scored on. Leave it out, and set --epochs."
+        )
     known = RECIPE_KEYS | set(data.tasks[0].info.values) | {"network"}
     spec, outputs = data.seen.preprocessors[0].spec, data.seen.encoders[0].num_outputs
     task_values = data.tasks[0].info.values
@@ -207,7 +219,7 @@ def _members(
     except (TypeError, ValueError) as error:
         given = ", ".join(key for key in config if key not in known) or "nothing"
         raise InputError(f"--config: {name} was given {given} and cannot be built ({error}). Mend that.") from error
-    return cells(first, data, options)
+    return cells(first, data, replace(options, seeds=len(seed_batches(options)[0])))
 
 
 def _plan(
@@ -241,10 +253,14 @@ def _plan(
 def _say(grid: Grid, options: GridOptions, job: Job) -> None:
     names = " and ".join(name for name, _, _ in grid.methods)
     folds, seeds = len(grid.data.folds), options.seeds
+    folds = 1 if "split" in options.varies else folds
     counts = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    trainings = len(grid.methods) * folds * seeds
+    looks = f", a look after every {LOOK_EVERY} seeds" if options.sequential else ""
     job.listener.note(
-        f"{grid.verb}: {len(grid.specs)} trainings ({names}; {' x '.join(counts)}), "
-        f"{grid.epochs} epochs each, {grid.threads} thread{'s' if grid.threads != 1 else ''} "
+        f"{grid.verb}: {'at most ' * options.sequential}{trainings} trainings "
+        f"({names}; {' x '.join(counts)}{looks}), {grid.epochs} epochs each, "
+        f"{grid.threads} thread{'s' if grid.threads != 1 else ''} "
         "(--network, --config, --folds, --seeds, --epochs)"
     )
     for line in grid.plan:
@@ -290,6 +306,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
         "seeds": options.seeds,
         "varies": list(options.varies),
         "against": options.against,
+        **({"sequential": True} if options.sequential else {}),
         "seed": options.seed,
         "arguments": options.given(),
         "trials": len(grid.methods),
@@ -320,20 +337,13 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
         log = RecordLog(folder.records, keep_bytes=state["log_bytes"] if state else 0)
         stack.callback(log.close)
         folder.update(status="running")
-        cohort = _build_cohort(job, grid, options, log, checkpointer)
         if state is None:
             _log_trials(log, grid)
-        else:
-            cohort.load_state_dict(state)
-        with job.stage("train"), num_threads(grid.threads):
-            cohort.run()
-        with job.stage("scores"), num_threads(grid.threads):
-            said = [(lane, *member_outputs(lane, grid.data)) for lane in cohort.lanes]
-            entries = _log_scores(log, said, grid)
-            out_of_fold = None
-            if grid.verb not in CURVES:
-                out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
-            trials = [record for record in read_records(log.path) if record["kind"] == "trial"]
+        cohort, said, entries = _train(job, grid, options, folder, log, checkpointer, state)
+        out_of_fold = None
+        if grid.verb not in CURVES and not options.sequential:
+            out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
+        trials = _recorded(log, "trial")
         together = None
         if options.final != "none":
             with job.stage("final"), num_threads(grid.threads):
@@ -364,11 +374,70 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
     return Run(folder.path, _own_networks(options))
 
 
-def _build_cohort(job: Job, grid: Grid, options: GridOptions, log: RecordLog, checkpointer: Checkpointer) -> Cohort:
+def _train(
+    job: Job,
+    grid: Grid,
+    options: GridOptions,
+    folder: RunFolder,
+    log: RecordLog,
+    checkpointer: Checkpointer,
+    state: dict[str, Any] | None,
+) -> tuple[Cohort, Said, list[dict[str, Any]]]:
+    """Trains and scores one batch of seeds after another, until there is none or all differences are shown.
+
+    Returns:
+        The cohort of the last batch, what its members say, and the scores of all batches.
+    """
+    batches, epochs_trained = seed_batches(options), 0.0
+    log.sync()
+    number, entries = 0, []
+    if state is not None:
+        number = batch_of(state, batches, options)
+        entries = [{k: v for k, v in record.items() if k != "kind"} for record in _recorded(log, "score")]
+    while True:
+        specs, plan = members_of(grid.specs, grid.plan, batches[number], options)
+        cohort = _build_cohort(job, grid, specs, plan, options, log, checkpointer)
+        cohort.epochs_trained = epochs_trained
+        if state is not None:
+            cohort.load_state_dict(state)
+            state = None
+        with job.stage("train"), num_threads(grid.threads):
+            cohort.run()
+        with job.stage("scores"), num_threads(grid.threads):
+            said = [(lane, *member_outputs(lane, grid.data)) for lane in cohort.lanes]
+            entries += _log_scores(log, said, specs, grid)
+        number, epochs_trained = number + 1, cohort.epochs_trained
+        if options.sequential and _is_settled(job, grid, folder.info, entries):
+            number = len(batches)
+        if number == len(batches):
+            return cohort, said, entries
+
+
+def _is_settled(job: Job, grid: Grid, info: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether a comparison shows all its differences; the look is said."""
+    names = {trial: name for trial, (name, _, _) in enumerate(grid.methods)}
+    look = looks_of(info, [MemberScore(**entry) for entry in entries], names)[-1]
+    job.listener.note(f"after {look['seeds']} seeds: {look['shown']} of {look['pairs']} differences shown")
+    return bool(look["shown"] == look["pairs"])
+
+
+def _recorded(log: RecordLog, kind: str) -> list[dict[str, Any]]:
+    return [record for record in read_records(log.path) if record["kind"] == kind]
+
+
+def _build_cohort(
+    job: Job,
+    grid: Grid,
+    members: Sequence[MemberSpec],
+    plan: Sequence[PlannedStack],
+    options: GridOptions,
+    log: RecordLog,
+    checkpointer: Checkpointer,
+) -> Cohort:
     data = grid_cohort_data(grid.data, options)
     lanes = []
-    for line in grid.plan:
-        specs = [grid.specs[place] for place in line.places]
+    for line in plan:
+        specs = [members[place] for place in line.places]
         lanes.append(
             build_lane(
                 specs,
@@ -399,10 +468,11 @@ def _log_trials(log: RecordLog, grid: Grid) -> None:
         log.append("trial", trial=trial, network=network_name(network), config=values, stack=stacks[trial], name=name)
 
 
-def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[dict[str, Any]]:
+def _log_scores(log: RecordLog, said: Said, members: Sequence[MemberSpec], grid: Grid) -> list[dict[str, Any]]:
     """Each member's scores with its last weights, on its fold's rows and on the test part, as records.
 
-    A member that fell sick was frozen on the way: it has no score, and counts as diverged.
+    A member that fell sick was frozen on the way, or has left with its trial, all of whose members did: it has no
+    score, and counts as diverged.
     """
     entries = []
     for lane, outputs, targets in said:
@@ -422,6 +492,14 @@ def _log_scores(log: RecordLog, said: Said, grid: Grid) -> list[dict[str, Any]]:
             if train is not None:
                 entry["train"] = {name: float(value[place]) for name, value in train.items()}
             entries.append(entry)
+    scored = {(entry["trial"], entry["fold"], entry["seed"]) for entry in entries}
+    nothing = {"epoch": grid.epochs} | {
+        part: None if entries[0].get(part) is None else dict.fromkeys(entries[0][part], math.nan)
+        for part in ("valid", "test", "train")
+        if part in entries[0]
+    }
+    lost = [member.id for member in members if (member.id.trial, member.id.fold, member.id.seed) not in scored]
+    entries += [{**member.to_json(), **nothing} for member in lost]
     entries.sort(key=lambda entry: (entry["trial"], entry["fold"], entry["seed"]))
     for entry in entries:
         log.append("score", **entry)

@@ -17,7 +17,18 @@ from torch import Tensor
 from tenfold.core.errors import InputError
 from tenfold.core.records import MemberId
 from tenfold.core.task import Batch, BatchProvider, MemberBatches, Metric
-from tenfold.data import Batches, Finding, FoldBatches, FoldData, FoldMember, Folds, Source, cut_folds, split
+from tenfold.data import (
+    Batches,
+    Finding,
+    FoldBatches,
+    FoldData,
+    FoldMember,
+    Folds,
+    Source,
+    cut_folds,
+    cut_holdouts,
+    split,
+)
 from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
@@ -85,7 +96,10 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
     )
     if options.folds is None and not len(parts.valid):
         raise InputError(f"{source.name}: no validation rows to score on. Raise --valid-fraction.")
-    if options.sizes is not None:
+    if "split" in options.varies:
+        folds = _holdouts(source, options)
+        parts = replace(parts, test=parts.test[:0])
+    elif options.sizes is not None:
         folds = nested_folds(source, parts, options.sizes, options.seed)
     elif options.folds is None:
         folds = Folds(
@@ -109,14 +123,21 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
         tasks=tasks,
         epoch_tasks=tuple(task_of(encoder, options, names) for encoder in seen.encoders),
         metric=metric,
-        findings=look_at(source, parts if options.folds is None else folds, options),
+        findings=look_at(source, parts if folds.manner == "split" or options.sizes else folds, options),
     )
 
 
+def _holdouts(source: Source, options: GridOptions) -> Folds:
+    """A training and a validation part for each seed; no test part, which would be the same for all."""
+    seeds = [options.seed + number for number in range(options.seeds)]
+    cuts = cut_holdouts(source, seeds, valid_fraction=options.valid_fraction)
+    return replace(cuts, notes=(*cuts.notes, "no test part: each seed is scored on rows of its own split (--vary)"))
+
+
 def describe_folds(data: GridData) -> dict[str, Any] | None:
-    """What `run.json` says of the folds; None for one validation part."""
+    """What `run.json` says of the folds; None for one validation part, also where each seed has its own."""
     folds = data.folds
-    if folds.manner == "split":
+    if folds.manner in ("split", "holdout"):
         return None
     return {
         "count": len(folds) // folds.repeats,
@@ -185,6 +206,11 @@ def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
 def cells(spec: MemberSpec, data: GridData, options: GridOptions) -> list[MemberSpec]:
     """The members of one configuration: each fold, each seed."""
     init = None if "init" in options.varies else options.seed
+    if "split" in options.varies:
+        return [
+            replace(spec, id=MemberId(trial=spec.id.trial, fold=seed, seed=options.seed + seed), init_seed=init)
+            for seed in range(options.seeds)
+        ]
     return [
         replace(spec, id=MemberId(trial=spec.id.trial, fold=fold, seed=options.seed + seed), init_seed=init)
         for fold in range(len(data.folds))

@@ -14,6 +14,7 @@ from tenfold.data.folds import MANNERS
 from tenfold.study.options import FINALS, FitOptions, Network, network_name
 
 VARIES = ("init", "order", "augment")
+STREAMS = (*VARIES, "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,11 @@ class GridOptions(FitOptions):
         manner: how folds are cut, one of `tenfold.data.MANNERS`; what suits the data by default.
         repeats: how often folds are cut anew, >= 1.
         seeds: trainings of each configuration on each fold, >= 1; their seeds count up from `seed`.
-        varies: what is drawn from each training's own seed, of "init", "order", "augment"; the rest is the run's.
+        varies: what is drawn from each seed, of "init", "order", "augment" and, without folds, "split", which gives
+            each seed a training and a validation part of its own; the rest is the run's.
         against: for `compare`: the method that all others are held against; all pairs by default.
         sizes: for `learning_curve`: shares or counts of the training rows, in place of folds.
+        sequential: for `compare`: look after every few seeds, and stop when all differences are shown.
         curve_over: for `width_curve`: what differs between the methods.
     """
 
@@ -46,6 +49,7 @@ class GridOptions(FitOptions):
     varies: Sequence[str] = VARIES
     against: str | None = None
     sizes: Sequence[float] | None = None
+    sequential: bool = False
     curve_over: str | None = None
     test_fraction: float = 0.0
 
@@ -59,9 +63,17 @@ class GridOptions(FitOptions):
             raise InputError(f"--folds must be a whole number >= 2, got {self.folds!r}. 5 or 10 are usual.")
         if self.manner is not None and self.manner not in MANNERS:
             raise InputError(f"--manner must be one of {', '.join(MANNERS)}, got {self.manner!r}. Choose one.")
-        unknown = [name for name in self.varies if name not in VARIES]
+        unknown = [name for name in self.varies if name not in STREAMS]
         if unknown or not self.varies:
-            raise InputError(f"--vary must name some of {', '.join(VARIES)}, got {tuple(self.varies)}. Choose those.")
+            raise InputError(
+                f"--vary must name some of {', '.join(STREAMS)}, got {tuple(self.varies)}. Choose those."
+            )
+        if "split" in self.varies and (self.folds is not None or self.sizes is not None):
+            raise InputError("--vary split is not for --folds or --sizes, which cut the rows. Use --repeats instead.")
+        if self.sequential and self.final != "none":
+            raise InputError(
+                f"--sequential keeps no model, got --final {self.final}. Leave it out, and replicate the winner."
+            )
         if self.balanced and self.is_folded:
             raise InputError("--balanced is not for folds and seeds yet. Leave it out.")
 
@@ -109,9 +121,11 @@ class FoldedFitOptions(GridOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("config", "methods", "against"):
+        for name in ("config", "methods", "against", "sequential"):
             if getattr(self, name):
                 raise TypeError(f"__init__() got an unexpected keyword argument {name!r}")
+        if "split" in self.varies:
+            raise InputError("--vary split is for replicate and compare, got it for fit. Use --folds.")
 
 
 def _pair(method: Any) -> tuple[Network, dict[str, Any]]:

@@ -89,6 +89,8 @@ def score_table(
     for score in scores:
         if score.trial == trial:
             table_SF[seeds.index(score.seed), folds.index(score.fold)] = score.score(info["metric"], part)
+    if varies_split(info):  # a fold a seed: the one score that a seed has
+        return np.array([next(iter(row[~np.isnan(row)]), math.nan) for row in table_SF])
     if len(folds) == 1:
         return table_SF[:, 0]
     if num_repeats(info) == 1:
@@ -122,9 +124,19 @@ def fold_overlap(info: Info) -> float | None:
     """
     overlap = (info.get("folds") or {}).get("test_to_train")
     parts = info.get("parts") or {}
-    if overlap is None and not info.get("folds") and "split" in (info.get("varies") or ()) and parts.get("train"):
+    if overlap is None and not info.get("folds") and varies_split(info) and parts.get("train"):
         overlap = parts["valid"] / parts["train"]
     return None if overlap is None else float(overlap)
+
+
+def varies_split(info: Info) -> bool:
+    """Whether each seed splits the rows anew."""
+    return "split" in (info.get("varies") or ())
+
+
+def num_folds(info: Info, scores: Sequence[MemberScore]) -> int:
+    """On how many folds each seed is trained."""
+    return 1 if varies_split(info) else len(places(scores, "fold"))
 
 
 def in_one_pass(info: Info) -> Info:

@@ -92,7 +92,9 @@ def replicate(
         network: a name of the zoo or a function `make_model(**config)`; None for what suits the data.
         data: as in `fit`.
         seeds: how many trainings.
-        vary: what each draws from its own seed, of "init", "order" and "augment"; the rest is the same for all.
+        vary: what each draws from its own seed, of "init", "order", "augment" and "split"; the rest is the same for
+            all. With "split" each has a training and a validation part of its own, and the interval speaks of other
+            data of this size.
         final: "none", "best" keeps the best of the random starts, "average" all of them as one model, "vote" as one
             in which each has a vote, "refit" trains once more on training and validation rows.
         config: values that differ from the defaults.
@@ -127,6 +129,8 @@ def compare(
     folds: Any = None,
     seeds: int = 10,
     against: str | None = None,
+    vary: Sequence[str] = VARIES,
+    sequential: bool = False,
     final: str = "none",
     config: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -142,8 +146,12 @@ def compare(
             {"small": ("mlp", {"hidden": 32}), "large": ("mlp", {"hidden": 256})}.
         data: as in `fit`.
         folds: None for one validation part; else as in `cross_validate`.
-        seeds: trainings of each method on each fold.
+        seeds: trainings of each method on each fold; of a sequential comparison the most.
         against: the method that all others are held against; all pairs by default.
+        vary: as in `replicate`.
+        sequential: train five seeds at a time, look after each five, and stop when every difference is shown. The
+            answer holds however often it was looked at; the price is some more seeds for a small difference
+            (`tenfold.statistics.anytime_mean`). No model is kept.
         final: "none"; "best", "average", "vote" or "refit" keep a model of the method with the best mean.
         config: values of all methods.
         out: the run folder; `runs/<source>-<n>` by default.
@@ -166,8 +174,12 @@ def compare(
         >>> run = tenfold.compare(methods, "iris", seeds=3, epochs=5, out=folder + "/iris")
         >>> [pair["a"] + " against " + pair["b"] for pair in run.result["comparison"]["pairs"]]
         ['linear against mlp']
+
+    References:
+        Wang and Ramdas, arXiv 2310.03722, 2023 (the sequential mode).
     """
     more = {**more, "folds": folds, "methods": dict(methods), "against": against}
+    more |= {"varies": tuple(vary), "sequential": sequential}
     options = grid_options("compare", None, config, more, seeds, final)
     return ask_grid("compare", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 

@@ -255,6 +255,22 @@ def test_an_unknown_option_is_an_error_of_the_call(tmp_path):
         (["cv", "--network", "mlp", "--folds", "3", "--config", "lr=0.01"], 3),
         (["replicate", "--network", "mlp", "--seeds", "3", "--config", "hidden=16"], 3),
         (["compare", "--method", "a=linear", "--method", "b=mlp,lr=0.01", "--seeds", "3"], 3),
+        (
+            [
+                "compare",
+                "--method",
+                "a=linear",
+                "--method",
+                "b=mlp",
+                "--seeds",
+                "4",
+                "--sequential",
+                "--vary",
+                "init",
+            ],
+            4,
+        ),
+        (["replicate", "--network", "mlp", "--seeds", "3", "--vary", "init", "--vary", "split"], 3),
     ],
 )
 def test_the_command_line_prints_one_object(tenfold, tmp_path, arguments, over):
