@@ -16,36 +16,35 @@ References:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-Shape = Callable[[FloatArray], FloatArray]
+from tenfold.statistics.scores import FloatArray
 
 
-def _families(last: int) -> Mapping[str, list[Shape]]:
-    """For each family its shapes, before they are scaled; rates are chosen for curves of so many epochs."""
-    rates = np.geomspace(0.7 / last, 2.0, 10)
+def _families(t_R: FloatArray) -> dict[str, FloatArray]:
+    """For each family its shapes at the epochs, before they are scaled; rates are chosen for so many epochs."""
+    last = t_R[-1]
+    rate, exponent = _grid(np.geomspace(0.7 / last, 2.0, 10), np.array([0.5, 0.7, 1.5]))
+    turn, slope = _grid(np.geomspace(0.7 / last, 2.0, 10), np.array([0.7, 1.0, 2.0]))
+    power, shift = _grid(np.geomspace(0.2, 4.0, 6), np.array([1.0, 0.1 * last, 0.3 * last]))
     return {
-        "power": [lambda t, a=a: t**-a for a in np.geomspace(0.05, 3.0, 12)],
-        "shifted power": [
-            lambda t, a=a, b=b: (t + b) ** -a
-            for a, b in itertools.product(np.geomspace(0.2, 4.0, 6), (1.0, 0.1 * last, 0.3 * last))
-        ],
-        "exponential": [lambda t, k=k: np.exp(-k * t) for k in np.geomspace(0.5 / last, 3.0, 16)],
-        "Weibull": [
-            lambda t, k=k, d=d: np.exp(-((k * t) ** d)) for k, d in itertools.product(rates, (0.5, 0.7, 1.5))
-        ],
-        "Morgan-Mercer-Flodin": [
-            lambda t, k=k, d=d: 1 / (1 + (k * t) ** d) for k, d in itertools.product(rates, (0.7, 1.0, 2.0))
-        ],
-        "logarithmic": [lambda t, b=b: -np.log(t + b) for b in (0.0, 1.0, 0.1 * last)],
-        "vapor pressure": [lambda t, c=c: 1 / t - c * np.log(t) for c in (0.03, 0.1, 0.3)],
-        "inverse logarithmic": [lambda t: 1 / np.log(t + 1)],
+        "power": t_R ** -np.geomspace(0.05, 3.0, 12)[:, None],
+        "shifted power": (t_R + shift) ** -power,
+        "exponential": np.exp(-np.geomspace(0.5 / last, 3.0, 16)[:, None] * t_R),
+        "Weibull": np.exp(-((rate * t_R) ** exponent)),
+        "Morgan-Mercer-Flodin": 1 / (1 + (turn * t_R) ** slope),
+        "logarithmic": -np.log(t_R + np.array([[0.0], [1.0], [0.1 * last]])),
+        "vapor pressure": 1 / t_R - np.array([[0.03], [0.1], [0.3]]) * np.log(t_R),
+        "inverse logarithmic": 1 / np.log(t_R + 1)[None],
     }
+
+
+def _grid(first: FloatArray, second: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """All pairs of two parameters, each as a column."""
+    pairs = np.array(list(itertools.product(first, second)))
+    return pairs[:, :1], pairs[:, 1:]
 
 
 @lru_cache(maxsize=16)
@@ -65,13 +64,9 @@ def shapes(max_resource: int) -> tuple[FloatArray, tuple[str, ...]]:
         >>> values.shape == (len(families), 30), values[:-1, 0].min().item(), values[:, -1].max().item()
         (True, 1.0, 0.0)
     """
-    epochs = np.arange(1.0, max_resource + 1)
-    rows, names = [], []
-    for name, family in _families(max_resource).items():
-        for shape in family:
-            values = shape(epochs)
-            rows.append((values - values[-1]) / (values[0] - values[-1]))
-            names.append(name)
-    values_GR = np.stack([*rows, np.zeros(max_resource)])
+    families = _families(np.arange(1.0, max_resource + 1))
+    raw_GR = np.concatenate(list(families.values()))
+    scaled_GR = (raw_GR - raw_GR[:, -1:]) / (raw_GR[:, :1] - raw_GR[:, -1:])
+    values_GR = np.concatenate([scaled_GR, np.zeros((1, max_resource))])
     values_GR.setflags(write=False)
-    return values_GR, (*names, "constant")
+    return values_GR, (*(name for name, rows in families.items() for _ in rows), "constant")

@@ -74,7 +74,11 @@ class CurveStopping:
     def leavers(self, curves: Mapping[int, Sequence[float]], running: Set[int]) -> dict[int, str]:
         """Who leaves now; a trial that is sick does, once the warm-up is over."""
         sign = check_direction("CurveStopping", self.direction)
-        rising = {trial: sign * np.asarray(curve, dtype=float) for trial, curve in curves.items() if len(curve)}
+        rising = {
+            trial: sign * np.asarray(curve[: self.max_resource], dtype=float)
+            for trial, curve in curves.items()
+            if len(curve)
+        }
         here = {trial: rising[trial] for trial in sorted(running) if trial in rising}
         leaving = {
             trial: f"its score after {epochs(len(curve))} is not a number"
@@ -82,7 +86,7 @@ class CurveStopping:
             if self._may_leave(curve) and not math.isfinite(curve[-1])
         }
         known = {trial: filled(curve) for trial, curve in here.items() if math.isfinite(curve[-1])}
-        if not known:
+        if not any(self._may_leave(curve) for curve in known.values()):
             return leaving
         chances = self._chances(known, rising)
         for trial, chance in chances.items():

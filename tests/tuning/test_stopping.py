@@ -65,6 +65,12 @@ def test_nobody_running_and_nothing_seen_are_no_trouble(name):
     assert rule.leavers({}, {0, 1}) == {}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_one_epoch_leaves_no_room_to_stop(name):
+    rule = HALVINGS[name](3, 1, "maximize")
+    assert rule.leavers({0: [0.1], 1: [0.5], 2: [0.9]}, {0, 1, 2}) == {}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
 def test_no_trial_leaves_before_the_least_resource(name):
     rule = HALVINGS[name](20, 27, "maximize", min_resource=3)
