@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,22 +12,27 @@ from rich.console import Console
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
 from tenfold.cli.options import (
+    Balanced,
     Folds,
     Group,
     Json,
     LossName,
+    Manner,
     NoChecks,
     Order,
     Quantiles,
     Quiet,
+    Repeats,
     Target,
     TaskName,
+    Vary,
     columns_of,
     name_or_number,
     numbers_of,
     words_of,
 )
 from tenfold.cli.screen import Screen
+from tenfold.core.errors import InputError
 from tenfold.report import leaderboard, load_run, render_leaderboard, together_line
 from tenfold.study import Run
 
@@ -49,6 +54,9 @@ def fit(
     time: Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")] = None,
     folds: Folds = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each trial on each fold; their mean decides.")] = 1,
+    manner: Manner = None,
+    repeats: Repeats = 1,
+    vary: Vary = None,
     final: Annotated[
         str,
         typer.Option(
@@ -62,7 +70,7 @@ def fit(
     loss: LossName = None,
     order: Order = None,
     quantiles: Quantiles = None,
-    balanced: Annotated[bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency.")] = False,
+    balanced: Balanced = False,
     group: Group = None,
     no_checks: NoChecks = False,
     valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
@@ -79,6 +87,7 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Find a good model on your data, and keep it."""
+    folded = _of_folds(folds, seeds, manner, repeats, vary)
     screen = Screen(quiet=quiet)
     try:
         run = tenfold.fit(
@@ -90,11 +99,27 @@ def fit(
             valid_fraction=valid_fraction,
             test_fraction=test_fraction, form=form,
             reduction_factor=reduction_factor, threads=threads, seed=seed,
-            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen,
+            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **folded,
         )  # fmt: skip
     finally:
         screen.close()
     _answer(run, as_json, quiet)
+
+
+def _of_folds(
+    folds: int | None, seeds: int, manner: str | None, repeats: int, vary: list[str] | None
+) -> dict[str, Any]:
+    """The options that say how rows are cut and what seeds vary.
+
+    Raises:
+        InputError: there are neither folds nor seeds.
+    """
+    given = {"manner": manner, "repeats": None if repeats == 1 else repeats, "varies": tuple(vary) if vary else None}
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and folds is None and seeds == 1:
+        flag = "--vary" if "varies" in found else f"--{next(iter(found))}"
+        raise InputError(f"{flag} is for folds and seeds, and there are none. Add --folds 5 or --seeds 3.")
+    return found
 
 
 def _answer(run: Run, as_json: bool, quiet: bool) -> None:

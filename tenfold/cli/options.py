@@ -59,6 +59,10 @@ Vary = Annotated[
         help="What each seed draws anew: init, order, augment, split; may be repeated. Default: all but split."
     ),
 ]
+Balanced = Annotated[
+    bool, typer.Option("--balanced", help="Weigh classes inversely to their frequency in a fold's training rows.")
+]
+Repeats = Annotated[int, typer.Option(help="How often the rows are cut anew.")]
 NoChecks = Annotated[
     bool, typer.Option("--no-checks", help="Do not look for copies, leaks, cut groups, rare classes, shift.")
 ]

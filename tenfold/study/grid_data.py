@@ -32,7 +32,14 @@ from tenfold.data import (
 from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
-from tenfold.study.material import EVALUATION_SAMPLES, deciding_metric, encoder_options, every_epoch, task_of
+from tenfold.study.material import (
+    EVALUATION_SAMPLES,
+    deciding_metric,
+    encoder_options,
+    every_epoch,
+    task_of,
+    weights_for,
+)
 from tenfold.study.nested import nested_folds
 from tenfold.tasks import Regression
 from tenfold.tasks.supervised import SupervisedTask
@@ -112,7 +119,8 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
             source, options.folds, seed=options.seed, manner=options.manner, repeats=options.repeats, rows=rows
         )
     seen = FoldData.of(source, folds, device=device, target_options=encoder_options(source, options))
-    tasks = tuple(task_of(encoder, options) for encoder in seen.encoders)
+    weights = fold_weights(seen, options)
+    tasks = tuple(task_of(encoder, options, class_weights=weights) for encoder in seen.encoders)
     metric = deciding_metric(tasks[0], options)
     names = every_epoch(tasks[0], metric)
     return GridData(
@@ -121,10 +129,22 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
         seen=seen,
         test_rows=parts.test,
         tasks=tasks,
-        epoch_tasks=tuple(task_of(encoder, options, names) for encoder in seen.encoders),
+        epoch_tasks=tuple(task_of(encoder, options, names, weights) for encoder in seen.encoders),
         metric=metric,
         findings=look_at(source, parts if folds.manner == "split" or options.sizes else folds, options),
     )
+
+
+def fold_weights(seen: FoldData, options: GridOptions) -> Tensor | None:
+    """The weights that balance the classes, of each fold by its own training rows alone, shape (F, K); or None."""
+    if not options.balanced:
+        return None
+    rows = [torch.from_numpy(train).to(seen.device) for train in seen.folds.train]
+    found = [
+        weights_for(encoder, targets.index_select(0, own), options)
+        for encoder, targets, own in zip(seen.encoders, seen.targets, rows, strict=True)
+    ]
+    return torch.stack([weights for weights in found if weights is not None])
 
 
 def _holdouts(source: Source, options: GridOptions) -> Folds:
@@ -205,17 +225,23 @@ def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
 
 def cells(spec: MemberSpec, data: GridData, options: GridOptions) -> list[MemberSpec]:
     """The members of one configuration: each fold, each seed."""
-    init = None if "init" in options.varies else options.seed
     if "split" in options.varies:
-        return [
-            replace(spec, id=MemberId(trial=spec.id.trial, fold=seed, seed=options.seed + seed), init_seed=init)
-            for seed in range(options.seeds)
-        ]
-    return [
-        replace(spec, id=MemberId(trial=spec.id.trial, fold=fold, seed=options.seed + seed), init_seed=init)
-        for fold in range(len(data.folds))
-        for seed in range(options.seeds)
-    ]
+        places = [(seed, seed) for seed in range(options.seeds)]
+    else:
+        places = [(fold, seed) for fold in range(len(data.folds)) for seed in range(options.seeds)]
+    return [_cell(spec, fold, options.seed + seed, options) for fold, seed in places]
+
+
+def _cell(spec: MemberSpec, fold: int, seed: int, options: GridOptions) -> MemberSpec:
+    values = dict(spec.config.task_values)
+    if "weights_row" in values:
+        values["weights_row"] = float(fold)
+    return replace(
+        spec,
+        id=MemberId(trial=spec.id.trial, fold=fold, seed=seed),
+        init_seed=None if "init" in options.varies else options.seed,
+        config=replace(spec.config, task_values=values),
+    )
 
 
 def steps_of_each(data: GridData, specs: Sequence[MemberSpec], epochs: int) -> list[int]:

@@ -15,7 +15,7 @@ from tenfold.core.records import MemberId
 from tenfold.data import FoldData, Folds, TargetEncoder
 from tenfold.study.final import refitted
 from tenfold.study.gains import score_gain
-from tenfold.study.grid_data import GridData, GridProvider, score_lane
+from tenfold.study.grid_data import GridData, GridProvider, fold_weights, score_lane
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.job import Job
 from tenfold.study.material import encoder_options, task_of
@@ -175,6 +175,7 @@ def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[s
     seen = FoldData.of(
         grid.data.source, folds, device=job.device, target_options=encoder_options(grid.data.source, options)
     )
+    task = task_of(seen.encoders[0], options, class_weights=fold_weights(seen, options))
     spec = next(spec for spec in grid.specs if spec.id.trial == trial)
     member = MemberId(trial=trial, fold=0, seed=options.seed)
     data = GridData(
@@ -184,7 +185,7 @@ def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[s
     provider = GridProvider(data, [member], spec.config.recipe.batch_size, options)
     steps = grid.epochs * provider.steps_per_epoch
     lane = build_lane(
-        [spec], grid.data.tasks[0], form="serial", device=job.device, total_steps=steps,
+        [spec], task, form="serial", device=job.device, total_steps=steps,
         direction=grid.data.metric.direction, line=like.line,
     )  # fmt: skip
     compile_where_it_pays([lane], lambda lane: steps)

@@ -74,13 +74,6 @@ class GridOptions(FitOptions):
             raise InputError(
                 f"--sequential keeps no model, got --final {self.final}. Leave it out, and replicate the winner."
             )
-        if self.balanced and self.is_folded:
-            raise InputError("--balanced is not for folds and seeds yet. Leave it out.")
-
-    @property
-    def is_folded(self) -> bool:
-        """Whether a trial may have several members: always, for all questions but a search."""
-        return True
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""

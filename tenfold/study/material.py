@@ -160,17 +160,23 @@ def make_task(material: Material, options: FitOptions, metrics: Sequence[str] | 
     Raises:
         InputError: an option that belongs to another task, or a metric with no such name.
     """
-    encoder, targets = material.encoder, material.train.targets
+    weights = weights_for(material.encoder, material.train.targets, options)
+    return task_of(material.encoder, options, metrics, weights)
+
+
+def weights_for(encoder: TargetEncoder, targets: Tensor, options: FitOptions) -> Tensor | None:
+    """The weights of classes or labels that balance training targets, shape (K,); None where that is not asked for.
+
+    Raises:
+        InputError: the task is a regression.
+    """
     if not options.balanced:
-        return task_of(encoder, options, metrics)
+        return None
     if encoder.task == "regression":
         raise InputError("--balanced is for a classification, the task is regression. Leave it out.")
-    weights = (
-        balanced_positive_weights(targets)
-        if encoder.classes is None
-        else balanced_class_weights(targets, len(encoder.classes))
-    )
-    return task_of(encoder, options, metrics, weights.to(targets.device))
+    if encoder.classes is None:
+        return balanced_positive_weights(targets)
+    return balanced_class_weights(targets, len(encoder.classes)).to(targets.device)
 
 
 def deciding_metric(task: SupervisedTask, options: FitOptions) -> Metric:

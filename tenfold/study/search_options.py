@@ -80,11 +80,6 @@ class SearchOptions(FoldedFitOptions):
             object.__setattr__(self, "warm_start", str(Path(self.warm_start)))
 
     @property
-    def is_folded(self) -> bool:
-        """Whether a trial has several folds or seeds."""
-        return self.folds is not None or self.seeds != 1
-
-    @property
     def learns(self) -> bool:
         """Whether what becomes of trials changes what is proposed after them."""
         name = self.sampler.partition(":")[0] if isinstance(self.sampler, str) else type(self.sampler).__name__

@@ -42,7 +42,7 @@ def members_of(
     """
     kept = [place for place, spec in enumerate(specs) if spec.id.seed - options.seed < len(seeds)]
     fold_step = seeds.start if "split" in options.varies else 0
-    own = [replace(specs[place], id=_moved(specs[place].id, seeds.start, fold_step)) for place in kept]
+    own = [_moved(specs[place], seeds.start, fold_step) for place in kept]
     new_place = {place: number for number, place in enumerate(kept)}
     lines = [
         replace(line, places=tuple(new_place[place] for place in line.places if place in new_place)) for line in plan
@@ -50,8 +50,12 @@ def members_of(
     return own, [line for line in lines if line.places]
 
 
-def _moved(member: MemberId, seeds: int, folds: int) -> MemberId:
-    return MemberId(trial=member.trial, fold=member.fold + folds, seed=member.seed + seeds)
+def _moved(spec: MemberSpec, seeds: int, folds: int) -> MemberSpec:
+    values = dict(spec.config.task_values)
+    if "weights_row" in values:
+        values["weights_row"] += folds
+    member = MemberId(trial=spec.id.trial, fold=spec.id.fold + folds, seed=spec.id.seed + seeds)
+    return replace(spec, id=member, config=replace(spec.config, task_values=values))
 
 
 def batch_of(state: Mapping[str, Any], batches: Sequence[range], options: GridOptions) -> int:

@@ -5,6 +5,8 @@ N samples, K classes, L labels
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -53,13 +55,39 @@ def balanced_positive_weights(targets_NL: Tensor) -> Tensor:
     return torch.where((true_L > 0) & (false_L > 0), false_L / true_L, 1.0)
 
 
+def weights_of(weights: Tensor, values: Mapping[str, Tensor], device: torch.device) -> Tensor:
+    """The weights of one member, on a device: of a table its own row, raised to its power.
+
+    Args:
+        weights: shape (K,), or a table of one row a fold, shape (F, K).
+        values: the member's: "weights_row", by default the first, and "class_weight_power".
+        device: where the loss is computed.
+
+    Example:
+        >>> table = torch.tensor([[1.0, 4.0], [2.0, 9.0]])
+        >>> values = {"weights_row": torch.tensor(1.0), "class_weight_power": torch.tensor(0.5)}
+        >>> weights_of(table, values, torch.device("cpu"))
+        tensor([1.4142, 3.0000])
+    """
+    weights = weights.to(device)
+    if weights.dim() == 2:
+        row = values.get("weights_row", torch.zeros((), device=device))
+        weights = weights.index_select(0, row.long().reshape(1))[0]
+    return weights ** values["class_weight_power"] if "class_weight_power" in values else weights
+
+
+def weight_values(weights: Tensor) -> dict[str, float]:
+    """The hyper-parameters that weights bring, with their defaults: a power, and of a table the row."""
+    return {"class_weight_power": 1.0, **({"weights_row": 0.0} if weights.dim() == 2 else {})}
+
+
 def checked_weights(caller: str, name: str, weights: Tensor, length: int, noun: str, advice: str) -> Tensor:
     """Weights of classes or labels, as a tensor.
 
     Args:
         caller: the public name for messages.
         name: the parameter's.
-        weights: shape (length,).
+        weights: shape (length,), or (F, length): a row for each fold, of which members have theirs.
         length: how many there must be.
         noun: what each is for.
         advice: how to get right ones, a sentence.
@@ -68,11 +96,11 @@ def checked_weights(caller: str, name: str, weights: Tensor, length: int, noun: 
         ValueError: another shape, a negative or infinite weight, or all 0.
     """
     tensor = torch.as_tensor(weights)
-    if tensor.shape != (length,):
+    if tensor.dim() not in (1, 2) or tensor.shape[-1] != length or not len(tensor):
         raise ValueError(
             f"{caller}: {name} must have shape ({length},), got {tuple(tensor.shape)}. Give one weight a {noun}."
         )
-    if not bool((tensor >= 0).all() and tensor.isfinite().all() and (tensor > 0).any()):
+    if not bool((tensor >= 0).all() and tensor.isfinite().all() and (tensor > 0).any(dim=-1).all()):
         raise ValueError(
             f"{caller}: {name} must be finite, at least 0 and not all 0, got {tensor.tolist()!r}. {advice}"
         )

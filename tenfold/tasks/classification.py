@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tenfold.core.task import Batch, MemberView
 from tenfold.nn import LOSSES, Loss
-from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss
+from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss, weight_values, weights_of
 from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.several_predictions import for_each, log_mean_exp, outputs_of
@@ -86,7 +86,7 @@ class Classification(SupervisedTask):
             self.class_weights = checked_weights(
                 "Classification", "class_weights", class_weights, self.num_classes, "class", advice
             )
-            values["class_weight_power"] = 1.0
+            values |= weight_values(self.class_weights)
         chosen = self._usual_metrics() if metrics is None else metrics
         super().__init__(
             name="classification",
@@ -107,10 +107,7 @@ class Classification(SupervisedTask):
         logits_BK, num_predictions = self._logits(model, inputs)
         options = {name: member.values[name] for name in self._loss.values if name in member.values}
         if self.class_weights is not None:
-            options["class_weights"] = self.class_weights
-            if "class_weight_power" in member.values:
-                weights_K = self.class_weights.to(logits_BK.device)
-                options["class_weights"] = weights_K ** member.values["class_weight_power"]
+            options["class_weights"] = weights_of(self.class_weights, member.values, logits_BK.device)
         return self._loss.function(logits_BK, for_each(targets_B, num_predictions), **options)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tenfold.core.task import Batch, MemberView
 from tenfold.nn import LOSSES, Loss
-from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss
+from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss, weight_values, weights_of
 from tenfold.tasks.multilabel_metrics import MULTI_LABEL_METRICS
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.several_predictions import for_each, log_mean_exp, outputs_of
@@ -85,7 +85,7 @@ class MultiLabel(SupervisedTask):
                 "label",
                 "Use balanced_positive_weights.",
             )
-            values["class_weight_power"] = 1.0
+            values |= weight_values(self.positive_weights)
         chosen = tuple(MULTI_LABEL_METRICS) if metrics is None else metrics
         super().__init__(
             name="multilabel",
@@ -99,10 +99,7 @@ class MultiLabel(SupervisedTask):
         logits_BL, num_predictions = self._logits(model, batch[:-1])
         options = {name: member.values[name] for name in self._loss.values if name in member.values}
         if self.positive_weights is not None:
-            options["positive_weights"] = self.positive_weights
-            if "class_weight_power" in member.values:
-                weights_L = self.positive_weights.to(logits_BL.device)
-                options["positive_weights"] = weights_L ** member.values["class_weight_power"]
+            options["positive_weights"] = weights_of(self.positive_weights, member.values, logits_BL.device)
         return self._loss.function(logits_BL, for_each(batch[-1], num_predictions), **options)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -17,7 +17,7 @@ from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.task import Batch, MemberView, Metric
 from tenfold.data.mask_codes import IGNORED
 from tenfold.nn import Loss, cross_entropy, dice_loss, focal_loss
-from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss
+from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss, weight_values, weights_of
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts, class_iou
 from tenfold.tasks.supervised import SupervisedTask
@@ -124,7 +124,7 @@ class Segmentation(SupervisedTask):
             self.class_weights = checked_weights(
                 "Segmentation", "class_weights", class_weights, self.num_classes, "class", advice
             )
-            values["class_weight_power"] = 1.0
+            values |= weight_values(self.class_weights)
         known: dict[str, Metric] = {name: SEGMENTATION_METRICS[name] for name in SEGMENTATION_METRICS}
         known |= {metric.name: metric for metric in map(class_iou, self.class_names, range(self.num_classes))}
         super().__init__(
@@ -140,9 +140,7 @@ class Segmentation(SupervisedTask):
         logits_BKHW = self._logits(model, inputs, targets_BHW)
         options = {name: member.values[name] for name in self._loss.values if name in member.values}
         if self.class_weights is not None:
-            options["class_weights"] = self.class_weights.to(logits_BKHW.device)
-            if "class_weight_power" in member.values:
-                options["class_weights"] = options["class_weights"] ** member.values["class_weight_power"]
+            options["class_weights"] = weights_of(self.class_weights, member.values, logits_BKHW.device)
         return self._loss.function(logits_BKHW, targets_BHW.long(), **options)
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -225,7 +225,7 @@ def test_a_users_own_network_is_asked_about_like_any_other(tmp_path):
         (lambda out: tenfold.replicate("mpl", "iris", out=out), "Did you mean 'mlp'"),
         (lambda out: tenfold.replicate("mlp", "iris", config={"hiden": 3}, out=out), "cannot be built"),
         (lambda out: tenfold.replicate("mlp", "iris", config={"lr": -1}, out=out), "lr must be > 0"),
-        (lambda out: tenfold.replicate("mlp", "iris", balanced=True, out=out), "--balanced is not for folds"),
+        (lambda out: tenfold.replicate("mlp", "diabetes", balanced=True, out=out), "--balanced is for a classif"),
         (lambda out: tenfold.compare({"one": "mlp"}, "iris", out=out), "methods must be at least two, got 1"),
         (
             lambda out: tenfold.compare({"a": "mlp", "b": "linear"}, "iris", against="c", out=out),
