@@ -32,6 +32,7 @@ from tenfold.statistics.means import Mean, anytime_mean, fold_mean, student_mean
 from tenfold.statistics.pairs import Comparison
 from tenfold.statistics.power import pairs_needed
 from tenfold.statistics.power_law import PowerLaw, fit_power_law
+from tenfold.statistics.rank_correlation import RankCorrelation, rank_correlation
 from tenfold.statistics.replicates import Replicates, summarize_replicates
 from tenfold.statistics.selection import Selection, select_ensemble
 
@@ -43,6 +44,7 @@ __all__ = [
     "McNemar",
     "Mean",
     "PowerLaw",
+    "RankCorrelation",
     "Reliability",
     "Remedy",
     "Replicates",
@@ -63,6 +65,7 @@ __all__ = [
     "negative_log_likelihood",
     "pairs_needed",
     "percentiles",
+    "rank_correlation",
     "reliability",
     "resampled_rows",
     "select_ensemble",

@@ -4,7 +4,8 @@ Parameters (`Float`, `Int`, `Categorical`, `Constant`) make a `Space`; `choice_s
 several networks or optimisers, `optimizer_space` is the default one. A `Proposer` asks a sampler of `SAMPLERS`
 for configurations, batch by batch, and tells it what became of them; `draw` is its first ask alone.
 `successive_halving_rungs` and `promote` say who goes on; `HALVINGS` has the stopping rules by name (none, successive,
-hyperband, median, curve), and `forecast` says where a curve will end. `judge` and `on_the_edge` say in words what is
+hyperband, median, curve), `forecast` says where a curve will end, and `make_ladder` puts
+fractions of the data or scales of a model in the place of epochs. `judge` and `on_the_edge` say in words what is
 wrong with a trial or with the range it was drawn from. `OptunaMirror` writes trials where optuna-dashboard looks.
 """
 
@@ -17,6 +18,7 @@ from tenfold.tuning.forecasting import Forecast, forecast
 from tenfold.tuning.grid import Grid
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
+from tenfold.tuning.ladder import Ladder, data_fractions, make_ladder
 from tenfold.tuning.median import MedianStopping
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.proposals import Draw, Proposer
@@ -40,6 +42,7 @@ __all__ = [
     "Grid",
     "Halving",
     "Int",
+    "Ladder",
     "MedianStopping",
     "MirrorTrial",
     "NoStopping",
@@ -52,10 +55,12 @@ __all__ = [
     "StoppingRule",
     "Verdict",
     "choice_space",
+    "data_fractions",
     "draw",
     "forecast",
     "hyperband_brackets",
     "judge",
+    "make_ladder",
     "on_the_edge",
     "optimizer_space",
     "promote",

@@ -109,6 +109,8 @@ class Halving:
         brackets: who is compared with whom, when.
         max_resource: epochs of a trial that is never stopped.
         direction: "maximize" or "minimize".
+        by_best: whether trials are compared by their best scores until the rung, whose weights are kept, or by the
+            last one alone (on a ladder, where each step is a training of its own).
 
     Raises:
         ValueError: the direction has no such name.
@@ -124,6 +126,7 @@ class Halving:
     brackets: tuple[Bracket, ...]
     max_resource: int
     direction: str
+    by_best: bool = True
 
     def __post_init__(self) -> None:
         check_direction("Halving", self.direction)
@@ -165,7 +168,8 @@ class Halving:
         if rung is None:
             return {}
         there = {trial: curve for trial, curve in curves.items() if len(curve) >= reached}
-        scores = {trial: best_by(curve, reached, self.direction) for trial, curve in there.items()}
+        begin = 0 if self.by_best else reached - 1
+        scores = {trial: best_by(curve[begin:], reached - begin, self.direction) for trial, curve in there.items()}
         order = promote(scores, len(scores), self.direction)
         go_on = f"{rung.keep} goes on" if rung.keep == 1 else f"{rung.keep} go on"
         return {
