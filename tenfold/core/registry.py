@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from tenfold.core.errors import InputError, did_you_mean
@@ -29,25 +29,48 @@ class Registry(Generic[Entry]):
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._entries: dict[str, Entry] = {}
+        self._aliases: dict[str, str] = {}
 
-    def add(self, name: str, entry: Entry) -> Entry:
-        """Adds an entry under a name that is not taken, and returns it.
+    def add(self, name: str, entry: Entry, *, aliases: Iterable[str] = ()) -> Entry:
+        """Adds an entry under names that are not taken, and returns it.
+
+        Args:
+            name: the entry's own name: it alone is iterated over.
+            entry: what the name stands for.
+            aliases: other names that find it.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: a name is taken.
         """
-        if name in self._entries:
-            raise ValueError(f"{self.noun} {name!r} is registered already. Choose another name.")
+        for taken in (name, *aliases):
+            if taken in self:
+                raise ValueError(f"{self.noun} {taken!r} is registered already. Choose another name.")
         self._entries[name] = entry
+        self._aliases |= dict.fromkeys(aliases, name)
         return entry
 
+    def own_name(self, name: str) -> str:
+        """The name under which an entry is iterated over, for that name or an alias.
+
+        Raises:
+            InputError: there is no such entry.
+
+        Example:
+            >>> networks = Registry[int]("network")
+            >>> networks.add("linear", 1, aliases=["softmax_regression"])
+            1
+            >>> networks.own_name("softmax_regression"), list(networks)
+            ('linear', ['linear'])
+        """
+        if name not in self:
+            raise InputError(f"unknown {self.noun} {name!r}.{did_you_mean(name, [*self._entries, *self._aliases])}")
+        return self._aliases.get(name, name)
+
     def __getitem__(self, name: str) -> Entry:
-        if name not in self._entries:
-            raise InputError(f"unknown {self.noun} {name!r}.{did_you_mean(name, self._entries)}")
-        return self._entries[name]
+        return self._entries[self.own_name(name)]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._aliases
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -16,13 +16,18 @@ from tenfold.networks.entry import NetworkEntry
 from tenfold.networks.lenet import LENET
 from tenfold.networks.linear import LINEAR
 from tenfold.networks.mlp import MLP_ENTRY
+from tenfold.networks.realmlp import REALMLP
+from tenfold.networks.recurrent import RECURRENT
 from tenfold.networks.resnet import RESNETS
+from tenfold.networks.tabm import TABM
+from tenfold.networks.transformer import TRANSFORMER
 from tenfold.networks.unet import UNET
 from tenfold.tuning import Space, choice_space
 
 NETWORKS: Registry[NetworkEntry] = Registry("network")
-for _entry in (LINEAR, MLP_ENTRY, LENET, *RESNETS, CNN_ENTRY, UNET):
-    NETWORKS.add(_entry.name, _entry)
+_TABLES_AND_SEQUENCES = (TABM, REALMLP, *RECURRENT)
+for _entry in (LINEAR, MLP_ENTRY, *_TABLES_AND_SEQUENCES, LENET, *RESNETS, CNN_ENTRY, TRANSFORMER, UNET):
+    NETWORKS.add(_entry.name, _entry, aliases=_entry.aliases)
 
 
 def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -> nn.Module:
@@ -75,7 +80,7 @@ def network_settings(name: str) -> dict[str, Any]:
 
     Example:
         >>> network_settings("mlp")
-        {'hidden': 128, 'depth': 2, 'activation': 'relu', 'norm': 'none'}
+        {'hidden': 128, 'depth': 2, 'activation': 'relu', 'norm': 'none', 'drop_prob': 0.0, 'residual': False}
     """
     arguments = inspect.signature(NETWORKS[name].build).parameters.values()
     return {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
@@ -168,4 +173,6 @@ def obstacle(name: str, spec: InputSpec) -> str:
         return f"images must be at least {size}x{size} pixels, got {spec.shape[1]}x{spec.shape[2]}"
     if spec.num_features == 0 and not spec.cardinalities:
         return "the input must have at least one column, got none"
+    if spec.num_features == 0 and entry.needs_numbers:
+        return "the table must have a numeric column, got categories alone"
     return ""

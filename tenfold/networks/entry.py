@@ -50,6 +50,8 @@ class NetworkEntry:
         reference: the paper or the source.
         min_image_size: least height and width in pixels; 1 where there is no bound.
         dense: whether it gives outputs for each pixel, float, shape (B, K, H, W), rather than for each sample.
+        aliases: other names that it answers to.
+        needs_numbers: whether a table must have a numeric column; else categories alone will do.
         stacks: one sentence on how its members stand in a stack.
         default: whether `suitable` names it, and with it `fit` and what is said after a mistake; the others are
             taken when they are asked for.
@@ -73,6 +75,8 @@ class NetworkEntry:
     reference: str
     min_image_size: int = 1
     dense: bool = False
+    aliases: tuple[str, ...] = ()
+    needs_numbers: bool = False
     stacks: str
     default: bool = False
     family: str = ""
@@ -104,7 +108,7 @@ def check_at_least(network: str, low: int, **config: Any) -> None:
             )
 
 
-def check_choice(network: str, choices: tuple[str, ...], **config: Any) -> None:
+def check_choice(network: str, choices: tuple[str | bool, ...], **config: Any) -> None:
     """Refuses a configuration value that is not one of the choices.
 
     Raises:
@@ -119,7 +123,8 @@ def check_choice(network: str, choices: tuple[str, ...], **config: Any) -> None:
     for name, value in config.items():
         if value not in choices:
             raise ValueError(
-                f"{network}: {name} must be one of {choices}, got {value!r}." + did_you_mean(str(value), choices)
+                f"{network}: {name} must be one of {choices}, got {value!r}."
+                + did_you_mean(str(value), map(str, choices))
             )
 
 
@@ -165,3 +170,13 @@ def widened(units: int, width: float) -> int:
         (16, 1)
     """
     return max(1, round(units * width))
+
+
+def dropout(drop_prob: float) -> list[nn.Module]:
+    """A dropout as a list of layers to be joined to others, empty where nothing is dropped.
+
+    Example:
+        >>> dropout(0.1), dropout(0.0)
+        ([Dropout(p=0.1, inplace=False)], [])
+    """
+    return [nn.Dropout(drop_prob)] if drop_prob else []

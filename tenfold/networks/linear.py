@@ -15,6 +15,10 @@ from tenfold.nn import CategoryEmbedding
 class Linear(nn.Module):
     """Outputs = bias + weight x + one row of outputs for each category.
 
+    What it is called depends on the loss: with cross-entropy it is softmax regression, of two classes logistic
+    regression, with squared errors linear regression. (Two outputs are one more than logistic regression needs; only
+    their difference counts, and it is the log-odds.)
+
     The rows of the categories are what a one-hot encoding would be multiplied by; they start at zero, which
     is as good as any start for a convex loss.
 
@@ -52,6 +56,7 @@ LINEAR = NetworkEntry(
     name="linear",
     build=Linear,
     kinds=frozenset({"image", "table"}),
+    aliases=("logistic_regression", "softmax_regression", "linear_regression"),
     reference="Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, chapters 3 and 4",
     default=True,
     stacks="all members are one program",

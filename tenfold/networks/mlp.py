@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.core.specs import InputSpec
-from tenfold.networks.entry import NetworkEntry, check_at_least, check_choice
-from tenfold.nn import CategoryEmbedding, activation
+from tenfold.networks.entry import NetworkEntry, check_at_least, check_choice, check_rate, dropout
+from tenfold.nn import CategoryEmbedding, Residual, activation, activation_inputs
 from tenfold.tuning import Categorical, Constant
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -23,7 +23,10 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class MLP(nn.Module):
-    """`depth` hidden layers of equal width: linear, norm, activation; then a linear layer to the outputs.
+    """`depth` hidden layers of equal width: linear, norm, activation, dropout; then a linear layer to the outputs.
+
+    In the residual form, with as many weights, each linear layer but the first stands behind norm, activation and
+    dropout and is added to what goes into them, so that gradients reach the first of forty as they do the last.
 
     Images are flattened. Categorical columns are embedded (`CategoryEmbedding`) and stand after the numeric
     ones.
@@ -36,9 +39,12 @@ class MLP(nn.Module):
         activation: a name in `tenfold.nn.ACTIVATIONS`.
         norm: "none", "batch" or "layer", before the activation. Batch norm takes the layer's own bias away,
             which it would cancel.
+        drop_prob: share of the hidden units that is dropped in training, in [0, 1).
+        residual: whether layers are added to their inputs.
 
     Raises:
-        ValueError: hidden or depth is not a whole number of at least 1, or the norm has no such name.
+        ValueError: hidden or depth is not a whole number of at least 1, drop_prob not in [0, 1), residual not true or
+            false, or the norm has no such name.
         InputError: the activation has no such name.
 
     Example:
@@ -49,6 +55,8 @@ class MLP(nn.Module):
     References:
         Gorishniy, Rubachev, Khrulkov and Babenko, "Revisiting Deep Learning Models for Tabular Data", NeurIPS
         2021, section 3.1.
+        He, Zhang, Ren and Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016, figure 4 e (residual).
+        Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.
     """
 
     def __init__(
@@ -60,19 +68,20 @@ class MLP(nn.Module):
         depth: int = 2,
         activation: str = "relu",
         norm: str = "none",
+        drop_prob: float = 0.0,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         check_at_least("mlp", 1, hidden=hidden, depth=depth)
         check_choice("mlp", tuple(NORMS), norm=norm)
+        check_rate("mlp", drop_prob=drop_prob)
+        check_choice("mlp", (True, False), residual=residual)
         self.flatten = nn.Flatten()
         self.embedding = CategoryEmbedding(spec.cardinalities) if spec.cardinalities else None
         width = spec.num_features + (self.embedding.out_features if self.embedding is not None else 0)
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers.append(_hidden_layer(width, hidden, activation, norm))
-            width = hidden
-        self.hidden = nn.Sequential(*layers)
-        self.output = nn.Linear(width, num_outputs)
+        hidden_layers = _residual_layers if residual else _plain_layers
+        self.hidden = nn.Sequential(*hidden_layers(width, hidden, depth, _Between(activation, norm, drop_prob)))
+        self.output = nn.Linear(hidden, num_outputs)
 
     def forward(self, x: Tensor, codes_BL: Tensor | None = None) -> Tensor:
         """Outputs float, shape (B, K), of x float, shape (B, ...), and codes int64, shape (B, L)."""
@@ -82,10 +91,39 @@ class MLP(nn.Module):
         return self.output(self.hidden(features_BD))
 
 
-def _hidden_layer(in_features: int, out_features: int, activation_name: str, norm: str) -> nn.Sequential:
-    linear = nn.Linear(in_features, out_features, bias=norm != "batch")
-    norms = [] if norm == "none" else [NORMS[norm](out_features)]
-    return nn.Sequential(linear, *norms, activation(activation_name))
+class _Between:
+    """What stands between two linear layers: norm, activation, dropout.
+
+    Attributes:
+        pieces: features that the activation takes for each one it gives.
+        bias: whether the linear layer in front has one; batch norm would cancel it.
+    """
+
+    def __init__(self, activation_name: str, norm: str, drop_prob: float) -> None:
+        self.activation_name, self.norm, self.drop_prob = activation_name, norm, drop_prob
+        self.pieces, self.bias = activation_inputs(activation_name), norm != "batch"
+
+    def layers(self, hidden: int) -> list[nn.Module]:
+        """New ones that give `hidden` features of `pieces` times as many."""
+        norms = [] if self.norm == "none" else [NORMS[self.norm](hidden * self.pieces)]
+        return [*norms, activation(self.activation_name), *dropout(self.drop_prob)]
+
+
+def _plain_layers(in_features: int, hidden: int, depth: int, between: _Between) -> list[nn.Module]:
+    widths = [in_features, *[hidden] * (depth - 1)]
+    return [
+        nn.Sequential(nn.Linear(width, hidden * between.pieces, bias=between.bias), *between.layers(hidden))
+        for width in widths
+    ]
+
+
+def _residual_layers(in_features: int, hidden: int, depth: int, between: _Between) -> list[nn.Module]:
+    stream = hidden * between.pieces
+    blocks = (
+        Residual(nn.Sequential(*between.layers(hidden), nn.Linear(hidden, stream, bias=between.bias)))
+        for _ in range(depth - 1)
+    )
+    return [nn.Linear(in_features, stream, bias=between.bias), *blocks, *between.layers(hidden)]
 
 
 MLP_ENTRY = NetworkEntry(
@@ -97,8 +135,10 @@ MLP_ENTRY = NetworkEntry(
         "depth": Categorical((2, 3), reason="more plain layers seldom help; few, as each is a structure"),
         "activation": Constant("relu", reason="the cheapest, seldom behind; each other one is a structure"),
         "norm": Constant("none", reason="inputs are standardised and the network is shallow"),
+        "drop_prob": Constant(0.0, reason="weight decay is searched, and few epochs overfit little"),
+        "residual": Constant(False, reason="two or three layers train without; from ten on it is needed"),
     },
     reference="Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021, section 3.1",
     default=True,
-    stacks="members of equal hidden, depth, activation and norm are one program",
+    stacks="members of equal hidden, depth, activation, norm and form are one program; drop_prob may differ above 0",
 )

@@ -2,7 +2,8 @@
 
 `ACTIVATIONS`, `LOSSES`, `INITIALIZERS` and `UPSAMPLINGS` are the names; `activation`, `loss_function`, `initializer`
 and `upsampling` give one, with its options. `initialize` fills the blocks of a model by name pattern. Attention pools
-values by keys; `convolve` has the modes of `scipy.signal`; `CategoryEmbedding` is for a table's categorical columns.
+values by keys; `convolve` has the modes of `scipy.signal`; `CategoryEmbedding` and `PeriodicEmbedding` are for the
+columns of a table, `BatchEnsembleLinear` for several predictions of one network.
 """
 
 from tenfold.nn.activations import ACTIVATIONS, Maxout, activation, activation_inputs
@@ -14,6 +15,7 @@ from tenfold.nn.attention import (
     length_mask,
     masked_softmax,
 )
+from tenfold.nn.batch_ensemble import BatchEnsembleLinear
 from tenfold.nn.binary_losses import binary_cross_entropy, binary_focal_loss
 from tenfold.nn.class_losses import cross_entropy, cumulative_cross_entropy, focal_loss
 from tenfold.nn.convolution import CONVOLUTION_MODES, convolve
@@ -21,8 +23,10 @@ from tenfold.nn.embedding import CategoryEmbedding, embedding_dim
 from tenfold.nn.initializing import INITIALIZERS, Initializer, initialize, initializer
 from tenfold.nn.losses import LOSSES, Loss, loss_function
 from tenfold.nn.number_losses import log_cosh
+from tenfold.nn.numeric_embedding import PeriodicEmbedding
 from tenfold.nn.overlap_losses import dice_loss, tversky_loss
 from tenfold.nn.pair_losses import contrastive_loss
+from tenfold.nn.residual import Residual
 from tenfold.nn.upsampling import UPSAMPLINGS, upsampling
 
 __all__ = [
@@ -33,12 +37,15 @@ __all__ = [
     "UPSAMPLINGS",
     "AdditiveAttention",
     "AveragePooling",
+    "BatchEnsembleLinear",
     "CategoryEmbedding",
     "DotProductAttention",
     "Initializer",
     "KernelPooling",
     "Loss",
     "Maxout",
+    "PeriodicEmbedding",
+    "Residual",
     "activation",
     "activation_inputs",
     "binary_cross_entropy",

@@ -13,7 +13,7 @@ from torch import nn
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.specs import InputSpec
 from tenfold.data.tables import TargetColumns
-from tenfold.networks import obstacle, suitable
+from tenfold.networks import NETWORKS, obstacle, suitable
 from tenfold.nn import Loss
 from tenfold.tasks import OwnMetric
 from tenfold.tuning import Space
@@ -182,7 +182,7 @@ def parse_time(text: str | float | None) -> float | None:
 def network_name(network: Network) -> str:
     """What a network is called in records: its name in the zoo, or the function's or class's own."""
     if isinstance(network, str):
-        return network
+        return NETWORKS.own_name(network) if network in NETWORKS else network
     return getattr(network, "__name__", type(network).__name__)
 
 
@@ -204,11 +204,13 @@ def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
         name = network_name(network)
         if name in chosen and chosen[name] is not network and chosen[name] != network:
             raise InputError(f"--network: two networks are called {name!r}. Give each function a name of its own.")
-        if isinstance(network, str) and obstacle(name, spec):
-            raise InputError(
-                f"--network {name} cannot take this data ({spec.kind} of shape {spec.shape}). "
-                f"Networks that can: {', '.join(suitable(spec))}."
-            )
+        if isinstance(network, str):
+            network = NETWORKS.own_name(network)
+            if obstacle(name, spec):
+                raise InputError(
+                    f"--network {name} cannot take this data ({spec.kind} of shape {spec.shape}). "
+                    f"Networks that can: {', '.join(suitable(spec))}."
+                )
         chosen[name] = network
     if not chosen:
         raise InputError("--network must name at least one network, got none. Leave it out for the default.")

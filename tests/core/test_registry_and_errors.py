@@ -26,6 +26,19 @@ def test_a_name_is_given_once():
         make().add("mlp", 9)
 
 
+def test_an_alias_finds_an_entry_and_is_not_listed():
+    registry = make()
+    registry.add("linear", 7, aliases=["softmax", "logistic"])
+    assert registry["logistic"] == registry["linear"] == 7
+    assert registry.own_name("softmax") == registry.own_name("linear") == "linear"
+    assert "softmax" in registry
+    assert list(registry)[-1] == "linear"
+    with pytest.raises(InputError, match=r"unknown network 'logisitc'. Did you mean 'logistic'"):
+        registry.own_name("logisitc")
+    with pytest.raises(ValueError, match=r"network 'softmax' is registered already"):
+        registry.add("other", 8, aliases=["softmax"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

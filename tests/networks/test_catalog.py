@@ -6,6 +6,7 @@ from tenfold.core.seeds import torch_seed
 from tenfold.core.specs import InputSpec
 from tenfold.networks import (
     NETWORKS,
+    Linear,
     build_network,
     ladder,
     merge_network_spaces,
@@ -47,10 +48,10 @@ def test_an_entry_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_equal_seeds_build_equal_weights(name):
+    spec = next(spec for spec in (SCENE, IMAGE, TABLE) if not obstacle(name, spec))
     states = []
     for _ in range(2):
         with torch_seed(3):
-            spec = SCENE if NETWORKS[name].dense else IMAGE
             states.append(build_network(name, spec, 3, **NETWORKS[name].small).state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
@@ -72,25 +73,35 @@ def test_settings_that_networks_share_with_equal_values_are_one_row():
 def test_network_and_optimiser_spaces_join():
     [one] = draw(merge_network_spaces(["mlp"]) | optimizer_space(), 1, seed=0)
     assert set(one.config) == {
-        *("network", "hidden", "depth", "activation", "norm"),
+        *("network", "hidden", "depth", "activation", "norm", "drop_prob", "residual"),
         *("optimizer", "lr", "weight_decay", "schedule", "warmup_fraction"),
     }
 
 
 @pytest.mark.parametrize(
-    ("spec", "names"),
+    ("spec", "offered", "others"),
     [
-        (TABLE, ("linear", "mlp")),
-        (InputSpec(kind="table", shape=(0,), cardinalities=(3,)), ("linear", "mlp")),
-        (InputSpec(kind="table", shape=(0,)), ()),
-        (IMAGE, ("linear", "mlp", "lenet", "resnet18")),
-        (InputSpec(kind="image", shape=(1, 7, 99)), ("linear", "mlp")),
-        (SCENE, ("unet",)),
-        (InputSpec(kind="image", shape=(1, 15, 99), dense=True), ()),
+        (TABLE, "linear mlp tabm realmlp rnn lstm gru", "lenet resnet18 transformer unet"),
+        (InputSpec(kind="table", shape=(0,), cardinalities=(3,)), "linear mlp tabm realmlp", "rnn lstm gru lenet"),
+        (InputSpec(kind="table", shape=(0,)), "", " ".join(NETWORKS)),
+        (IMAGE, "linear mlp tabm rnn lstm gru lenet transformer resnet18", "realmlp unet"),
+        (InputSpec(kind="image", shape=(1, 7, 99)), "linear mlp tabm rnn lstm gru", "lenet transformer resnet18"),
+        (SCENE, "unet", "linear mlp lenet resnet18 lstm transformer"),
+        (InputSpec(kind="image", shape=(1, 15, 99), dense=True), "", " ".join(NETWORKS)),
     ],
 )
-def test_networks_are_offered_where_they_can_work(spec, names):
-    assert suitable(spec) == names
+def test_networks_can_be_asked_for_where_they_can_work(spec, offered, others):
+    names = [name for name in NETWORKS if not obstacle(name, spec)]
+    assert set(suitable(spec)) <= set(names)
+    assert [name for name in offered.split() if name not in names] == []
+    assert [name for name in others.split() if name in names] == []
+
+
+def test_regressions_by_their_own_names_are_the_linear_network():
+    for alias in ("logistic_regression", "softmax_regression", "linear_regression"):
+        assert NETWORKS[alias] is NETWORKS["linear"]
+        assert type(build_network(alias, TABLE, 3)) is Linear
+        assert alias not in list(NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +133,17 @@ def test_networks_are_offered_where_they_can_work(spec, names):
             InputError,
             "resnet18: it says something of each sample, the task asks for each pixel. Networks that suit: unet.",
         ),
+        (
+            lambda: build_network("gru", InputSpec(kind="table", shape=(0,), cardinalities=(3,)), 3),
+            InputError,
+            "gru: the table must have a numeric column, got categories alone. Networks that suit: linear, mlp.",
+        ),
         (lambda: build_network("mlp", TABLE, 0), ValueError, "num_outputs must be a whole number >= 1, got 0"),
         (lambda: build_network("mlp", TABLE, 2.0), ValueError, "num_outputs must be a whole number >= 1, got 2.0"),
         (
             lambda: build_network("mlp", TABLE, 3, xyz=2),
             ValueError,
-            "mlp: 'xyz' is not one of its settings. Choose from 'activation', 'depth', 'hidden', 'norm'.",
+            "'xyz' is not one of its settings. Choose from 'activation', 'depth', 'drop_prob', 'hidden', 'norm',",
         ),
         (lambda: build_network("linear", TABLE, 3, hidden=2), ValueError, "'hidden' is not .* It has none"),
         (lambda: ladder("resnet18", "depth"), ValueError, "ladder: by must be 'family' or 'width', got 'depth'"),

@@ -23,6 +23,18 @@ CASES = [
     ("mlp", CODES, {"hidden": 8, "depth": 1}),
     ("mlp", NUMBERS, {"hidden": 8, "depth": 3, "norm": "batch"}),
     ("mlp", SMALL, {"hidden": 8, "norm": "layer", "activation": "gelu"}),
+    ("mlp", NUMBERS, {"hidden": 8, "depth": 4, "norm": "batch", "residual": True}),
+    ("mlp", TABLE, {"hidden": 8, "activation": "maxout", "norm": "layer", "residual": True}),
+    ("tabm", TABLE, {"hidden": 8, "num_predictions": 3, "drop_prob": 0.0}),
+    ("tabm", SMALL, {"hidden": 8, "num_predictions": 2, "depth": 1, "drop_prob": 0.0}),
+    ("realmlp", TABLE, {"hidden": 8, "drop_prob": 0.0}),
+    ("realmlp", CODES, {"hidden": 8, "depth": 1, "drop_prob": 0.0, "activation": "relu"}),
+    ("rnn", SMALL, {"hidden": 8}),
+    ("lstm", TABLE, {"hidden": 8}),
+    ("lstm", COLOUR, {"hidden": 6, "depth": 2, "bidirectional": True}),
+    ("gru", NUMBERS, {"hidden": 8, "depth": 2}),
+    ("transformer", SMALL, {"embed_dim": 8, "num_heads": 2}),
+    ("transformer", COLOUR, {"embed_dim": 8, "num_heads": 2, "depth": 1, "tokens": "rows"}),
     ("lenet", SMALL, {}),
     ("lenet", COLOUR, {"norm": "batch", "width": 0.5}),
     ("lenet", SMALL, {"pool": "average", "activation": "tanh"}),
@@ -36,6 +48,8 @@ CASES += [
     for name in NETWORKS
     if name not in NAMED
 ]
+# torch.func alone lacks what these need; the suite of the stack holds them to more
+FOR_FUNC = [case for case in CASES if case[0] not in ("rnn", "lstm", "gru", "transformer")]
 
 
 def of_each(spec):
@@ -70,7 +84,7 @@ def step_together(members, inputs, targets):
     return losses, gradients, buffers
 
 
-@pytest.mark.parametrize(("name", "spec", "config"), CASES)
+@pytest.mark.parametrize(("name", "spec", "config"), FOR_FUNC)
 def test_members_stacked_have_the_gradients_and_buffers_they_have_alone(name, spec, config):
     members = make_members(name, spec, config, count=2 if NETWORKS[name].heavy else 4)
     inputs, targets = make_batch(spec)
@@ -94,7 +108,7 @@ def test_gradients_reach_every_parameter(name, spec, config):
     assert dead == []
 
 
-@pytest.mark.parametrize(("name", "spec", "config"), CASES)
+@pytest.mark.parametrize(("name", "spec", "config"), FOR_FUNC)
 def test_evaluation_is_the_same_stacked_and_alone(name, spec, config):
     members = [member.eval() for member in make_members(name, spec, config, count=2)]
     inputs, _ = make_batch(spec)
@@ -111,6 +125,8 @@ def test_layers_lie_in_containers_that_pytorch_sees(name, spec, config):
     [member] = make_members(name, spec, config, count=1)
     for module in member.modules():
         for attribute, value in vars(module).items():
+            if attribute == "_flat_weights":  # of torch's recurrent layers, whose rule looks the parameters up
+                continue
             if isinstance(value, list | tuple) or (isinstance(value, dict) and not attribute.startswith("_")):
                 items = value.values() if isinstance(value, dict) else value
                 assert not any(isinstance(item, torch.nn.Module | torch.Tensor) for item in items), attribute

@@ -25,11 +25,13 @@ from tenfold.testing import (
 )
 
 SLOW = tuple(name for name in NETWORKS if NETWORKS[name].heavy)
-BRIEF = [name for name in NETWORKS if name not in SLOW]
+ONCE = ("tabm", "realmlp", "rnn", "lstm", "gru", "transformer")  # each a second or more a row
+BRIEF = [name for name in NETWORKS if name not in SLOW + ONCE]
+FEW_STEPS = (*SLOW, "realmlp")  # deep, or with rates that are 16 times as large inside: see its file
 
 
-def over_networks():
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
+def over_networks(slow=SLOW):
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in NETWORKS]
 
 
 def check_everything(network, optimizer, schedule, number=0, **where):
@@ -38,7 +40,7 @@ def check_everything(network, optimizer, schedule, number=0, **where):
     options = {"flags": switches[number % len(switches)], "total": 8, "warmup": number % 3}
     trained = {"optimizer": registered(optimizer, schedule, **options), **where}
     poisons = [list(POISONS)[(number + place) % len(POISONS)] for place in (0, 4)]
-    steps = 2 if network in SLOW else 6  # a deep network at these rates soon makes its last place visible
+    steps = 2 if network in FEW_STEPS else 6  # a deep network at these rates soon makes its last place visible
     check_alone_or_together(**network_job(network), **trained, num_steps=steps, num_members=3)
     check_leaving_is_free(**network_job(network), **trained, num_steps=3, kept=[[2, 0]])
     check_strangers(**network_job(network), **trained, num_steps=2, poisons=poisons)
@@ -47,14 +49,14 @@ def check_everything(network, optimizer, schedule, number=0, **where):
 
 def over_rows(rows):
     return [
-        pytest.param(number, *row, marks=[pytest.mark.slow] if row[0] in SLOW else [], id="-".join(row))
+        pytest.param(number, *row, marks=[pytest.mark.slow] if row[0] in SLOW + ONCE else [], id="-".join(row))
         for number, row in enumerate(rows)
     ]
 
 
 def over_pairs():
     """The pairs among brief networks; of the others each meets an optimiser and a schedule, resnet18 all of them."""
-    others = [name for name in SLOW if name != "resnet18"]
+    others = [name for name in SLOW + ONCE if name != "resnet18"]
     slow = zip(["resnet18"] * len(OPTIMIZERS) + others, itertools.cycle(OPTIMIZERS), itertools.cycle(SCHEDULES))
     return over_rows([*pairwise(BRIEF, list(OPTIMIZERS), list(SCHEDULES)), *slow])
 
@@ -97,10 +99,10 @@ def test_every_network_trains_the_same_in_another_order(name):
     check_permutation(**network_job(name), optimizer=recipe("momentum"), num_steps=3)
 
 
-@pytest.mark.parametrize("name", over_networks())
+@pytest.mark.parametrize("name", over_networks(slow=SLOW + ONCE))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_every_network_trains_as_alone_while_others_leave_on_the_way(name, dtype):
-    large = {} if name in BRIEF else {"num_members": 6, "rungs": [(1, 4), (2, 2)], "num_steps": 4}
+    large = {} if name not in FEW_STEPS else {"num_members": 6, "rungs": [(1, 4), (2, 2)], "num_steps": 4}
     check_leaving_on_the_way(**network_job(name), **large, optimizer=recipe("adamw", "warm-up"), dtype=dtype)
 
 
