@@ -10,15 +10,18 @@ wrong with a trial or with the range it was drawn from. `OptunaMirror` writes tr
 """
 
 from tenfold.tuning.choice import choice_space
+from tenfold.tuning.constraints import Constraint
 from tenfold.tuning.curve_stopping import CurveStopping
 from tenfold.tuning.defaults import optimizer_space
 from tenfold.tuning.drawing import draw
 from tenfold.tuning.edges import on_the_edge
 from tenfold.tuning.forecasting import Forecast, forecast
+from tenfold.tuning.front import front
 from tenfold.tuning.grid import Grid
 from tenfold.tuning.halving import Rung, promote, successive_halving_rungs
 from tenfold.tuning.hyperband import Bracket, Halving, hyperband_brackets
 from tenfold.tuning.ladder import Ladder, data_fractions, make_ladder
+from tenfold.tuning.listing import format_space
 from tenfold.tuning.median import MedianStopping
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.proposals import Draw, Proposer
@@ -34,6 +37,7 @@ __all__ = [
     "Bracket",
     "Categorical",
     "Constant",
+    "Constraint",
     "Course",
     "CurveStopping",
     "Draw",
@@ -58,6 +62,8 @@ __all__ = [
     "data_fractions",
     "draw",
     "forecast",
+    "format_space",
+    "front",
     "hyperband_brackets",
     "judge",
     "make_ladder",

@@ -21,7 +21,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from scipy.special import ndtr
 from tenfold.tuning.places import snapped, to_place, to_value
 
 _MOST_TOLD = 256
+_MOST_CHECKED = 200  # candidates, the most promising first
 _NOISE = 1e-6  # beside the fitted one, so that equal configurations do not make the matrix singular
 
 
@@ -47,6 +48,9 @@ class GaussianProcessSampler(BaseSampler):
         seed: >= 0.
         startup_trials: proposals are random until so many have been told, >= 2.
         candidates: configurations among which the best is proposed, >= 2.
+
+    Attributes:
+        admits: whether parameters may be proposed, where there are constraints.
 
     Raises:
         ValueError: a number is too small.
@@ -67,6 +71,7 @@ class GaussianProcessSampler(BaseSampler):
         self._startup_trials, self._num_candidates = startup_trials, candidates
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._random = RandomSampler(seed=seed)
+        self.admits: Callable[[dict[str, Any]], bool] | None = None
         self._fitted: tuple[Any, _Surrogate] | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -97,7 +102,9 @@ class GaussianProcessSampler(BaseSampler):
         gain_C = model.expected_improvement(places_CP, places_open)
         known = np.concatenate([model.places_NP, places_open])
         gain_C[cdist(places_CP, known, "chebyshev").min(axis=1) < 1e-9] = -np.inf
-        return columns.params(places_CP[int(np.argmax(gain_C))])
+        ranked = np.argsort(-gain_C, kind="stable")[: 1 if self.admits is None else _MOST_CHECKED]
+        proposals = [columns.params(places_CP[index]) for index in ranked]
+        return next((one for one in proposals if self.admits is None or self.admits(one)), proposals[0])
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: Any

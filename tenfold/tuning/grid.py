@@ -19,9 +19,7 @@ import numpy as np
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.places import to_place, to_value
-from tenfold.tuning.space import Space
-
-MOST_CONFIGURATIONS = 100_000
+from tenfold.tuning.space import MOST_COMBINATIONS, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +63,14 @@ class Grid:
                 than 100,000 configurations; or `points` has a name that the space has not.
         """
         self._check(space)
-        found = list(itertools.islice(space.configurations(self._values), MOST_CONFIGURATIONS + 1))
-        if len(found) > MOST_CONFIGURATIONS:
+        unconstrained = Space(space.parameters)
+        found = list(itertools.islice(unconstrained.configurations(self._values), MOST_COMBINATIONS + 1))
+        if len(found) > MOST_COMBINATIONS:
             raise InputError(
-                f"Grid: there must be at most {MOST_CONFIGURATIONS:,} configurations, got more "
+                f"Grid: there must be at most {MOST_COMBINATIONS:,} configurations, got more "
                 f"({self._sizes(space)}). Take fewer points, or the sampler 'random', which needs no grid."
             )
-        return found
+        return [config for config in found if space.admits(config)]
 
     def zoomed(self, space: Space, best: Mapping[str, Any], round_number: int) -> list[dict[str, Any]]:
         """The configurations of a later round.
@@ -85,13 +84,14 @@ class Grid:
         for name, value in best.items():
             [parameter] = [one for one in space.parameters[name] if one.applies(best)]
             narrowed[name] = self._narrowed(name, replace(parameter, when=None), value, round_number)
-        return list(Space(narrowed).configurations())
+        return [config for config in Space(narrowed).configurations() if space.admits(config)]
 
     def describe(self, space: Space) -> str:
         """What will be tried, in words with numbers, to be said before it starts."""
         size = len(self.configurations(space))
+        limits = f" that satisfy {' and '.join(one.text for one in space.constraints)}" if space.constraints else ""
         zooms = f", and {self.zoom} zoom{'s' * (self.zoom > 1)} on half the ranges around the best"
-        return f"a grid of {size:,} configurations ({self._sizes(space)}){zooms if self.zoom else ''}"
+        return f"a grid of {size:,} configurations ({self._sizes(space)}){limits}{zooms if self.zoom else ''}"
 
     def _check(self, space: Space) -> None:
         if space.function is not None:
@@ -104,7 +104,7 @@ class Grid:
                     raise InputError(f"Grid: points has no parameter {name!r}.{did_you_mean(name, space.parameters)}")
         for name, alternatives in space.parameters.items():
             for one in alternatives:
-                if isinstance(one, Float) and one.step is None and one.low < one.high and not self._count(name):
+                if one.is_continuous() and not self._count(name):
                     raise InputError(
                         f"Grid: {name} must have points or a step, got the continuous range {one.describe()}. "
                         f"Take 'grid:points=5', or Grid(points={{{name!r}: 5}}) in Python."

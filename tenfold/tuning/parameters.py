@@ -90,6 +90,10 @@ class Parameter(ABC):
         """
         return all(name not in config or config[name] in values for name, values in (self.when or {}).items())
 
+    def is_continuous(self) -> bool:
+        """Whether there are more values than can be counted."""
+        return False
+
     def describe(self) -> str:
         """The values in words, for tables and messages.
 
@@ -144,6 +148,10 @@ class Float(Parameter):
     def suggest(self, trial: optuna.trial.BaseTrial, name: str) -> float:
         """A real number of the range."""
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+    def is_continuous(self) -> bool:
+        """Without steps, unless the range is a single number."""
+        return self.step is None and self.low < self.high
 
     def values(self) -> Iterable[float]:
         """The steps from low to high; without steps an endless iterator."""

@@ -15,17 +15,19 @@ from typing import Any, Literal, get_args
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState
 
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import derive_seed
-from tenfold.tuning.grid import MOST_CONFIGURATIONS, Grid, GridRounds
+from tenfold.tuning.gaussian import GaussianProcessSampler
+from tenfold.tuning.grid import Grid, GridRounds
 from tenfold.tuning.quiet import quiet_optuna
 from tenfold.tuning.samplers import SAMPLERS, Sampler, make_sampler, reseed
-from tenfold.tuning.space import Space
+from tenfold.tuning.space import MOST_COMBINATIONS, Space
 
 State = Literal["complete", "pruned", "failed"]
 _TRIES = 8  # a sampler that repeats itself so often in a row is left for random draws
+_TRIES_UNDER_CONSTRAINTS = 32  # and one that keeps missing the constraints
 _REPETITIONS = 20  # for each configuration that a function gave, after which it is taken to have no more
 _RANDOM_TRIES = 1000  # and these for going through what is left of a countable space
 
@@ -66,8 +68,8 @@ class Proposer:
 
     Raises:
         ValueError: a direction has no such name, or there is none.
-        InputError: the sampler or a setting is unknown, or it does not take several objectives; a grid that
-            cannot be laid over this space.
+        InputError: the sampler or a setting is unknown, or it does not take several objectives; a grid cannot be
+            laid over this space; a constraint speaks of a name that the space has not.
 
     Example:
         >>> from tenfold.tuning import Int
@@ -87,6 +89,7 @@ class Proposer:
         directions: Sequence[str] = ("maximize",),
     ) -> None:
         self.space = space
+        space.check_constraints()
         self.directions = _checked_directions(directions, sampler)
         self.exhausted = False
         self._seed = seed
@@ -102,6 +105,7 @@ class Proposer:
         self._queue: list[dict[str, Any]] = []
         self._told: dict[int, tuple[float, ...] | None] = {}
         self._failed: list[int] = []
+        self._count: int | None = None
         self._nearly_over = False  # new configurations are rare among random ones
         self._rounds = GridRounds(self._sampler, space, self._stream(0)) if isinstance(self._sampler, Grid) else None
         with quiet_optuna():
@@ -147,7 +151,7 @@ class Proposer:
         if n < 1:
             raise ValueError(f"Proposer.ask: n must be at least 1, got {n!r}. Ask for one trial or more.")
         wanted = len(self._keys) + n
-        available = self.space.num_configurations(limit=wanted)
+        available = self._available(wanted)
         first = len(self._trials)
         with quiet_optuna(), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -159,6 +163,12 @@ class Proposer:
             while len(self._keys) < min(wanted, available) and self._next():
                 pass
         self.exhausted = self.exhausted or len(self._keys) == available < wanted
+        if not self._trials and self.space.constraints:
+            limits = " and ".join(repr(one.text) for one in self.space.constraints)
+            raise InputError(
+                f"Proposer: some configuration must satisfy {limits}, got none of all that were tried. "
+                "Loosen the constraints or the ranges."
+            )
         return [self._draw(number) for number in range(first, len(self._trials))]
 
     def tell(
@@ -204,10 +214,20 @@ class Proposer:
         indices = [number, use] if number or use else []
         return derive_seed(self._seed, "sample", *indices) % 2**32
 
+    def _available(self, wanted: int) -> int:
+        """How many configurations there are, counted up to `wanted`; under constraints once, as that is slow."""
+        if not self.space.constraints:
+            return self.space.num_configurations(limit=wanted)
+        if self._count is None:
+            self._count = self.space.num_configurations(limit=MOST_COMBINATIONS)
+        return wanted if self._count == MOST_COMBINATIONS else min(wanted, self._count)
+
     def _made_for(self, batch: int) -> None:
-        """Builds a sampler by name anew that is made for a size of batch, which is that of the first one."""
+        """Builds a sampler by name anew for the size of the first batch, and tells it the constraints if it asks."""
         if isinstance(self._asked_for, str) and not self._rounds:
             self._sampler = make_sampler(self._asked_for, self._stream(0), batch)
+        if isinstance(self._sampler, GaussianProcessSampler) and self.space.constraints:
+            self._sampler.admits = lambda params: self.space.admits(self.space.suggest(FixedTrial(params)))
 
     def _next(self) -> bool:
         """Proposes one more, and says whether there was one."""
@@ -225,19 +245,20 @@ class Proposer:
 
     def _sampled(self) -> bool:
         """One more by the sampler; where it repeats itself by random; where that does, by going through the rest."""
+        tries = _TRIES_UNDER_CONSTRAINTS if self.space.constraints else _TRIES
         for misses in itertools.count():
-            if self._try(self._sampler if misses < _TRIES or self._is_random() else self._random):
+            if self._try(self._sampler if misses < tries or self._is_random() else self._random):
                 return True
             if self.space.function is not None and misses >= _REPETITIONS * (len(self._keys) + 1):
                 self.exhausted = True
                 return False
-            if self.space.function is None and misses >= (_TRIES if self._nearly_over else _RANDOM_TRIES):
+            if self.space.function is None and misses >= (tries if self._nearly_over else _RANDOM_TRIES):
                 self._nearly_over = True
                 return self._one_of_the_rest()
         raise AssertionError("unreachable")
 
     def _one_of_the_rest(self) -> bool:
-        for config in itertools.islice(self.space.configurations(), MOST_CONFIGURATIONS):
+        for config in itertools.islice(self.space.configurations(), MOST_COMBINATIONS):
             if _key(config) not in self._keys:
                 return self._try(self._random, self.space.params_of(config))
         self.exhausted = True
@@ -250,7 +271,7 @@ class Proposer:
             self._study.enqueue_trial(params)
         trial = self._study.ask()
         config = self.space.suggest(trial)
-        if _key(config) in self._keys:
+        if _key(config) in self._keys or not self.space.admits(config):
             self._study.tell(trial, state=TrialState.FAIL)
             return False
         self._keys.add(_key(config))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import optuna
 
 from tenfold.core.errors import InputError, did_you_mean
+from tenfold.tuning.constraints import Constraint
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 
 SpaceFunction: TypeAlias = Callable[[optuna.trial.Trial], dict[str, Any]]
 ValuesOf: TypeAlias = Callable[[str, Parameter], Iterable[Any]]
+ConstraintLike: TypeAlias = str | Constraint | Callable[[Mapping[str, Any]], Any]
+MOST_COMBINATIONS = 100_000
+_A_FUNCTION = "a function of the configuration"
 _KINDS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
 
 
@@ -27,10 +32,14 @@ class Space:
 
     Args:
         parameters: the mapping, or a function that asks an Optuna trial and returns the configuration.
+        constraints: what every configuration has to satisfy: expressions over the names, such as
+            "hidden * depth <= 512", or functions of the configuration; see `Constraint`. A configuration that does
+            not is drawn anew.
 
     Raises:
         TypeError: neither a mapping nor a function, or a value is a list (choices or constant?).
         ValueError: a condition looks at a name that is not earlier, or two alternatives can both apply.
+        InputError: a constraint does not parse, or holds what is not allowed.
 
     Example:
         >>> space = Space({
@@ -43,7 +52,9 @@ class Space:
         {'optimizer': 'adamw', 'lr': 0.001, 'epochs': 20}
     """
 
-    def __init__(self, parameters: Mapping[str, Any] | SpaceFunction) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any] | SpaceFunction, *, constraints: Iterable[ConstraintLike] = ()
+    ) -> None:
         self.function: SpaceFunction | None = None
         self.parameters: dict[str, tuple[Parameter, ...]] = {}
         if isinstance(parameters, Mapping):
@@ -55,7 +66,34 @@ class Space:
                 f"Space: parameters must be a mapping or a function of a trial, got {parameters!r}. "
                 'Write {"lr": Float(1e-4, 1e-2, log=True)}.'
             )
+        if isinstance(constraints, str) or callable(constraints):
+            constraints = (constraints,)
+        self.constraints = tuple(dict.fromkeys(map(Constraint, constraints)))
         self._check_conditions()
+
+    def admits(self, config: Mapping[str, Any]) -> bool:
+        """Whether a configuration satisfies the constraints.
+
+        Example:
+            >>> Space({"a": Int(1, 9), "b": Int(1, 9)}, constraints=["a < b"]).admits({"a": 3, "b": 2})
+            False
+        """
+        return all(constraint.holds(config) for constraint in self.constraints)
+
+    def check_constraints(self) -> None:
+        """Raises where a constraint speaks of a name that is not in the space; of a function nothing is known.
+
+        Raises:
+            InputError: with the near miss.
+
+        Example:
+            >>> Space({"depth": Int(1, 3)}, constraints=["dept < 3"]).check_constraints()
+            Traceback (most recent call last):
+                ...
+            tenfold.core.errors.InputError: constraint 'dept < 3': there is no 'dept' ... Did you mean 'depth'?
+        """
+        for constraint in self.constraints if self.function is None else ():
+            constraint.check_names(self.parameters)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """One configuration, asked of an Optuna trial. What the function suggests stands; the rest is added.
@@ -75,16 +113,29 @@ class Space:
     def num_configurations(self, limit: int) -> int:
         """How many different configurations there are, counted up to `limit`; `limit` for a function.
 
+        Of a space with constraints the first 100,000 combinations are looked at, and if there are more, `limit` is
+        the answer; so it is where a range is continuous.
+
         Example:
             >>> Space({"depth": Int(2, 3), "width": Categorical([64, 128])}).num_configurations(limit=100)
             4
         """
         if self.function is not None:
             return limit
-        return sum(1 for _ in itertools.islice(self.configurations(), limit))
+        if not self.constraints:
+            return sum(1 for _ in itertools.islice(self.configurations(), limit))
+        if any(one.is_continuous() for alternatives in self.parameters.values() for one in alternatives):
+            return limit
+        combinations = self._descend({}, list(self.parameters), _all_values)
+        count = looked_at = 0
+        for looked_at, config in enumerate(itertools.islice(combinations, MOST_COMBINATIONS), 1):  # noqa: B007
+            count += self.admits(config)
+        return limit if looked_at == MOST_COMBINATIONS else min(count, limit)
 
     def configurations(self, values: ValuesOf | None = None) -> Iterator[dict[str, Any]]:
         """Every configuration by depth-first descent, the last name varying fastest.
+
+        Of a space with constraints, those among the first 100,000 combinations that satisfy them.
 
         Args:
             values: `values(name, parameter)`, those that are gone through; all of them by default, which makes an
@@ -99,7 +150,10 @@ class Space:
         """
         if self.function is not None:
             raise TypeError("Space.configurations: the space must be a mapping, got a function. Write it as a dict.")
-        return self._descend({}, list(self.parameters), values or (lambda name, parameter: parameter.values()))
+        combinations = self._descend({}, list(self.parameters), values or _all_values)
+        if not self.constraints:
+            return combinations
+        return filter(self.admits, itertools.islice(combinations, MOST_COMBINATIONS))
 
     def params_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A configuration, whole or in part, under the names that Optuna has for it; constants are left out.
@@ -140,15 +194,19 @@ class Space:
     def to_json(self) -> list[dict[str, Any]]:
         """One row a parameter with name, type, low, high, log, step, choices, when and reason.
 
-        A constant has its value as the only choice; a function is one row of type "function" with its name.
+        A constant has its value as the only choice; a function is one row of type "function" with its name, and so is
+        a constraint one of type "constraint" with its expression.
         """
         rows = [
             parameter.to_json(name) for name, alternatives in self.parameters.items() for parameter in alternatives
         ]
+        blank = dict.fromkeys(("low", "high", "log", "step", "choices", "when"))
+        for one in self.constraints:
+            reason = "every configuration satisfies it" if one.function is None else _A_FUNCTION
+            rows.append({"name": one.text, "type": "constraint", **blank, "reason": reason})
         if self.function is None:
             return rows
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        blank = dict.fromkeys(("low", "high", "log", "step", "choices", "when"))
         return [{"name": name, "type": "function", **blank, "reason": "a function of the trial"}, *rows]
 
     @classmethod
@@ -159,14 +217,34 @@ class Space:
             ValueError: the rows hold a function, which JSON cannot carry.
         """
         parameters: dict[str, tuple[Parameter, ...]] = {}
+        constraints = []
         for row in rows:
-            parameters[row["name"]] = (*parameters.get(row["name"], ()), _from_row(row))
-        return cls(parameters)
+            if row["type"] == "function" or (row["type"] == "constraint" and row["reason"] == _A_FUNCTION):
+                raise ValueError(
+                    f"Space.from_json: {row['name']!r} must not be a function, got one. Pass it in Python again."
+                )
+            if row["type"] == "constraint":
+                constraints.append(row["name"])
+            else:
+                parameters[row["name"]] = (*parameters.get(row["name"], ()), _from_row(row))
+        return cls(parameters, constraints=constraints)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Space:
+        """The space that a TOML file describes, a table a parameter; `tenfold.tuning.toml` has the schema.
+
+        Raises:
+            InputError: the file cannot be read or does not say a space; the message names file, key, and what was
+                expected.
+        """
+        from tenfold.tuning.toml import parse_space
+
+        return parse_space(path)
 
     def __or__(self, other: Space | Mapping[str, Any] | SpaceFunction) -> Space:
         """Both spaces as one; names of the right one replace those of the left, in the left one's place.
 
-        A function is asked first and its names stand, on whichever side it is.
+        The constraints of both hold. A function is asked first and its names stand, on whichever side it is.
 
         Raises:
             TypeError: both are functions.
@@ -181,6 +259,7 @@ class Space:
         merged = Space({})
         merged.function = self.function or right.function
         merged.parameters = self.parameters | right.parameters
+        merged.constraints = tuple(dict.fromkeys((*self.constraints, *right.constraints)))
         merged._check_conditions()
         return merged
 
@@ -189,7 +268,8 @@ class Space:
 
     def __repr__(self) -> str:
         shown = {name: values[0] if len(values) == 1 else values for name, values in self.parameters.items()}
-        return f"Space({shown!r})" if self.function is None else f"Space({self.function!r}, {shown!r})"
+        limits = f", constraints={[one.text for one in self.constraints]}" if self.constraints else ""
+        return f"Space({'' if self.function is None else f'{self.function!r}, '}{shown!r}{limits})"
 
     def _descend(self, config: dict[str, Any], names: list[str], values: ValuesOf) -> Iterator[dict[str, Any]]:
         if not names:
@@ -248,6 +328,10 @@ def _label(name: str, parameter: Parameter, alternatives: tuple[Parameter, ...])
     return f"{name} ({condition})"
 
 
+def _all_values(name: str, parameter: Parameter) -> Iterable[Any]:
+    return parameter.values()
+
+
 def _beside(name: str, config: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in config.items() if key != name)
 
@@ -264,10 +348,6 @@ def _call(function: SpaceFunction, trial: Any) -> dict[str, Any]:
 
 def _from_row(row: dict[str, Any]) -> Parameter:
     about = {"when": row["when"], "reason": row["reason"]}
-    if row["type"] == "function":
-        raise ValueError(
-            f"Space.from_json: {row['name']!r} must not be a function, got one. Pass it in Python again."
-        )
     if row["type"] == "constant":
         return Constant(row["choices"][0], **about)
     keys = ("choices",) if row["type"] == "categorical" else ("low", "high", "log", "step")
