@@ -17,6 +17,7 @@ from tenfold.stacking import Stack, group_by_structure, member_streams, per_memb
 if TYPE_CHECKING:
     from tenfold.study.curves import learning_curve, width_curve
     from tenfold.study.fit import fit as fit
+    from tenfold.study.lr_finder import find_lr
     from tenfold.study.model import Model, load
     from tenfold.study.run import Run
     from tenfold.study.verbs import compare, cross_validate, replicate
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "compare",
     "cross_validate",
+    "find_lr",
     "fit",
     "group_by_structure",
     "learning_curve",
@@ -53,7 +55,18 @@ __all__ = [
 
 _ROOMS = {
     **dict.fromkeys(
-        ("Model", "Run", "compare", "cross_validate", "fit", "learning_curve", "load", "replicate", "width_curve"),
+        (
+            "Model",
+            "Run",
+            "compare",
+            "cross_validate",
+            "find_lr",
+            "fit",
+            "learning_curve",
+            "load",
+            "replicate",
+            "width_curve",
+        ),
         "tenfold.study",
     ),
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tenfold.tuning"),

@@ -8,6 +8,7 @@
 from tenfold.study.curves import learning_curve, width_curve
 from tenfold.study.fit import fit
 from tenfold.study.job import Listener
+from tenfold.study.lr_finder import RateTest, find_lr
 from tenfold.study.model import Model, ModelPart, load
 from tenfold.study.options import FitOptions
 from tenfold.study.run import Best, Run
@@ -19,9 +20,11 @@ __all__ = [
     "Listener",
     "Model",
     "ModelPart",
+    "RateTest",
     "Run",
     "compare",
     "cross_validate",
+    "find_lr",
     "fit",
     "learning_curve",
     "load",

@@ -25,6 +25,7 @@ from tenfold.tuning.listing import format_space
 from tenfold.tuning.median import MedianStopping
 from tenfold.tuning.parameters import Categorical, Constant, Float, Int, Parameter
 from tenfold.tuning.proposals import Draw, Proposer
+from tenfold.tuning.rates import RateAdvice, advise_rates
 from tenfold.tuning.samplers import SAMPLERS, SamplerEntry
 from tenfold.tuning.space import Space
 from tenfold.tuning.stopping import HALVINGS, NoStopping, StoppingRule
@@ -53,11 +54,13 @@ __all__ = [
     "OptunaMirror",
     "Parameter",
     "Proposer",
+    "RateAdvice",
     "Rung",
     "SamplerEntry",
     "Space",
     "StoppingRule",
     "Verdict",
+    "advise_rates",
     "choice_space",
     "data_fractions",
     "draw",
