@@ -33,7 +33,7 @@ from tenfold.cli.options import (
 )
 from tenfold.cli.screen import Screen
 from tenfold.core.errors import InputError
-from tenfold.report import leaderboard, load_run, render_leaderboard, together_line
+from tenfold.report import events_line, leaderboard, load_run, render_leaderboard, together_line
 from tenfold.study import Run
 
 
@@ -145,6 +145,6 @@ def _show(run: Run, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
-    if together := together_line(result):
-        console.print(together, markup=False, soft_wrap=True)
+    for line in filter(None, (events_line(load_run(run.path)), together_line(result))):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

@@ -51,7 +51,7 @@ from tenfold.cli.options import (
     words_of,
 )
 from tenfold.cli.screen import Screen
-from tenfold.report import outcome_line, render_outcome, together_line
+from tenfold.report import events_line, load_run, outcome_line, render_outcome, together_line
 from tenfold.study import Run
 
 
@@ -242,6 +242,6 @@ def _ask(question: Callable[[Screen], Run], as_json: bool, quiet: bool) -> None:
 def _show_outcome(run: Run, console: Console) -> None:
     console.print(render_outcome(run.result))
     console.print(outcome_line(run.result), style="bold", markup=False, soft_wrap=True)
-    if together := together_line(run.result):
-        console.print(together, markup=False, soft_wrap=True)
+    for line in filter(None, (events_line(load_run(run.path)), together_line(run.result))):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

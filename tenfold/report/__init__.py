@@ -5,6 +5,7 @@ table for the terminal; `write_report` writes `report.html`. `outcome_line` and 
 cross-validation, a replication or a comparison found, `together_line` what several networks gain over one.
 """
 
+from tenfold.report.events import events_line
 from tenfold.report.load import load_run
 from tenfold.report.outcome import outcome_line, render_outcome
 from tenfold.report.page import render_page, write_report
@@ -22,6 +23,7 @@ __all__ = [
     "RungRecord",
     "Score",
     "Trial",
+    "events_line",
     "leaderboard",
     "load_run",
     "outcome_line",

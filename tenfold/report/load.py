@@ -17,6 +17,7 @@ from tenfold.core.errors import RunError
 from tenfold.report.records import Baseline, Curve, Final, MemberScore, RungRecord, RunRecords, Score, Trial
 
 SCHEMA = 1
+EVENTS = ("sick", "stopped", "split")
 
 Line = dict[str, Any]
 
@@ -57,6 +58,7 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
         scores=_member_scores(lines["score"]),
         rungs=_rungs(lines["rung"]),
         baselines=tuple({line["name"]: _baseline(line) for line in lines["baseline"]}.values()),
+        events=tuple(line for kind in EVENTS for line in lines[kind]),
         final=finals[-1] if finals else None,
         evaluation=_evaluation(folder, run, problems),
         gallery=_read_arrays(folder / "gallery.npz", problems),

@@ -22,6 +22,7 @@ from tenfold.report.cost import cost
 from tenfold.report.courses import courses
 from tenfold.report.curves import learning_curves
 from tenfold.report.errors import errors
+from tenfold.report.events import events
 from tenfold.report.honesty import honesty
 from tenfold.report.ladder import ladder
 from tenfold.report.learning import learning_answer, learning_chart
@@ -46,6 +47,7 @@ TITLES = {
     "differences": "Differences",
     "curves": "Curves",
     "halving": "Who left",
+    "events": "Incidents",
     "slices": "What mattered",
     "errors": "Errors",
     "calibration": "Calibration",
@@ -112,6 +114,7 @@ def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Ht
         "leaderboard": scoreboard(records, scores),
         "curves": learning_curves(records, scores),
         "halving": ladder(records, scores),
+        "events": events(records),
         "slices": slices(records, scores),
         "errors": errors(records),
         "calibration": calibration(records),
@@ -129,6 +132,7 @@ def _trust_sections(records: RunRecords) -> tuple[Html, Sections]:
         "members": methods(records) if compared else members(records),
         "differences": differences(records) if compared else None,
         "curves": courses(records),
+        "events": events(records),
         "errors": errors(records) if evaluated else None,
         "calibration": calibration(records) if evaluated else None,
         "worst": worst(records) if "worst" in records.gallery or records.worst_rows else None,

@@ -145,6 +145,7 @@ class RunRecords:
         scores: of members at the end, in the order of (trial, fold, seed); empty for a run that scores none.
         rungs: rising; records of the same rung are one.
         baselines: in the order of the file.
+        events: the records of trainings that fell sick or stopped, and of memory that ran out, as they stand there.
         final: the chosen model, or None while nothing is chosen.
         evaluation: "targets", "predictions" and of classes "probabilities": of the test part, or, of a verb that
             trains folds or seeds, of the rows that members did not learn from; empty when there are none.
@@ -160,6 +161,7 @@ class RunRecords:
     scores: tuple[MemberScore, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    events: tuple[dict[str, Any], ...] = ()
     final: Final | None = None
     evaluation: dict[str, np.ndarray] = field(default_factory=dict)
     gallery: dict[str, np.ndarray] = field(default_factory=dict)

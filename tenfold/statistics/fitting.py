@@ -6,7 +6,9 @@ P points of a curve, S seeds
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -85,6 +87,7 @@ def diagnose_fit(
     epochs: Curve | None = None,
     sizes: Curve | None = None,
     widths: Curve | None = None,
+    perfect: float | None = None,
 ) -> FitDiagnosis:
     """Which remedy promises most: more data, more capacity, more regularisation, longer training, or none.
 
@@ -106,6 +109,7 @@ def diagnose_fit(
         epochs: against epochs, at least 4 points.
         sizes: against training-set size, at least 4 points.
         widths: against width, the number of parameters or the like.
+        perfect: a score that nothing can pass, which the power law keeps to; see `fit_power_law`.
 
     Raises:
         ValueError: no curve, too few points, shapes that do not fit, scores that are not finite, or a bad argument.
@@ -126,7 +130,12 @@ def diagnose_fit(
     if not given:
         raise ValueError("diagnose_fit: curves must be at least one, got none. Give epochs, sizes or widths.")
     arrays = {name: _arrays(name, curve, sign) for name, curve in given.items()}
-    measures = {"epochs": _of_epochs, "sizes": _of_sizes, "widths": _of_widths}
+    of_sizes = partial(_of_sizes, perfect=None if perfect is None else sign * perfect)
+    measures: dict[str, Callable[[FloatArray, FloatArray], list[Remedy]]] = {
+        "epochs": _of_epochs,
+        "sizes": of_sizes,
+        "widths": _of_widths,
+    }
     found = [remedy for name, (at, _, valid) in arrays.items() for remedy in measures[name](at, valid)]
     remedies = tuple(sorted(found, key=lambda remedy: -remedy.gain))
     _, train, valid = next(iter(arrays.values()))
@@ -175,8 +184,8 @@ def _fall_of_epochs(valid: FloatArray) -> Remedy:
     return Remedy(name="more regularisation", gain=gain, low=low, high=high, basis=basis)
 
 
-def _of_sizes(at: FloatArray, valid: FloatArray) -> list[Remedy]:
-    law = fit_power_law(at, valid)
+def _of_sizes(at: FloatArray, valid: FloatArray, perfect: float | None) -> list[Remedy]:
+    law = fit_power_law(at, valid, perfect=perfect)
     basis = f"at {law.factor * law.size:g} samples by a power law"
     return [Remedy(name="more data", gain=law.gain, low=law.gain_low, high=law.gain_high, basis=basis)]
 

@@ -48,7 +48,9 @@ class PowerLaw:
         return float(self.limit + self.amount * size**-self.exponent)
 
 
-def fit_power_law(sizes: ArrayLike, scores: ArrayLike, *, factor: float = 2.0, level: float = 0.95) -> PowerLaw:
+def fit_power_law(
+    sizes: ArrayLike, scores: ArrayLike, *, factor: float = 2.0, level: float = 0.95, perfect: float | None = None
+) -> PowerLaw:
     """Least squares of a power law with a limit, and the gain that it foresees for more data.
 
     For each exponent of a grid limit and amount are linear, and solved for. The interval is that of the profile
@@ -61,6 +63,7 @@ def fit_power_law(sizes: ArrayLike, scores: ArrayLike, *, factor: float = 2.0, l
         scores: of models trained on so many samples, finite, shape (P,) or (P, S) for S seeds.
         factor: how many times the largest size is asked about, above 1.
         level: coverage, in (0, 1).
+        perfect: a score that nothing can pass, such as an accuracy of 1 or an error of 0, on which the limit stops.
 
     Raises:
         ValueError: an argument is out of its range, or the shapes do not fit.
@@ -81,17 +84,22 @@ def fit_power_law(sizes: ArrayLike, scores: ArrayLike, *, factor: float = 2.0, l
     check_level("fit_power_law", level)
     if not factor > 1:
         raise ValueError(f"fit_power_law: factor must be above 1, got {factor!r}. Use 2.")
+    if perfect is not None and y.min() < perfect < y.max():
+        raise ValueError(f"fit_power_law: perfect must not be passed by any score, got {perfect!r}. Leave it out.")
     last, degrees = float(x.max()), len(x) - NUM_PARAMETERS
-    _, _, coarse_G, _ = _lines(x / last, y, EXPONENTS)
+    _, _, coarse_G, _ = _lines(x / last, y, EXPONENTS, perfect)
     near = int(np.clip(coarse_G.argmin(), 1, len(EXPONENTS) - 2))
     exponents = np.concatenate([EXPONENTS, np.geomspace(EXPONENTS[near - 1], EXPONENTS[near + 1], len(EXPONENTS))])
-    limit_G, amount_G, residual_G, squares_G = _lines(x / last, y, exponents)
+    limit_G, amount_G, residual_G, squares_G = _lines(x / last, y, exponents, perfect)
     best = int(residual_G.argmin())
     step_G = factor**-exponents - 1
     room_G = residual_G[best] * (1 + fisher_f.ppf(level, 1, degrees) / degrees) - residual_G
     half_G = np.sqrt(np.maximum(room_G, 0.0) / squares_G)
     allowed = room_G >= 0
     ends = np.stack([(amount_G - half_G) * step_G, (amount_G + half_G) * step_G])[:, allowed]
+    if perfect is not None:
+        room = perfect - float(limit_G[best] + amount_G[best])
+        ends = ends.clip(max=room) if _is_ceiling(y, perfect) else ends.clip(min=room)
     exponent = float(exponents[best])
     return PowerLaw(
         limit=float(limit_G[best]),
@@ -106,7 +114,12 @@ def fit_power_law(sizes: ArrayLike, scores: ArrayLike, *, factor: float = 2.0, l
     )
 
 
-def _lines(x: FloatArray, y: FloatArray, exponents: FloatArray) -> tuple[FloatArray, ...]:
+def _is_ceiling(y: FloatArray, perfect: float) -> bool:
+    """Whether a perfect score is above the scores, and not below."""
+    return perfect >= float(y.max())
+
+
+def _lines(x: FloatArray, y: FloatArray, exponents: FloatArray, perfect: float | None) -> tuple[FloatArray, ...]:
     """For each exponent the best limit and amount, their sum of squared errors, and the information on the amount."""
     power_GP = x ** -exponents[:, None]
     middle_G = power_GP.mean(axis=1)
@@ -114,7 +127,20 @@ def _lines(x: FloatArray, y: FloatArray, exponents: FloatArray) -> tuple[FloatAr
     squares_G = (centred_GP**2).sum(axis=1)
     amount_G = centred_GP @ y / squares_G
     errors_GP = (y - y.mean()) - amount_G[:, None] * centred_GP
-    return y.mean() - amount_G * middle_G, amount_G, (errors_GP**2).sum(axis=1), squares_G
+    free = (y.mean() - amount_G * middle_G, amount_G, (errors_GP**2).sum(axis=1), squares_G)
+    if perfect is None:
+        return free
+    beyond_G = free[0] > perfect if _is_ceiling(y, perfect) else free[0] < perfect
+    held = _through(perfect, power_GP, y)
+    return tuple(np.where(beyond_G, b, a) for a, b in zip(free, held, strict=True))
+
+
+def _through(limit: float, power_GP: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
+    """As `_lines`, with the limit given."""
+    squares_G = (power_GP**2).sum(axis=1)
+    amount_G = power_GP @ (y - limit) / squares_G
+    errors_GP = y - limit - amount_G[:, None] * power_GP
+    return np.full(len(amount_G), limit), amount_G, (errors_GP**2).sum(axis=1), squares_G
 
 
 def _points(sizes: ArrayLike, scores: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -15,6 +15,7 @@ from tenfold.core.records import finite
 from tenfold.report.learning import curve_sentence
 from tenfold.report.wording import is_share
 from tenfold.statistics import Curve, FitDiagnosis, diagnose_fit, fit_power_law
+from tenfold.tasks import CLASSIFICATION_METRICS, MULTI_LABEL_METRICS, REGRESSION_METRICS
 
 CURVES = ("learning-curve", "width-curve")
 WORTH_POINTS = 0.005  # of a share
@@ -101,19 +102,33 @@ def _best(points: Sequence[Mapping[str, Any]], direction: str) -> int:
     return int(np.nanargmax(means)) if np.isfinite(means).any() else 0
 
 
+def perfect_score(metric: str) -> float | None:
+    """What no model can pass: 1 of accuracies and the like, 0 of losses and errors; None of a metric of one's own.
+
+    Example:
+        >>> perfect_score("accuracy"), perfect_score("rmse"), perfect_score("my_own")
+        (1.0, 0.0, None)
+    """
+    for known in (CLASSIFICATION_METRICS, MULTI_LABEL_METRICS, REGRESSION_METRICS):
+        if metric in known:
+            return 1.0 if known[metric].direction == "maximize" else 0.0
+    return None
+
+
 def _verdict(info: Mapping[str, Any], at: Sequence[float], tables: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What to do next, of the seeds that diverged nowhere; nothing where there is none."""
     if not tables["valid"].size:
         return {"verdict": None, "gap": None, "remedies": [], "power_law": None, "advice": "Every seed diverged."}
     last = abs(float(tables["valid"][-1].mean()))
     curve = Curve(at=at, train=tables["train"], valid=tables["valid"])
-    sizes = info["verb"] == "learning-curve"
+    sizes, perfect = info["verb"] == "learning-curve", perfect_score(info["metric"])
     found: FitDiagnosis = diagnose_fit(
         direction=info["direction"],
         min_gain=WORTH_POINTS if is_share(info["metric"]) else max(WORTH * last, 1e-12),
+        perfect=perfect,
         **{"sizes" if sizes else "widths": curve},
     )
-    law = fit_power_law(at, tables["valid"]) if sizes else None
+    law = fit_power_law(at, tables["valid"], perfect=perfect) if sizes else None
     return {
         "verdict": found.verdict,
         "gap": found.gap,

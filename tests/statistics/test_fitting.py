@@ -46,6 +46,29 @@ def test_the_interval_of_the_gain_covers_the_truth_as_often_as_it_says():
     assert 0.92 <= np.mean(hits) <= 0.99
 
 
+@pytest.mark.parametrize("turned", [1, -1])
+def test_a_power_law_stops_at_a_perfect_score(turned):
+    scores = np.array([0.62, 0.71, 0.80, 0.88, 0.94, 0.985])
+    free, held = fit_power_law(SIZES, turned * scores), fit_power_law(SIZES, turned * scores, perfect=turned * 1.0)
+    assert turned * free.score(2 * free.size) > 1
+    assert turned * held.limit <= 1
+    assert turned * held.score(2 * held.size) <= 1
+    room = turned * 1.0 - held.score(held.size)
+    assert max(turned * held.gain_low, turned * held.gain_high) <= turned * room + 1e-12
+    found, _ = curve_fit(lambda n, b, c: 1 - b * (n / 3200) ** -c, SIZES, scores, p0=(0.1, 0.5))
+    assert (-turned * held.amount * 3200**-held.exponent, held.exponent) == pytest.approx(tuple(found), rel=1e-2)
+
+
+def test_a_perfect_score_far_away_changes_nothing():
+    scores = noisy(0.95 - 2.0 * SIZES**-0.5, 4)
+    assert fit_power_law(SIZES, scores, perfect=50.0) == fit_power_law(SIZES, scores)
+
+
+def test_a_perfect_score_that_is_passed_is_refused():
+    with pytest.raises(ValueError, match="fit_power_law: perfect must not be passed by any score, got"):
+        fit_power_law(SIZES, [0.5, 0.6, 0.7, 0.8, 0.9, 0.95], perfect=0.9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

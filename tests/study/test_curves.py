@@ -46,7 +46,7 @@ def test_a_learning_curve_holds_the_means_of_its_records_and_the_power_law_throu
         for point, row in zip(curve["points"], table, strict=True):
             assert point[part]["mean"] == pytest.approx(row.mean())
             assert point[part]["std"] == pytest.approx(row.std(ddof=1))
-    law = fit_power_law(curve["at"], curve["valid"])
+    law = fit_power_law(curve["at"], curve["valid"], perfect=1.0)
     (remedy,) = curve["remedies"]
     assert (remedy["name"], remedy["gain"]) == ("more data", pytest.approx(law.gain))
     assert run.result["sentence"] in (run.path / "report.html").read_text("utf-8")
