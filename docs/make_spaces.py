@@ -15,6 +15,7 @@ from tenfold.study.budget import default_batch_size, default_epochs, default_tri
 from tenfold.study.trials import default_space
 from tenfold.train.recipe import PRECISIONS
 from tenfold.tuning import Space, optimizer_space
+from tenfold.tuning.defaults import OPTIMIZER_PARAMETERS, SCHEDULE_PARAMETERS
 
 PAGE = Path(__file__).with_name("spaces.md")
 
@@ -37,8 +38,8 @@ Every network is trained with these.
 """
 
 SGD = """
-AdamW is the one optimiser that is searched by default. With both, `space=optimizer_space(("adamw", "sgd"))` in Python
-(from `tenfold.tuning`), each has its own ranges:
+AdamW is the one optimiser that is searched by default. `space=optimizer_space(("adamw", "sgd"), ("cosine", "step"))`
+in Python (from `tenfold.tuning`) searches those that it names. Each optimiser has its own ranges:
 
 """
 
@@ -82,6 +83,39 @@ space = {
 run = tenfold.fit("wine", space=space, trials=6, epochs=5)
 ```
 
+A `Space` may also have constraints, which every configuration satisfies: expressions over the names, or functions of
+the configuration.
+
+```
+Space({"hidden": Int(64, 1024, log=True), "depth": Int(1, 8)}, constraints=["hidden * depth <= 2048"])
+```
+
+`Space.from_toml(path)` reads the same from a file: a table a parameter, a list for a choice, a plain value for a
+constant. Whole numbers as bounds make whole numbers.
+
+```toml
+constraints = ["hidden * depth <= 2048"]
+optimizer = ["adamw", "sgd"]
+batch_size = 64
+hidden = { low = 64, high = 1024, log = true }
+depth = { low = 1, high = 8 }
+
+[lr]
+low = 1e-4
+high = 1e-1
+log = true
+reason = "covers both optimisers"
+
+[momentum]
+low = 0.8
+high = 0.99
+when = { optimizer = "sgd" }
+```
+
+A name with other values elsewhere is an array of tables (`[[depth]]`), each with a `when`; `type` says "float",
+"int", "categorical" or "constant" outright; `step` is as in Python. Which sampler proposes configurations is told in
+[samplers.md](samplers.md).
+
 Training's names are those below; the task's `label_smoothing` (classification). A function of an Optuna trial that
 returns a dict works as well. Numbers may differ between members that train as one program; the other choices cut the
 members into programs of their own, and so do `batch_size` and `accumulate`.
@@ -107,8 +141,17 @@ def render() -> str:
     """The whole page."""
     networks = "".join(_network(name) for name in NETWORKS if NETWORKS[name].space) + _others()
     searched = _table(optimizer_space() | _batch_size())
-    both = [row for row in optimizer_space(("adamw", "sgd")).to_json() if row["when"]]
-    return HEAD + searched + SGD + _rows(both) + NETWORK_HEAD + networks + BUDGET_HEAD + _budget()
+    every = optimizer_space(tuple(OPTIMIZER_PARAMETERS), tuple(SCHEDULE_PARAMETERS)).to_json()
+    return (
+        HEAD
+        + searched
+        + SGD
+        + _rows([row for row in every if row["when"]])
+        + NETWORK_HEAD
+        + networks
+        + BUDGET_HEAD
+        + _budget()
+    )
 
 
 def _batch_size() -> Space:

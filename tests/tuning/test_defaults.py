@@ -1,7 +1,12 @@
+from dataclasses import fields
+
 import pytest
 
 from tenfold.core.errors import InputError
+from tenfold.optim import OPTIMIZERS, SCHEDULES
+from tenfold.train.recipe import Recipe
 from tenfold.tuning import draw, optimizer_space
+from tenfold.tuning.defaults import OPTIMIZER_PARAMETERS, SCHEDULE_PARAMETERS
 
 
 def test_the_default_space_searches_rate_and_decay_alone():
@@ -22,14 +27,43 @@ def test_each_optimiser_draws_from_its_own_rates():
         assert one.config["lr"] >= 3e-3 if sgd else one.config["lr"] <= 1e-2
 
 
-@pytest.mark.parametrize("optimizers", [("adamw",), ("sgd",), ("adamw", "sgd")])
-def test_every_default_says_its_reason(optimizers):
-    assert all(row["reason"] for row in optimizer_space(optimizers).to_json())
+@pytest.mark.parametrize("optimizers", [("adamw",), ("sgd",), ("adamw", "sgd"), tuple(OPTIMIZERS)])
+@pytest.mark.parametrize("schedules", [("cosine",), tuple(SCHEDULES)])
+def test_every_default_says_its_reason(optimizers, schedules):
+    assert all(row["reason"] for row in optimizer_space(optimizers, schedules).to_json())
+
+
+def test_every_optimiser_and_schedule_has_a_space():
+    assert set(OPTIMIZER_PARAMETERS) == set(OPTIMIZERS)
+    assert set(SCHEDULE_PARAMETERS) == set(SCHEDULES)
+
+
+def test_what_is_drawn_for_any_optimiser_and_schedule_is_a_recipe():
+    known = {field.name for field in fields(Recipe)}
+    seen = set()
+    for one in draw(optimizer_space(tuple(OPTIMIZERS), tuple(SCHEDULES)), 200, seed=0):
+        assert set(one.config) <= known
+        Recipe(**one.config)
+        seen |= {one.config["optimizer"], one.config["schedule"]}
+        assert ("plateau_patience" in one.config) == (one.config["schedule"] == "plateau")
+    assert seen == {*OPTIMIZERS, *SCHEDULES}
+
+
+def test_torchs_usual_rates_are_in_the_ranges():
+    usual = {"adadelta": 1.0, "adagrad": 1e-2, "asgd": 1e-2, "sgd": 1e-1, "rmsprop": 1e-3}
+    for name in OPTIMIZERS:
+        lr = OPTIMIZER_PARAMETERS[name]["lr"]
+        assert lr.low <= usual.get(name, 1e-3) <= lr.high
+
+
+def test_an_unknown_schedule_is_answered_with_the_near_miss():
+    with pytest.raises(InputError, match=r"unknown schedule 'cosin'. Did you mean 'cosine'"):
+        optimizer_space(schedules=("cosin",))
 
 
 def test_an_unknown_optimiser_is_answered_with_the_near_miss():
-    with pytest.raises(InputError, match=r"unknown optimizer 'adam'. Did you mean 'adamw'"):
-        optimizer_space(("adam",))
+    with pytest.raises(InputError, match=r"unknown optimizer 'admw'. Did you mean 'adamw'"):
+        optimizer_space(("admw",))
 
 
 def test_no_optimiser_is_refused():

@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -176,3 +178,15 @@ def test_annealing_accepts_worse_places_while_it_is_hot_and_none_when_cold():
     sampler = AnnealingSampler(seed=0, chains=1, temperature=0.5, cooling=0.5)
     current, moves = sampler._walk(study, study.trials, 0)
     assert (current.number, moves) == (2, 2)
+
+
+def test_the_page_names_every_sampler_with_its_settings_and_its_example_runs():
+    page = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text("utf-8")
+    for name in SAMPLERS:
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |") and line.count("|") == 6]
+        assert set(re.findall(r"`(\w+)`", row.split("|")[4])) == set(SAMPLERS[name].settings)
+        assert f"**{name}.**" in page
+    [block] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(compile(block, "docs/samplers.md", "exec"), names)
+    assert len(names["proposer"].ask(64)) == 64
