@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tenfold.study.lr_finder import find_lr
     from tenfold.study.model import Model, load
     from tenfold.study.run import Run
+    from tenfold.study.search import search as search
     from tenfold.study.verbs import compare, cross_validate, replicate
     from tenfold.tuning import Categorical, Float, Int, Space
 
@@ -49,6 +50,7 @@ __all__ = [
     "optim",
     "per_member",
     "replicate",
+    "search",
     "stack",
     "width_curve",
 ]
@@ -65,6 +67,7 @@ _ROOMS = {
             "learning_curve",
             "load",
             "replicate",
+            "search",
             "width_curve",
         ),
         "tenfold.study",

@@ -69,6 +69,46 @@ def die_at_record(number: int) -> None:
     _at(RecordLog, "append", number, tear, before=True)
 
 
+def die_at_kind(kind: str, number: int, when: str) -> None:
+    """Right before or right after the n-th record of a kind; what was written before is on the disk."""
+    from tenfold.core.records import RecordLog
+
+    original, calls = RecordLog.append, 0
+
+    def append(log: RecordLog, now: str, **facts: Any) -> None:
+        nonlocal calls
+        calls += now == kind
+        reached = now == kind and calls == number
+        if not (reached and when == "before"):
+            original(log, now, **facts)
+        if reached:
+            log._file.flush()
+            _die()
+
+    RecordLog.append = append  # type: ignore[method-assign]
+
+
+def die_at_update(number: int, when: str) -> None:
+    """Right before or right after the n-th time that `run.json` is replaced."""
+    from tenfold.study.run_folder import RunFolder
+
+    _at(RunFolder, "update", number, lambda *args, **kwargs: _die(), before=when == "before")
+
+
+def die_at_sync(number: int, when: str) -> None:
+    """Right before or right after the n-th time that trials are copied to Optuna's storage."""
+    from tenfold.tuning import OptunaMirror
+
+    _at(OptunaMirror, "sync", number, lambda *args: _die(), before=when == "before")
+
+
+def mirror_always() -> None:
+    """Copies are brought up to date whenever somebody leaves."""
+    import tenfold.study.mirrors as mirrors
+
+    mirrors._EVERY_S = 0.0
+
+
 def die_in_refit_at_step(number: int) -> None:
     """At the n-th step of training the chosen configuration anew."""
     import tenfold.study.final as final

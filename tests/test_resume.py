@@ -33,11 +33,11 @@ MIDDLES: dict[str, tuple[tuple[Any, ...], ...]] = {
     "while writing the third checkpoint": (("checkpoint_every_epoch",), ("die_in_checkpoint", 3)),
     "right after a checkpoint": (("checkpoint_every_epoch",), ("die_after_checkpoint", 4)),
     "after training, before the last checkpoint": (("die_after_rung", 3),),
-    "when the test part is scored": (("die_before", "tenfold.study.fit", "score_test"),),
-    "between scoring and the final record": (("die_after", "tenfold.study.fit", "score_test"),),
+    "when the test part is scored": (("die_before", "tenfold.study.engine", "score_test"),),
+    "between scoring and the final record": (("die_after", "tenfold.study.engine", "score_test"),),
     "while the model is written": (("die_after", "tenfold.study.model", "save_model"),),
-    "before the report": (("die_before", "tenfold.study.fit", "write_report"),),
-    "after the report": (("die_after", "tenfold.study.fit", "write_report"),),
+    "before the report": (("die_before", "tenfold.study.engine", "write_report"),),
+    "after the report": (("die_after", "tenfold.study.engine", "write_report"),),
 }
 
 
@@ -334,7 +334,7 @@ def test_ctrl_c_names_the_folder_that_was_numbered(tenfold: Callable[..., Finish
 def test_ctrl_c_before_there_is_a_run_promises_none(
     function: str, tenfold: Callable[..., Finished], tmp_path: Path
 ) -> None:
-    finished = tenfold("fit", "iris", mishaps=[("press_ctrl_c_in", "tenfold.study.fit", function)])
+    finished = tenfold("fit", "iris", mishaps=[("press_ctrl_c_in", "tenfold.study.engine", function)])
     assert finished.code == 130
     assert "resume" not in finished.err
     assert list(tmp_path.iterdir()) == []

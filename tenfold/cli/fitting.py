@@ -126,13 +126,14 @@ def _answer(run: Run, as_json: bool, quiet: bool) -> None:
     """The leaderboard, the sentence that answers, and where to look further."""
     if as_json:
         if not quiet:
-            _show(run, err)
+            show_fit(run, err)
         print(json.dumps(run.result, ensure_ascii=False))
     else:
-        _show(run, out)
+        show_fit(run, out)
 
 
-def _show(run: Run, console: Console) -> None:
+def show_fit(run: Run, console: Console) -> None:
+    """The leaderboard, the test score of the chosen trial, and where the report is."""
     console.print(render_leaderboard(leaderboard(load_run(run.path))))
     result = run.result
     test = result["test"]

@@ -121,6 +121,11 @@ def values_of(pairs: list[str] | None, option: str = "--config") -> dict[str, An
     return values
 
 
+def configs_of(texts: list[str] | None) -> list[dict[str, Any]]:
+    """KEY=VALUE,... each as a configuration."""
+    return [values_of(text.split(","), "--enqueue") for text in texts or []]
+
+
 def method_of(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:
     """NAME=NETWORK,KEY=VALUE,... as a name, a network and its configuration."""
     name, mark, rest = text.partition("=")

@@ -198,7 +198,7 @@ def _numbers(probabilities: np.ndarray, scaled: np.ndarray | None, targets: np.n
 
 
 def _of_temperature(records: RunRecords) -> str:
-    if records.verb == "fit":
+    if records.verb in ("fit", "search"):
         return "The temperature was fitted on validation data; it changes no predicted class."
     return (
         "The temperature is that of the model that was kept, fitted on some of these very samples: on others it "

@@ -28,7 +28,7 @@ def errors(records: RunRecords) -> Html:
 def averaged(records: RunRecords) -> Html | None:
     """That predictions are means over seeds, which a single model does not reach."""
     seeds = records.run.get("seeds")
-    if records.verb == "fit" or not isinstance(seeds, int) or seeds < 2:
+    if records.verb in ("fit", "search") or not isinstance(seeds, int) or seeds < 2:
         return None
     best = records.trials.get(records.best_trial)
     name = best.title if best else ""

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from tenfold.core.errors import RunError
-from tenfold.report.records import Baseline, Curve, Final, MemberScore, RungRecord, RunRecords, Score, Trial
+from tenfold.report.records import (
+    Baseline,
+    Curve,
+    DepartureRecord,
+    Final,
+    MemberScore,
+    RungRecord,
+    RunRecords,
+    Score,
+    Trial,
+)
 
 SCHEMA = 1
 EVENTS = ("sick", "stopped", "split")
@@ -57,6 +67,8 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
         curves=_curves(lines["epoch"]),
         scores=_member_scores(lines["score"]),
         rungs=_rungs(lines["rung"]),
+        departures=_departures(lines["left"]),
+        generations=tuple(sorted({int(line["first"]) for line in lines["proposal"]})),
         baselines=tuple({line["name"]: _baseline(line) for line in lines["baseline"]}.values()),
         events=tuple(line for kind in EVENTS for line in lines[kind]),
         final=finals[-1] if finals else None,
@@ -197,19 +209,34 @@ def _member_scores(lines: Iterable[Line]) -> tuple[MemberScore, ...]:
 
 def _rungs(lines: Iterable[Line]) -> tuple[RungRecord, ...]:
     """One record a rung: what several stacks or a resumed run wrote under one number is put together."""
-    rungs: dict[int, RungRecord] = {}
+    rungs: dict[tuple[int, int], RungRecord] = {}
     for line in lines:
-        number = int(line["rung"])
+        key = (int(line.get("bracket") or 0), int(line["rung"]))
         scores = {int(trial): _number(score) for trial, score in (line.get("scores") or {}).items()}
-        before = rungs.get(number)
-        rungs[number] = RungRecord(
-            rung=number,
+        before = rungs.get(key)
+        rungs[key] = RungRecord(
+            rung=key[1],
+            bracket=key[0],
             epoch=int(line.get("epoch") or 0),
             scores={**(before.scores if before else {}), **scores},
             kept=_together(before.kept if before else (), line.get("kept")),
             left=_together(before.left if before else (), line.get("left")),
         )
-    return tuple(rungs[number] for number in sorted(rungs))
+    return tuple(rungs[key] for key in sorted(rungs))
+
+
+def _departures(lines: Iterable[Line]) -> tuple[DepartureRecord, ...]:
+    """One a trial; of two records the later counts."""
+    found = {
+        int(line["trial"]): DepartureRecord(
+            trial=int(line["trial"]),
+            epoch=int(line.get("epoch") or 0),
+            how=str(line.get("how") or "left"),
+            reason=str(line.get("reason") or ""),
+        )
+        for line in lines
+    }
+    return tuple(found.values())
 
 
 def _together(before: tuple[int, ...], now: Any) -> tuple[int, ...]:
@@ -238,7 +265,7 @@ def _final(line: Line) -> Final:
 
 def _evaluation(folder: Path, run: dict[str, Any], problems: dict[str, str]) -> dict[str, np.ndarray]:
     """Of a fit the test part; of folds and seeds what the members of the best trial say of rows they did not see."""
-    if str(run.get("verb") or "fit") == "fit":
+    if str(run.get("verb") or "fit") in ("fit", "search"):
         return _read_arrays(folder / "evaluation.npz", problems)
     arrays = _read_arrays(folder / "out-of-fold.npz", problems)
     best = ((run.get("result") or {}).get("best") or {}).get("trial", 0)

@@ -103,13 +103,24 @@ class MemberScore:
 
 @dataclass(frozen=True, kw_only=True)
 class RungRecord:
-    """One rung of the halving: the epoch, every trial's score there, and who went on and who left."""
+    """One rung of a bracket: the epoch, every trial's score there, and who went on and who left."""
 
     rung: int
     epoch: int
     scores: dict[int, float]
     kept: tuple[int, ...]
     left: tuple[int, ...]
+    bracket: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepartureRecord:
+    """A trial of a search that trains no more: after which epoch, how ("complete", "left", "sick", "budget"), why."""
+
+    trial: int
+    epoch: int
+    how: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +154,9 @@ class RunRecords:
         trials: the trials by number, in rising order.
         curves: one for each member that finished an epoch, by (trial, fold, seed).
         scores: of members at the end, in the order of (trial, fold, seed); empty for a run that scores none.
-        rungs: rising; records of the same rung are one.
+        rungs: rising, bracket by bracket; records of the same rung are one.
+        departures: of a search, in the order in which trials left.
+        generations: of a search, the number of the first trial of each generation.
         baselines: in the order of the file.
         events: the records of trainings that fell sick or stopped, and of memory that ran out, as they stand there.
         final: the chosen model, or None while nothing is chosen.
@@ -160,6 +173,8 @@ class RunRecords:
     curves: dict[tuple[int, int, int], Curve] = field(default_factory=dict)
     scores: tuple[MemberScore, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
+    departures: tuple[DepartureRecord, ...] = ()
+    generations: tuple[int, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     events: tuple[dict[str, Any], ...] = ()
     final: Final | None = None
@@ -175,7 +190,7 @@ class RunRecords:
 
     @property
     def verb(self) -> str:
-        """The question: "fit", "cv", "replicate" or "compare"."""
+        """The question: "fit", "search", "cv", "replicate" or "compare"."""
         return str(self.run.get("verb") or "fit")
 
     @property
@@ -192,14 +207,14 @@ class RunRecords:
     @property
     def evaluated(self) -> str:
         """What a sample of `evaluation` is called."""
-        if self.verb == "fit":
+        if self.verb in ("fit", "search"):
             return "test sample"
         return "out-of-fold sample" if self.run.get("folds") else "validation sample"
 
     @property
     def evaluation_file(self) -> str:
         """The file that `evaluation` comes from."""
-        return "evaluation.npz" if self.verb == "fit" else "out-of-fold.npz"
+        return "evaluation.npz" if self.verb in ("fit", "search") else "out-of-fold.npz"
 
     @property
     def task(self) -> str:

@@ -128,7 +128,7 @@ def final_model(
     if options.final == "refit":
         refit = prepare_refit(material, options, device)
         lane = _lane_anew(specs[best.trial], refit, options, cohort, device, best.line)
-        module = _train_anew(lane, refit, options, cohort.epoch, on_epoch, checkpointer)
+        module = _train_anew(lane, refit, options, cohort.longest, on_epoch, checkpointer)
         part = _part(specs[best.trial], module, own_networks)
         return Model(parts=(part,), preprocessor=refit.preprocessor, encoder=refit.encoder, notes=notes)
     scored = [member for member in members if abs(member.score) < float("inf")]
@@ -199,11 +199,11 @@ def _lane_anew(
         make_task(material, options, metrics),
         form="serial",
         device=device,
-        total_steps=cohort.epoch * steps,
+        total_steps=cohort.longest * steps,
         direction=cohort.metric.direction,
         line=line,
     )
-    compile_where_it_pays([lane], lambda lane: cohort.epoch * steps)
+    compile_where_it_pays([lane], lambda lane: cohort.longest * steps)
     return lane
 
 

@@ -75,6 +75,11 @@ class GridOptions(FitOptions):
                 f"--sequential keeps no model, got --final {self.final}. Leave it out, and replicate the winner."
             )
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether a trial may have several members: always, for all questions but a search."""
+        return True
+
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain JSON types; the user's own folds by their hash."""
         plain = replace(self, config={}, methods=None, folds=None, varies=VARIES)

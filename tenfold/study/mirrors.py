@@ -5,16 +5,19 @@ Both follow at rungs, from the records; neither is ever read back.
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tenfold.core.records import read_records
 from tenfold.core.task import Metric
 from tenfold.tuning import Draw, MirrorTrial, OptunaMirror
+
+_EVERY_S = 10.0
 
 
 class Mirrors:
@@ -23,41 +26,60 @@ class Mirrors:
     Args:
         folder: the run folder.
         metric: what the study optimises.
-        draws: the trials, with what Optuna needs to store them.
+        draws: the trials by number, with what Optuna needs to store them; there may come more.
+        storage: URL of another database for Optuna's copy.
     """
 
-    def __init__(self, folder: Path, metric: Metric, draws: Sequence[Draw]) -> None:
+    def __init__(self, folder: Path, metric: Metric, draws: Sequence[Draw], storage: str | None = None) -> None:
         self.folder, self.metric = folder, metric
-        self._draws = {draw.number: draw for draw in draws}
-        self._optuna = OptunaMirror(folder / "study.db", folder.name, metric.direction)
+        self._draws = draws
+        self._optuna = OptunaMirror(storage or folder / "study.db", folder.name, metric.direction)
+        self._records = folder / "records.jsonl"
+        self._read_bytes, self._synced = 0, time.monotonic()
+        self._lines: dict[int, list[dict[str, Any]]] = {}
+        self._gone: dict[int, bool] = {}
         self._events: dict[int, int] = {}
         self.warnings: list[str] = []
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # written anew from the records after a resume
 
+    def sync_now_and_then(self) -> None:
+        """As `sync`, where some seconds have passed: trials may leave after every epoch."""
+        if time.monotonic() - self._synced >= _EVERY_S:
+            self.sync()
+
     def sync(self, *, finished: bool = False) -> None:
-        """Brings both up to date with the records on disk."""
-        records = list(read_records(self.folder / "records.jsonl"))
-        epochs: dict[int, list[dict[str, Any]]] = {}
-        for record in records:
-            if record["kind"] == "epoch":
-                epochs.setdefault(record["trial"], []).append(record)
-        epochs = {trial: _over_members(lines) for trial, lines in epochs.items()}
-        left = {trial for record in records if record["kind"] == "rung" for trial in record["left"]}
-        self._sync_optuna(epochs, left, finished)
+        """Brings both up to date with the records on disk; what has been copied is forgotten."""
+        self._read()
+        epochs = {trial: _over_members(lines) for trial, lines in self._lines.items()}
+        gone = {trial: self._gone.get(trial, False) for trial in epochs if finished or trial in self._gone}
+        self._warn(self._optuna.sync([self._trial(n, epochs[n], pruned=pruned) for n, pruned in gone.items()]))
         try:
             self._sync_events(epochs)
         except (OSError, RuntimeError) as error:  # no room, no rights, no thread
             self._warn(
                 f"{self.folder / 'tensorboard'}: was not updated ({error}). The run goes on and loses nothing."
             )
+        for trial in gone:
+            if self._optuna.holds(trial) and self._events.get(trial, 0) >= epochs[trial][-1]["epoch"]:
+                del self._lines[trial]
+        self._synced = time.monotonic()
 
-    def _sync_optuna(self, epochs: Mapping[int, list[dict[str, Any]]], left: set[int], finished: bool) -> None:
-        trials = [
-            self._trial(number, lines, pruned=number in left)
-            for number, lines in epochs.items()
-            if finished or number in left
-        ]
-        self._warn(self._optuna.sync(trials))
+    def _read(self) -> None:
+        """Takes down what has been recorded since the last time."""
+        if not self._records.exists():
+            return
+        with open(self._records, "rb") as file:
+            file.seek(self._read_bytes)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read_bytes += len(whole)
+        for record in map(json.loads, whole.splitlines()):
+            if record["kind"] == "epoch":
+                self._lines.setdefault(record["trial"], []).append(record)
+            elif record["kind"] == "rung":
+                self._gone |= dict.fromkeys(record["left"], True)
+            elif record["kind"] == "left":
+                self._gone[record["trial"]] = record["how"] != "complete"
 
     def _warn(self, sentence: str | None) -> None:
         if sentence is not None and sentence not in self.warnings:

@@ -110,6 +110,11 @@ class FitOptions:
         if self.reduction_factor < 2:
             raise InputError(f"--reduction-factor must be >= 2, got {self.reduction_factor!r}. 3 is usual.")
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether a trial may have several members, one a fold and seed."""
+        return False
+
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain JSON types."""
         return {

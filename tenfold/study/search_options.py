@@ -13,7 +13,7 @@ from tenfold.study.grid_options import FoldedFitOptions
 from tenfold.tuning import HALVINGS
 from tenfold.tuning.samplers import SAMPLERS
 
-RESOURCES = ("epochs", "data", "scale")
+RESOURCES = ("epochs",)
 COSTS = ("parameters", "latency")
 
 
@@ -25,8 +25,7 @@ class SearchOptions(FoldedFitOptions):
         sampler: who proposes: a name in `tenfold.tuning.SAMPLERS`, with settings as in "grid:points=5", or a sampler
             of Optuna's.
         halving: who leaves early: a name in `tenfold.tuning.HALVINGS`.
-        resource: what trials that go on get more of: "epochs"; "data", rows to train on; or "scale", width or the
-            next larger network of a family, for which they are trained anew.
+        resource: what trials that go on get more of: "epochs".
         min_resource: nobody leaves before so many epochs, >= 1; the rule's own by default.
         population: trials that train side by side where the sampler learns from those before, >= 1.
         enqueue: configurations of one's own, tried first; what they leave out is drawn.
@@ -76,8 +75,15 @@ class SearchOptions(FoldedFitOptions):
             )
         object.__setattr__(self, "objectives", tuple(self.objectives))
         object.__setattr__(self, "enqueue", tuple(dict(config) for config in self.enqueue))
+        if self.warm_start is not None and self.objectives:
+            raise InputError("--warm-start takes one objective, the metric. Leave --objective out, or begin cold.")
         if self.warm_start is not None:
             object.__setattr__(self, "warm_start", str(Path(self.warm_start)))
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a trial has several folds or seeds."""
+        return self.folds is not None or self.seeds != 1
 
     @property
     def learns(self) -> bool:

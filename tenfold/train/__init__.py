@@ -11,6 +11,7 @@ from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import compile_where_it_pays, with_compiled_steps
 from tenfold.train.health import Illness
 from tenfold.train.judging import Judge
+from tenfold.train.known_plans import KnownPlans
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.parked import Parked
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
@@ -29,6 +30,7 @@ __all__ = [
     "Hooks",
     "Illness",
     "Judge",
+    "KnownPlans",
     "Lane",
     "MemberSpec",
     "Parked",

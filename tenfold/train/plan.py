@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -90,6 +90,10 @@ class PlannedStack:
         saved = self.step_seconds - self.compiled_seconds
         takes = self.again_seconds if members in self.compiled_before else self.compile_seconds
         return self.compiled_seconds > 0 and member_steps * saved > takes
+
+    def moved(self, by: int) -> PlannedStack:
+        """The line of members that stand so many places further on."""
+        return replace(self, places=tuple(place + by for place in self.places))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types; `from_json` reads it back."""

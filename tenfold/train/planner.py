@@ -160,13 +160,22 @@ def _plan_group(
 
 
 def _cut(places: Sequence[int], most: int, **line: Any) -> list[PlannedStack]:
-    """Stacks of nearly equal size, at most `most` members each."""
-    num_stacks = math.ceil(len(places) / most)
-    size, more = divmod(len(places), num_stacks)
+    return [PlannedStack(places=own, **line) for own in cut_places(places, most)]
+
+
+def cut_places(places: Sequence[int], most: int) -> list[tuple[int, ...]]:
+    """Pieces of nearly equal size, of at most `most` each.
+
+    Example:
+        >>> cut_places([3, 4, 5, 6, 7], 2)
+        [(3, 4), (5, 6), (7,)]
+    """
+    num_pieces = math.ceil(len(places) / most)
+    size, more = divmod(len(places), num_pieces)
     cuts, start = [], 0
-    for i in range(num_stacks):
+    for i in range(num_pieces):
         end = start + size + (i < more)
-        cuts.append(PlannedStack(places=tuple(places[start:end]), **line))
+        cuts.append(tuple(places[start:end]))
         start = end
     return cuts
 

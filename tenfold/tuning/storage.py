@@ -70,7 +70,8 @@ class OptunaMirror:
     Nothing is touched before the first `sync`.
 
     Args:
-        path: the file, usually `study.db` in the run folder; made when missing.
+        path: the file, usually `study.db` in the run folder; made when missing. Or the URL of any database that
+            SQLAlchemy reaches, such as "mysql://user@host/studies".
         study_name: the study's name in it.
         direction: "maximize" or "minimize".
 
@@ -90,7 +91,7 @@ class OptunaMirror:
             raise ValueError(
                 f"OptunaMirror: direction must be 'maximize' or 'minimize', got {direction!r}. Choose one."
             )
-        self.path = Path(path)
+        self.path = path if isinstance(path, str) and "://" in path else Path(path)
         self.study_name = study_name
         self.direction = direction
         self._storage: optuna.storages.RDBStorage | None = None
@@ -126,6 +127,10 @@ class OptunaMirror:
         self._stored.update(missing)
         return None
 
+    def holds(self, number: int) -> bool:
+        """Whether a trial is there."""
+        return number in self._stored
+
     def close(self) -> None:
         """Lets go of the file; the next `sync` opens it again."""
         if self._storage is not None:
@@ -134,8 +139,12 @@ class OptunaMirror:
         self._storage = None
 
     def _open(self) -> optuna.storages.RDBStorage:
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_S}}
+        storage = (
+            optuna.storages.RDBStorage(self.path)
+            if isinstance(self.path, str)
+            else optuna.storages.RDBStorage(
+                f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_S}}
+            )
         )
         self._storage = storage
         study = optuna.create_study(
@@ -178,7 +187,7 @@ def _frozen(trial: MirrorTrial) -> FrozenTrial:
     return frozen
 
 
-def _sentence(path: Path, error: Exception) -> str:
+def _sentence(path: Path | str, error: Exception) -> str:
     """One line: what could not be written, why, and that the run goes on."""
     cause: BaseException = error.__cause__ or error
     reason = str(getattr(cause, "orig", None) or cause).splitlines()[0].rstrip(".")

@@ -1,0 +1,225 @@
+"""A search while it trains: generations begin as others make room, and the sampler is told of those that left.
+
+What happens is written down before it has consequences: proposals before they train, departures with their reasons,
+what the sampler was told. A resumed run asks and tells the same again, in the same order, and so it goes on as if it
+had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tenfold.core.errors import RunError
+from tenfold.core.records import RecordLog, read_records
+from tenfold.study.costs import Costs
+from tenfold.study.describing import describe_plan
+from tenfold.study.generations import check_replayed
+from tenfold.study.job import Job
+from tenfold.study.mirrors import Mirrors
+from tenfold.study.planning import Question, plan_generation
+from tenfold.study.run_folder import RunFolder
+from tenfold.study.search_options import SearchOptions
+from tenfold.train import Cohort, Departure, Lane, PlannedStack, build_lane
+from tenfold.tuning import Draw
+from tenfold.tuning.proposals import State
+
+_TOGETHER = {"average": 5, "vote": 5, "ensemble": 16}  # trials that are kept to predict together
+_STATES: dict[str, State] = {"complete": "complete", "left": "pruned", "budget": "pruned", "sick": "failed"}
+
+
+class Campaign:
+    """Leads a cohort through a search.
+
+    Args:
+        job: the question on its way.
+        question: with its first generation planned; later ones are added to it.
+        folder: the run's; the plans of generations are kept in its `run.json`.
+        log: where the facts go.
+        mirrors: copies of the records, brought up to date now and then.
+    """
+
+    cohort: Cohort
+
+    def __init__(self, job: Job, question: Question, folder: RunFolder, log: RecordLog, mirrors: Mirrors) -> None:
+        assert question.generations is not None
+        assert isinstance(job.options, SearchOptions)
+        self.job, self.question, self.folder, self.log, self.mirrors = job, question, folder, log, mirrors
+        self.options, self.generations = job.options, question.generations
+        self.costs = Costs(self.options.objectives, folder)
+        self.enough = ""
+        self._planned = [PlannedStack.from_json(line) for line in folder.info["plan_stacks"]]
+
+    def lead(self, cohort: Cohort) -> None:
+        """Takes a cohort that is about to train."""
+        self.cohort = cohort
+        cohort.most_parked = _TOGETHER.get(self.options.final, 1)
+        hooks = cohort.hooks
+        hooks.admit, hooks.on_departures, hooks.is_enough = self.admit, self.on_departures, self.is_enough
+        hooks.ahead, hooks.on_rung = self.ahead, self.mirrors.sync_now_and_then
+
+    # -- while it trains -----------------------------------------------------------------------------------
+
+    def admit(self) -> list[Lane]:
+        """The lanes of the next generation, if there is room for one."""
+        running = {member.trial for lane in self.cohort.lanes for member in lane.ids}
+        size = self.generations.size(len(running))
+        draws = self.generations.ask(size) if size else []
+        if not draws:
+            return []
+        lines = self._plan(self._add(draws))
+        log_trials(self.log, self.question, draws)
+        self.job.listener.note(_joining(draws, len(running), self.generations.trials))
+        return build_lanes(self.question, lines, self.job.device)
+
+    def _add(self, draws: Sequence[Draw]) -> range:
+        """Adds trials to the question; returns the places of their members."""
+        first = len(self.question.specs)
+        self.question.specs.extend(self.question.members_of(list(draws)))
+        self.question.draws.extend(draws)
+        return range(first, len(self.question.specs))
+
+    def _plan(self, places: range) -> list[PlannedStack]:
+        """The plan of the members at these places, as it was if the run was here before."""
+        lines = [line for line in self._planned if line.places[0] in places]
+        specs = [self.question.specs[place] for place in places]
+        if lines:
+            self.question.known.remember([line.moved(-places.start) for line in lines], specs)
+        else:
+            found = plan_generation(self.question, specs)
+            lines = [line.moved(places.start) for line in found]
+        self.question.plan.extend(lines)
+        if len(self.question.plan) > len(self._planned):
+            self._planned = list(self.question.plan)
+            self.folder.update(**describe_plan(self.question.plan, self.question.specs, self.question.threads))
+        return lines
+
+    def on_departures(self, departures: Mapping[int, Departure]) -> None:
+        """Writes down who trains no more, and tells the sampler."""
+        for trial, departure in sorted(departures.items()):
+            self._depart(trial, departure)
+
+    def _depart(self, trial: int, departure: Departure) -> None:
+        best = self.cohort.best[trial][departure.epoch - 1]
+        state = _STATES[departure.how] if math.isfinite(best) else "failed"
+        values = None if state == "failed" else [best, *self.costs.of(trial, self.question)]
+        if not self._tell(trial, values, state, departure.epoch):
+            return
+        facts = {"epoch": departure.epoch, "how": departure.how, "reason": departure.reason}
+        self.log.append("left", trial=trial, **facts)
+        self.log.append("told", trial=trial, state=state, values=values)
+
+    def _tell(self, trial: int, values: Sequence[float] | None, state: State, epoch: int) -> bool:
+        return self.generations.tell(trial, values, state, _curve(self.cohort.curves[trial][:epoch], state))
+
+    def is_enough(self) -> bool:
+        """Whether the target is reached or the epochs are used up."""
+        target, sign = self.options.target_score, 1 if self.question.metric.direction == "maximize" else -1
+        best = [scores[-1] for scores in self.cohort.best.values() if math.isfinite(scores[-1])]
+        if target is not None and any(sign * score >= sign * target for score in best):
+            self.enough = "target"
+        elif self.options.epoch_budget is not None and self.cohort.epochs_trained >= self.options.epoch_budget:
+            self.enough = "epochs"
+        return bool(self.enough)
+
+    def ahead(self) -> float:
+        """Member-epochs of trials that have not begun: as many each as those took that have left."""
+        gone = set(self.cohort.curves) - {member.trial for lane in self.cohort.lanes for member in lane.ids}
+        each = sum(len(self.cohort.curves[trial]) for trial in gone) / len(gone) if gone else self.question.epochs / 3
+        return each * (self.generations.trials - self.generations.num_asked) * self.question.members_a_trial
+
+    # -- at the end ----------------------------------------------------------------------------------------
+
+    def finish(self) -> dict[str, Any]:
+        """What the result says besides: why the search ended, and the front where there are several objectives.
+
+        Raises:
+            RunError: no trial has a finite score.
+        """
+        cohort = self.cohort
+        if not any(math.isfinite(score) for scores in cohort.best.values() for score in scores[-1:]):
+            raise RunError(
+                f"no trial has a finite {cohort.metric.name}: all have diverged. "
+                "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
+            )
+        ended = self.enough or ("time" if cohort.stopped_early else "trials")
+        reason = {"target": "the target was reached", "epochs": "the epochs were used up", "time": "the time was up"}
+        for trial in sorted({member.trial for lane in cohort.lanes for member in lane.ids}):
+            self._depart(
+                trial, Departure(how="budget", epoch=len(cohort.curves[trial]), reason=reason.get(ended, ""))
+            )
+        return {"ended": ended, **self.costs.best_bargains(self.log.path, self.question)}
+
+    # -- going on ------------------------------------------------------------------------------------------
+
+    def replay(self, state: Mapping[str, Any]) -> None:
+        """Asks and tells as the records say, so that the sampler is where it was."""
+        records, first = list(read_records(self.log.path)), True
+        epochs = {record["trial"]: record["epoch"] for record in records if record["kind"] == "left"}
+        trials = {record["trial"]: record for record in records if record["kind"] == "trial"}
+        for record in records:
+            if record["kind"] == "proposal":
+                draws = self.question.draws if first else self.generations.ask(record["count"])
+                check_replayed(draws, [trials[drawn.number] for drawn in draws if drawn.number in trials])
+                if not first:
+                    self._plan(self._add(draws))
+                first = False
+            elif record["kind"] == "told":
+                trial = record["trial"]
+                curve = _curve(state["curves"][trial][: epochs[trial]], record["state"])
+                self.generations.tell(trial, record["values"], record["state"], curve)
+
+    def lines_in(self, state: Mapping[str, Any]) -> list[PlannedStack]:
+        """The lines of the plan of which some member is still in the race."""
+        ids = {tuple(own) for entry in state["lanes"] for own in entry["ids"]}
+        ids |= {tuple(own["id"]) for own in state["parked"]}
+        specs = [self.question.specs[place].id for place in range(len(self.question.specs))]
+        alive = {place for place, spec in enumerate(specs) if (spec.trial, spec.fold, spec.seed) in ids}
+        return [line for line in self.question.plan if alive & set(line.places)]
+
+
+def _curve(scores: Sequence[float], state: State) -> dict[int, float]:
+    """What a sampler is told of a trial that left: its scores by epoch."""
+    if state != "pruned":
+        return {}
+    return {epoch: score for epoch, score in enumerate(scores, start=1) if math.isfinite(score)}
+
+
+def build_lanes(question: Question, lines: Sequence[PlannedStack], device: torch.device) -> list[Lane]:
+    """The members of some lines of the plan, ready to train."""
+    lanes = []
+    for line in lines:
+        specs = [question.specs[place] for place in line.places]
+        lanes.append(
+            build_lane(
+                specs,
+                question.task,
+                form=line.form,
+                device=device,
+                total_steps=question.total_steps(specs),
+                direction=question.metric.direction,
+                programs=question.programs,
+                line=line,
+            )
+        )
+    return lanes
+
+
+def log_trials(log: RecordLog, question: Question, draws: Sequence[Draw]) -> None:
+    """Writes trials down before they train; of a search as a proposal."""
+    stacks = {
+        question.specs[place].id.trial: number for number, line in enumerate(question.plan) for place in line.places
+    }
+    if question.generations is not None:
+        log.append("proposal", first=draws[0].number, count=len(draws))
+    for drawn in draws:
+        network, stack = drawn.config["network"], stacks[drawn.number]
+        log.append("trial", trial=drawn.number, network=network, config=drawn.config, stack=stack)
+
+
+def _joining(draws: Sequence[Draw], running: int, trials: int) -> str:
+    beside = f"; {running} train on" if running else ""
+    return f"trials {draws[0].number} to {draws[-1].number} of {trials} begin{beside}"
