@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from tenfold.report.confusion import confusion
-from tenfold.report.markup import Html, empty, note, section
+from tenfold.report.labels import labels
+from tenfold.report.markup import Html, empty, join, note, section
+from tenfold.report.quantiles import quantile_chart
 from tenfold.report.records import RunRecords
 from tenfold.report.residuals import residuals
 
 
 def errors(records: RunRecords) -> Html:
-    """Confusion matrix of a classifier or residuals of a regression, on the test part or out-of-fold."""
+    """Confusion matrix of a classifier, labels found, or residuals of a regression, on test or out-of-fold rows."""
     title = "Where it errs"
     reason = _why_empty(records)
     if reason:
@@ -19,10 +21,21 @@ def errors(records: RunRecords) -> Html:
     targets, predictions = records.evaluation["targets"], records.evaluation["predictions"]
     if records.task == "classification":
         body = confusion(records, targets.astype(np.int64), predictions.astype(np.int64))
+    elif records.task == "multilabel":
+        body = labels(records, targets.astype(np.int64), predictions.astype(np.int64))
     else:
         true, predicted = (array.astype(np.float64).ravel() for array in (targets, predictions))
-        body = residuals(true, predicted, records.evaluated)
+        body = join([residuals(true, predicted, records.evaluated), _quantiles(records, true)])
     return section("errors", title, averaged(records), body)
+
+
+def _quantiles(records: RunRecords, targets: np.ndarray) -> Html | None:
+    """Of a regression that predicts quantiles, whether they hold what they claim."""
+    found = records.evaluation.get("quantiles")
+    levels = (records.run.get("arguments") or {}).get("quantiles") or ()
+    if found is None or found.shape != (len(targets), len(levels)):
+        return None
+    return quantile_chart(targets, found, levels, records.evaluated)
 
 
 def averaged(records: RunRecords) -> Html | None:
@@ -56,7 +69,7 @@ def _why_empty(records: RunRecords) -> str:
         return f"{file} does not fit together: targets {targets.shape}, predictions {predictions.shape}."
     if not targets.size:
         return "The test part is empty."
-    if records.task not in ("classification", "regression"):
+    if records.task not in ("classification", "multilabel", "regression"):
         return f"There are no figures yet for the task {records.task or 'that was not recorded'}."
     if records.task == "classification" and (targets.min() < 0 or predictions.min() < 0):
         return f"{file} holds class indices below 0."

@@ -274,6 +274,12 @@ def _evaluation(folder: Path, run: dict[str, Any], problems: dict[str, str]) -> 
         return {}
     if outputs.ndim == 1:
         return {"targets": arrays["targets"], "predictions": outputs}
+    if run.get("task") == "regression":
+        middle = outputs[:, outputs.shape[1] // 2]
+        return {"targets": arrays["targets"], "predictions": middle, "quantiles": outputs}
+    if run.get("task") == "multilabel":
+        said = (outputs > 0.5).astype(np.int64)
+        return {"targets": arrays["targets"], "predictions": said, "probabilities": outputs}
     return {"targets": arrays["targets"], "predictions": outputs.argmax(axis=1), "probabilities": outputs}
 
 
