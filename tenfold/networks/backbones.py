@@ -48,12 +48,16 @@ class Backbone(nn.Module):
     def __init__(self, stages: Mapping[str, nn.Module], spec: InputSpec, *, fixed_size: bool = False) -> None:
         super().__init__()
         self.stages = nn.ModuleDict(stages)
-        # An image some times as large tells the strides without the rounding of odd sizes.
-        height = spec.shape[1] * (1 if fixed_size else _PROBED_TIMES)
-        width = spec.shape[2] * (1 if fixed_size else _PROBED_TIMES)
-        maps = shapes_of(self, torch.empty(1, spec.shape[0], height, width, device="meta"))
+        channels, height, width = spec.shape
+        if fixed_size:
+            maps = shapes_of(self, torch.empty(1, channels, height, width, device="meta"))
+            self.strides = {name: round(height / shape[2]) for name, shape in maps.items()}
+        else:  # by how much a map grows with the image: paddings and roundings cancel
+            height, width = height * _PROBED_TIMES, width * _PROBED_TIMES
+            maps = shapes_of(self, torch.empty(1, channels, height, width, device="meta"))
+            larger = shapes_of(self, torch.empty(1, channels, 2 * height, width, device="meta"))
+            self.strides = {name: round(height / (larger[name][2] - shape[2])) for name, shape in maps.items()}
         self.channels = {name: shape[1] for name, shape in maps.items()}
-        self.strides = {name: round(height / shape[2]) for name, shape in maps.items()}
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """The maps by name, each float, shape (B, C, H, W), of images float, shape (B, C, H, W)."""

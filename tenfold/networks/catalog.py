@@ -11,22 +11,45 @@ from torch import nn
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.registry import Registry
 from tenfold.core.specs import InputSpec
+from tenfold.networks.alexnet import ALEXNET
 from tenfold.networks.cnn import CNN_ENTRY
+from tenfold.networks.convnext import CONVNEXTS
+from tenfold.networks.deep import DEEP_TWINS
 from tenfold.networks.entry import NetworkEntry
+from tenfold.networks.googlenet import GOOGLENET, INCEPTION_V3
 from tenfold.networks.lenet import LENET
 from tenfold.networks.linear import LINEAR
 from tenfold.networks.mlp import MLP_ENTRY
+from tenfold.networks.nin import NIN
+from tenfold.networks.pretrained import TIMM, load_pretrained
 from tenfold.networks.realmlp import REALMLP
 from tenfold.networks.recurrent import RECURRENT
 from tenfold.networks.resnet import RESNETS
+from tenfold.networks.swin import SWINS
 from tenfold.networks.tabm import TABM
+from tenfold.networks.timm_models import timm_entry
 from tenfold.networks.transformer import TRANSFORMER
 from tenfold.networks.unet import UNET
+from tenfold.networks.vgg import VGGS
+from tenfold.networks.vit import VITS
 from tenfold.tuning import Space, choice_space
 
-NETWORKS: Registry[NetworkEntry] = Registry("network")
+IMAGE_NETWORKS = (CNN_ENTRY, *DEEP_TWINS, ALEXNET, *VGGS, NIN, GOOGLENET, INCEPTION_V3, *CONVNEXTS, *SWINS, *VITS)
+
+
+class NetworkRegistry(Registry[NetworkEntry]):
+    """The registered networks, and any of timm's under "timm:NAME", which are not listed."""
+
+    def __getitem__(self, name: str) -> NetworkEntry:
+        return timm_entry(name) if name.startswith(TIMM) else super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(TIMM))
+
+
+NETWORKS = NetworkRegistry("network")
 _TABLES_AND_SEQUENCES = (TABM, REALMLP, *RECURRENT)
-for _entry in (LINEAR, MLP_ENTRY, *_TABLES_AND_SEQUENCES, LENET, *RESNETS, CNN_ENTRY, TRANSFORMER, UNET):
+for _entry in (LINEAR, MLP_ENTRY, *_TABLES_AND_SEQUENCES, LENET, *RESNETS, TRANSFORMER, UNET, *IMAGE_NETWORKS):
     NETWORKS.add(_entry.name, _entry, aliases=_entry.aliases)
 
 
@@ -37,14 +60,15 @@ def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -
         name: a name in `NETWORKS`.
         spec: the input.
         num_outputs: number of classes, or 1 for a regression, at least 1.
-        **config: the network's own configuration; what is left out keeps its default.
+        **config: the network's own configuration; what is left out keeps its default. `weights` names pretrained
+            weights for the networks that take them: a file, or "default"; see `tenfold.networks.pretrained`.
 
     Returns:
         A plain module that maps a batch to outputs, float, shape (B, num_outputs), or for a dense spec
         (B, num_outputs, H, W).
 
     Raises:
-        InputError: there is no such network, or it cannot take this input.
+        InputError: there is no such network, it cannot take this input, or its pretrained weights are not to be had.
         ValueError: num_outputs or a configuration value is out of its range, or a key is not the network's.
 
     Example:
@@ -69,7 +93,9 @@ def build_network(name: str, spec: InputSpec, num_outputs: int, **config: Any) -
         if key not in known:
             fix = did_you_mean(key, known) or " It has none."
             raise ValueError(f"{name}: {key!r} is not one of its settings.{fix}")
-    return entry.build(spec, num_outputs, **config)
+    weights = config.pop("weights", None)
+    network = entry.build(spec, num_outputs, **config)
+    return network if weights is None else load_pretrained(name, network, weights)
 
 
 def network_settings(name: str) -> dict[str, Any]:
@@ -82,8 +108,10 @@ def network_settings(name: str) -> dict[str, Any]:
         >>> network_settings("mlp")
         {'hidden': 128, 'depth': 2, 'activation': 'relu', 'norm': 'none', 'drop_prob': 0.0, 'residual': False}
     """
-    arguments = inspect.signature(NETWORKS[name].build).parameters.values()
-    return {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
+    entry = NETWORKS[name]
+    arguments = inspect.signature(entry.build).parameters.values()
+    own = {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
+    return own | ({"weights": None} if entry.pretrained else {})
 
 
 def suitable(spec: InputSpec) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ CNN_ENTRY = NetworkEntry(
     widths=(0.25, 0.5, 1.0, 2.0),
     small={"width": 0.125},
     heavy=True,
-    head="classifier",
+    pretrained=True,
     stages=_stages,
     stacks="members of equal width, depth, activation and norm are one program of grouped convolutions",
 )

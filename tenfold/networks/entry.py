@@ -62,7 +62,7 @@ class NetworkEntry:
         published: what others measured of it.
         small: settings with which it is quickly built and trained, for checks.
         heavy: whether its checks take long in spite of `small`.
-        head: the name of its last layer, which pretrained weights for other classes do not fill.
+        pretrained: whether it takes the setting `weights`; see `tenfold.networks.pretrained`.
         stages: its layers in order, without the head, by the names of the feature maps that they give; None
             where it gives none.
         fixed_size: whether it takes images of the size it was built for, and no others.
@@ -84,7 +84,7 @@ class NetworkEntry:
     published: Published | None = None
     small: Mapping[str, Any] = field(default_factory=dict)
     heavy: bool = False
-    head: str = ""
+    pretrained: bool = False
     stages: Stages | None = None
     fixed_size: bool = False
 

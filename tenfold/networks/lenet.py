@@ -132,7 +132,7 @@ LENET = NetworkEntry(
         num_outputs=10,
         accuracy="99.05 % on MNIST (LeCun et al. 1998, the paper's own form)",
     ),
-    head="classifier.4",
+    pretrained=True,
     stages=lambda network: dict(zip(("conv1", "conv2"), network.features, strict=True)),
     stacks="members of equal width, activation, norm and pool are one program of grouped convolutions",
 )

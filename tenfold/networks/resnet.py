@@ -130,7 +130,7 @@ def _entry(name: str) -> NetworkEntry:
         published=published_by_torchvision(name),
         small={"width": 1 / 16},
         heavy=True,
-        head="fc",
+        pretrained=True,
         stages=_stages,
         stacks="members of equal width are one program of grouped convolutions, each with its own batch statistics",
     )

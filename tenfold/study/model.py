@@ -351,7 +351,8 @@ def _load_part(
             f"Pass it: tenfold.load(path, network={name})."
         )
     build: Callable[..., nn.Module] | None = None if entry["in_zoo"] else own[name]
-    module = build(**config) if build is not None else build_network(name, spec, num_outputs, **config)
+    settings = {key: value for key, value in config.items() if key != "weights"}  # the run's own are loaded below
+    module = build(**config) if build is not None else build_network(name, spec, num_outputs, **settings)
     path = folder / entry["weights"]
     try:
         load_model(module, str(path))

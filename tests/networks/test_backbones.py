@@ -36,6 +36,15 @@ def test_maps_are_as_their_channels_and_strides_say(name, shape):
         ("resnet18", 32, [64, 64, 128, 256, 512], [1, 1, 2, 4, 8]),
         ("lenet", 32, [6, 16], [2, 4]),
         ("cnn", 28, [32, 64, 128], [2, 4, 8]),
+        ("residual_cnn", 32, [16, 16, 32, 64], [1, 1, 2, 4]),
+        ("alexnet", 224, [64, 192, 256], [4, 8, 16]),
+        ("vgg16", 224, [64, 128, 256, 512, 512], [1, 2, 4, 8, 16]),
+        ("nin", 32, [96, 192], [1, 2]),
+        ("googlenet", 224, [64, 192, 480, 832, 1024], [2, 4, 8, 16, 32]),  # Szegedy et al., Table 1
+        ("inception_v3", 299, [64, 192, 288, 768, 2048], [2, 4, 8, 16, 32]),
+        ("convnext_tiny", 224, [96, 192, 384, 768], [4, 8, 16, 32]),
+        ("swin_t", 224, [96, 192, 384, 768], [4, 8, 16, 32]),
+        ("vit_b_16", 224, [768], [16]),
     ],
 )
 def test_channels_and_strides_are_the_papers(name, size, channels, strides):

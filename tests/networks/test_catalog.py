@@ -19,6 +19,7 @@ from tenfold.tuning import Space, draw, optimizer_space
 TABLE = InputSpec(kind="table", shape=(5,))
 IMAGE = InputSpec(kind="image", shape=(1, 8, 8))
 SCENE = InputSpec(kind="image", shape=(3, 16, 24), dense=True)
+PICTURE = InputSpec(kind="image", shape=(1, 16, 16))
 PHOTO = InputSpec(kind="image", shape=(3, 224, 224))
 
 
@@ -48,7 +49,7 @@ def test_an_entry_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_equal_seeds_build_equal_weights(name):
-    spec = next(spec for spec in (SCENE, IMAGE, TABLE) if not obstacle(name, spec))
+    spec = next(spec for spec in (SCENE, IMAGE, TABLE, PICTURE) if not obstacle(name, spec))
     states = []
     for _ in range(2):
         with torch_seed(3):

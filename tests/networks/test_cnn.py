@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ def image(*shape):
 
 def test_parameters_are_those_of_the_named_layers():
     channels = (1, 32, 64, 128)
-    convolutions = sum(9 * a * b + 2 * b for a, b in zip(channels[:-1], channels[1:], strict=True))
+    convolutions = sum(9 * a * b + 2 * b for a, b in itertools.pairwise(channels))
     network = CNN(image(1, 28, 28), 10)
     assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + 128 * 10 + 10
 

@@ -46,7 +46,7 @@ NAMED = {name for name, _, _ in CASES}
 CASES += [
     (name, TABLE if "table" in NETWORKS[name].kinds else SMALL, dict(NETWORKS[name].small))
     for name in NETWORKS
-    if name not in NAMED
+    if name not in NAMED and not NETWORKS[name].heavy  # those are held by test_image_networks.py
 ]
 # torch.func alone lacks what these need; the suite of the stack holds them to more
 FOR_FUNC = [case for case in CASES if case[0] not in ("rnn", "lstm", "gru", "transformer")]
