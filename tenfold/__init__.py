@@ -1,8 +1,8 @@
 """tenfold trains many sibling PyTorch networks as one program.
 
 The core, for anyone with a model and a loop of their own: `stack`, `per_member`, `optim`. The questions: `fit`,
-`cross_validate`, `replicate` and `compare`; `load` gives a run's model back. The parts a search space is made of:
-`Float`, `Int`, `Categorical`.
+`cross_validate`, `replicate` and `compare`; `load` gives a run's model back, `inspect` says what a network costs and
+suffers from. The parts a search space is made of: `Float`, `Int`, `Categorical`.
 
 The core is imported at once, the questions when they are first asked for: that is 1.2 s against 4 s.
 """
@@ -17,6 +17,7 @@ from tenfold.stacking import Stack, group_by_structure, member_streams, per_memb
 if TYPE_CHECKING:
     from tenfold.study.curves import learning_curve, width_curve
     from tenfold.study.fit import fit as fit
+    from tenfold.study.inspecting import inspect
     from tenfold.study.lr_finder import find_lr
     from tenfold.study.model import Model, load
     from tenfold.study.run import Run
@@ -44,6 +45,7 @@ __all__ = [
     "find_lr",
     "fit",
     "group_by_structure",
+    "inspect",
     "learning_curve",
     "load",
     "member_streams",
@@ -64,6 +66,7 @@ _ROOMS = {
             "cross_validate",
             "find_lr",
             "fit",
+            "inspect",
             "learning_curve",
             "load",
             "replicate",

@@ -33,6 +33,12 @@ def test_the_page_of_the_default_space_shows_a_space_that_fit_takes(
     assert run.best.config["clip_norm"] == 1.0
 
 
+def test_the_worked_page_of_inspect_runs_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "inspect.md").read_text("utf-8"), re.DOTALL)
+    exec(compile(block, "docs/inspect.md", "exec"), {})
+    assert "Gradients vanish" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_local_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))

@@ -6,7 +6,7 @@ JSON object alone, as its last line. Exit code 0: done; 2: the command or the da
 Commands register with the application as their files are imported, in the order of `--help`.
 """
 
-from tenfold.cli import curves, finding, fitting, grids, runs, searching, stock
+from tenfold.cli import curves, finding, fitting, grids, inspecting, runs, searching, stock
 from tenfold.cli.app import app, main
 
-__all__ = ["app", "curves", "finding", "fitting", "grids", "main", "runs", "searching", "stock"]
+__all__ = ["app", "curves", "finding", "fitting", "grids", "inspecting", "main", "runs", "searching", "stock"]

@@ -9,6 +9,7 @@
 from tenfold.study.curves import learning_curve, width_curve
 from tenfold.study.engine import space_of
 from tenfold.study.fit import fit
+from tenfold.study.inspecting import inspect
 from tenfold.study.job import Listener
 from tenfold.study.lr_finder import RateTest, find_lr
 from tenfold.study.model import Model, ModelPart, load
@@ -31,6 +32,7 @@ __all__ = [
     "cross_validate",
     "find_lr",
     "fit",
+    "inspect",
     "learning_curve",
     "load",
     "replicate",

@@ -99,10 +99,7 @@ class Run:
             InputError: the data cannot be read, or a label is none of the model's classes.
         """
         model = self.model
-        if target is None and _has_columns(data):
-            names = getattr(model.preprocessor, "target_names", ())
-            target = list(names) if len(names) > 1 else next(iter(names), None)
-        source = read(data, target=target, task=self.info["task"])
+        source = read(data, target=own_target(model, data) if target is None else target, task=self.info["task"])
         raw = model.read(data)
         if len(raw.inputs) != len(source.targets):
             raise InputError(
@@ -130,6 +127,17 @@ class Run:
         frame = self.leaderboard()
         columns = [name for name in ("rank", "name", "valid", "test", "epochs", "chosen") if name in frame]
         return f"<p><b>{self!r}</b></p>" + frame[columns].head(10).to_html(index=False)
+
+
+def own_target(model: Model, data: Any) -> TargetColumns:
+    """The target column that a model was trained for, where data may have columns; None where they have none.
+
+    Args:
+        model: of a run.
+        data: as in `fit`.
+    """
+    names = getattr(model.preprocessor, "target_names", ()) if _has_columns(data) else ()
+    return list(names) if len(names) > 1 else next(iter(names), None)
 
 
 def _has_columns(data: Any) -> bool:
