@@ -165,7 +165,7 @@ def _median(
     reduction_factor: int = 3,
     min_resource: int | None = None,
 ) -> StoppingRule:
-    warm_up = max(1, max_resource // 10) if min_resource is None else min_resource
+    warm_up = 1 if min_resource is None else min_resource  # averages from the start lag behind: later few leave
     return MedianStopping(num_trials=num_trials, max_resource=max_resource, direction=direction, min_resource=warm_up)
 
 
@@ -177,7 +177,7 @@ def _curve(
     reduction_factor: int = 3,
     min_resource: int | None = None,
 ) -> StoppingRule:
-    warm_up = max(3, max_resource // 10) if min_resource is None else min_resource
+    warm_up = max(3, max_resource // 4) if min_resource is None else min_resource  # early forecasts are too low
     return CurveStopping(num_trials=num_trials, max_resource=max_resource, direction=direction, min_resource=warm_up)
 
 
