@@ -57,4 +57,4 @@ def quantile_chart(targets: np.ndarray, quantiles: np.ndarray, levels: Sequence[
         x_label="level of the quantile",
         y_label="share of targets below it",
     )
-    return join([element("h3", "Quantiles"), note(text), figure(drawing)])
+    return join([element("h3", "Quantiles"), note(text), element("div", figure(drawing), class_="grid2")])
