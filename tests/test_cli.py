@@ -563,7 +563,8 @@ def test_networks_and_sources_are_listed(at: Callable[..., Finished]) -> None:
     assert flops["resnet18"] / 2 == pytest.approx(1.814e9, rel=0.001)  # torchvision's multiply-adds at 3x224x224
     assert {"linear", "mlp", "lenet", "resnet18"} <= {row["name"] for row in rows}
     assert all(row["parameters"] > 0 and row["stacks"] and row["reference"] for row in rows)
-    assert all(row["name"] in at("networks").out for row in rows)
+    shown = at("networks").out
+    assert all(row["name"] in shown and row["stacks"] in shown for row in rows)
     names = {row["name"] for row in at("sources", "--json").answer}
     assert {"digits", "iris", "wine"} <= names
     assert all(name in at("sources").out for name in names)

@@ -1,4 +1,4 @@
-"""`tenfold inspect` and `networks` as a user types them."""
+"""`tenfold inspect` as a user types it."""
 
 from __future__ import annotations
 
@@ -86,10 +86,3 @@ def test_bad_input_is_one_sentence(arguments: tuple[str, ...], sentence: str, te
     assert sentence in done.err
     assert len(done.err.splitlines()) == 1
     assert done.out == ""
-
-
-def test_networks_says_what_each_costs_and_how_it_stacks(tenfold: Command) -> None:
-    rows = tenfold("networks", "--json").answer
-    assert all({"name", "parameters", "flops", "stacks"} <= set(row) for row in rows)
-    shown = tenfold("networks").out
-    assert all(row["name"] in shown and row["stacks"] in shown for row in rows)

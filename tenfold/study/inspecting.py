@@ -161,16 +161,19 @@ def typical_spec(entry: NetworkEntry) -> tuple[InputSpec, int]:
     return InputSpec(kind="table", shape=_TABLE), _NUM_CLASSES
 
 
-def list_networks() -> list[dict[str, Any]]:
+def list_networks(names: Iterable[str] = NETWORKS) -> list[dict[str, Any]]:
     """What each network of the zoo is and costs, on the input of `typical_spec`; in milliseconds each.
 
+    Args:
+        names: those to list; all by default.
+
     Example:
-        >>> rows = {row["name"]: row for row in list_networks()}
-        >>> rows["linear"]["parameters"], rows["linear"]["flops"]
+        >>> [row] = list_networks(["linear"])
+        >>> row["parameters"], row["flops"]
         (30730, 61440)
     """
     rows = []
-    for name in NETWORKS:
+    for name in names:
         entry = NETWORKS[name]
         spec, num_outputs = typical_spec(entry)
         config = {} if entry.published is None else entry.published.config
