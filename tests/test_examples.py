@@ -19,8 +19,9 @@ SAYS = {
     "inception_reduction": r"naive +819,200 .*\nreduced +208,896 ",
     "diabetes": r"sigmoid +accuracy 0\.[678]\d+ .*\nrelu +accuracy 0\.[678]\d+ .*\n.*n = 10",
     "digits_by_rows": r"lstm +accuracy 0\.9\d+ .*\ngru +accuracy 0\.9\d+ ",
+    "alexnet_vs_lenet": r"alexnet .* 61,100,840 for 1000 classes[\s\S]*alexnet +accuracy 0\.\d+ .*\n.*n = 3",
 }
-SLOW = ("diabetes", "digits_by_rows")
+SLOW = ("alexnet_vs_lenet", "diabetes", "digits_by_rows")
 
 
 def test_every_example_is_run_and_indexed() -> None:
