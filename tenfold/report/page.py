@@ -35,6 +35,8 @@ from tenfold.report.provenance import data, repeat
 from tenfold.report.ranking import TrialScore, score_trials
 from tenfold.report.records import RunRecords
 from tenfold.report.scoreboard import scoreboard
+from tenfold.report.search_charts import departures, forecasts, history, parallel
+from tenfold.report.search_words import verdicts, winner
 from tenfold.report.slices import slices
 from tenfold.report.trust import trust_answer
 from tenfold.report.wording import format_config, format_score, plural
@@ -45,10 +47,15 @@ TITLES = {
     "leaderboard": "Leaderboard",
     "members": "Scores",
     "differences": "Differences",
+    "history": "Search",
+    "verdicts": "Verdicts",
     "curves": "Curves",
     "halving": "Who left",
     "events": "Incidents",
     "slices": "What mattered",
+    "parallel": "Side by side",
+    "forecasts": "Forecasts",
+    "winner": "Winner",
     "errors": "Errors",
     "calibration": "Calibration",
     "worst": "Worst",
@@ -110,12 +117,18 @@ Sections = dict[str, Html | None]
 
 
 def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Html, Sections]:
+    searched = records.verb == "search"
     return answer(records, scores), {
         "leaderboard": scoreboard(records, scores),
+        "history": history(records, scores) if searched else None,
+        "verdicts": verdicts(records, scores) if searched else None,
         "curves": learning_curves(records, scores),
-        "halving": ladder(records, scores),
+        "halving": departures(records) if searched else ladder(records, scores),
         "events": events(records),
         "slices": slices(records, scores),
+        "parallel": parallel(records, scores) if searched else None,
+        "forecasts": forecasts(records) if searched else None,
+        "winner": winner(records) if searched else None,
         "errors": errors(records),
         "calibration": calibration(records),
         "worst": worst(records),

@@ -10,8 +10,8 @@ from tenfold.report.markup import Html, element, empty, join, note, section, tab
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import format_value, plural
 
-CALLS = {"cv": "cross_validate", "replicate": "replicate", "compare": "compare"}  # networks come first
-FLAGS = {"methods": "method", "varies": "vary"}
+CALLS = {"cv": "cross_validate", "replicate": "replicate", "compare": "compare", "search": "search"}  # networks first
+FLAGS = {"methods": "method", "varies": "vary", "objectives": "objective"}
 KEYWORDS = {"varies": "vary"}
 PARTS = ("train", "valid", "test")
 MAX_SKIPPED = 200
@@ -112,7 +112,7 @@ def repeat(records: RunRecords) -> Html:
 
 
 def command_line(run: dict[str, Any]) -> str | None:
-    """The command that asks the same question, or None when the data or the folds were objects in memory.
+    """The command that asks the same question, or None when data, folds or space were objects in memory.
 
     Example:
         >>> command_line({"verb": "fit", "seed": 7, "source": {"argument": "my data.csv"},
@@ -121,6 +121,8 @@ def command_line(run: dict[str, Any]) -> str | None:
     """
     argument = (run.get("source") or {}).get("argument")
     if not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset" or _own_folds(run):
+        return None
+    if "space" in _arguments(run):  # no flag holds it; the page lists its ranges
         return None
     words = ["tenfold", str(run.get("verb") or "fit"), argument]
     for name, value in _arguments(run).items():
@@ -141,6 +143,8 @@ def _entries(name: str, value: Any) -> list[str]:
         ]
     if isinstance(value, dict):
         return _pairs(value)
+    if name == "enqueue":
+        return [",".join(_pairs(config)) for config in value]
     return [_plain(entry) for entry in (value if isinstance(value, list | tuple) else [value])]
 
 
@@ -171,9 +175,10 @@ def python_call(run: dict[str, Any]) -> str:
     in_memory = not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset"
     data_text = "data" if in_memory else _quote(str(argument))
     own_folds = _own_folds(run) and given.pop("folds")
-    keywords = ["folds=folds"] if own_folds else []
+    own_space = "space" in given and given.pop("space")
+    keywords = ["folds=folds"] * bool(own_folds) + ["space=space"] * bool(own_space)
     keywords += [f"{KEYWORDS.get(name, name)}={_quote(value)}" for name, value in given.items()]
-    objects = [name for name, own in (("data", in_memory), ("folds", own_folds)) if own]
+    objects = [name for name, own in (("data", in_memory), ("folds", own_folds), ("space", own_space)) if own]
     remark = f"  # {', '.join(objects)}: the object the run was given" if objects else ""
     call = f"run = tenfold.{CALLS.get(verb, verb)}({', '.join([*first, data_text, *keywords])}){remark}"
     return f"import tenfold\n\n{call}"

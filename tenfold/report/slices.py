@@ -86,6 +86,11 @@ def _varied(records: RunRecords, scores: Sequence[TrialScore]) -> list[_Paramete
     return parameters
 
 
+def varied_parameters(records: RunRecords, scores: Sequence[TrialScore]) -> list[tuple[str, bool]]:
+    """The hyper-parameters with more than one value, each with whether it is on a log scale."""
+    return [(parameter.name, parameter.log) for parameter in _varied(records, scores)]
+
+
 def _words(values: Sequence[tuple[TrialScore, Any]], entry: dict[str, Any]) -> tuple[str, ...]:
     seen = {format_value(value) for _, value in values}
     ordered = [word for choice in entry.get("choices") or () if (word := format_value(choice)) in seen]

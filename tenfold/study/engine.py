@@ -32,6 +32,7 @@ from tenfold.study.gallery import write_gallery
 from tenfold.study.grid_data import describe_folds, prepare_grid
 from tenfold.study.grid_options import FoldedFitOptions, GridOptions
 from tenfold.study.honesty import findings_to_json
+from tenfold.study.insights import insights
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import make_task, prepare, read_source
 from tenfold.study.mirrors import Mirrors
@@ -287,6 +288,7 @@ def _answer(job: Job, question: Question, folder: RunFolder) -> Run:
             folder.update(
                 status="done",
                 result=result,
+                **({} if campaign is None else {"insights": insights(folder.path, question)}),
                 temperature=model.temperature,
                 timings=job.timings,
                 peak_memory_bytes=peak_memory_bytes(),

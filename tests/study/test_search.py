@@ -9,6 +9,7 @@ import pytest
 import tenfold
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.records import read_records
+from tenfold.report import write_report
 from tenfold.study.generations import Generations
 from tenfold.study.search_options import SearchOptions
 from tenfold.tuning import HALVINGS, Float, Int, Space
@@ -267,3 +268,31 @@ def test_what_the_sampler_proposes_is_what_is_recorded(tpe):
     told = json.loads((tpe.path / "run.json").read_text())
     assert told["verb"] == "search"
     assert [bracket["trials"] for bracket in told["brackets"]] == [line["count"] for line in records(tpe, "proposal")]
+
+
+# -- what it tells -------------------------------------------------------------------------------------------
+
+
+def test_the_report_shows_the_search_and_who_left_and_the_winner_to_use_elsewhere(tpe):
+    page = (tpe.path / "report.html").read_text("utf-8")
+    for anchor in ("history", "verdicts", "halving", "slices", "parallel", "winner"):
+        assert f'<section id="{anchor}">' in page
+    config = tpe.result["best"]["config"]
+    assert f"tenfold cv iris --network mlp --config hidden={config['hidden']}" in page
+    reason = next(line["reason"] for line in records(tpe, "left") if line["how"] == "left")
+    assert reason in page
+
+
+def test_what_was_saved_is_what_the_records_say(tpe):
+    assert tpe.info["insights"]["saved"] == {"trained": len(records(tpe, "epoch")), "full": 12 * 3}
+
+
+def test_a_report_can_be_written_of_a_search_that_has_only_begun(tpe, tmp_path):
+    info = {**tpe.info, "status": "running"}
+    del info["result"], info["insights"]
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    lines = (tpe.path / "records.jsonl").read_text().splitlines()
+    (tmp_path / "records.jsonl").write_text("\n".join(lines[:12]) + "\n")
+    page = write_report(tmp_path).read_text("utf-8")
+    assert "No trial has a score yet" in page or '<section id="history">' in page
+    assert "Nobody has left yet." in page

@@ -1,0 +1,101 @@
+"""What a finished search tells besides its winner, as plain values for the report.
+
+Verdicts in words, whether early scores could be trusted, what leaving early saved, and how good forecasts were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tenfold.core.records import finite
+from tenfold.report import RunRecords, load_run
+from tenfold.report.courses import validation_loss
+from tenfold.report.ranking import score_trials
+from tenfold.statistics import rank_correlation
+from tenfold.study.planning import Question
+from tenfold.tuning import Course, forecast, judge, on_the_edge
+
+_MOST_FORECASTS = 24  # each takes some hundredths of a second
+_FEWEST_EPOCHS = 6  # that forecasts begin from, and have before them
+
+
+def insights(folder: Any, question: Question) -> dict[str, Any]:
+    """All of it, for `run.json`.
+
+    Args:
+        folder: the run folder, with all epochs recorded.
+        question: with all trials.
+    """
+    records = load_run(folder)
+    full = question.epochs
+    curves = {score.trial.number: list(score.course.values()) for score in score_trials(records)}
+    found = {
+        "verdicts": _verdicts(records, question, full),
+        "saved": {
+            "trained": sum(len(curve) for curve in curves.values()) * question.members_a_trial,
+            "full": len(curves) * full * question.members_a_trial,
+        },
+        "proxy": _proxy(curves, full),
+        "forecasts": _forecasts(curves, full, question.metric.direction),
+    }
+    return dict(finite(found))
+
+
+def _verdicts(records: RunRecords, question: Question, full: int) -> list[str]:
+    """Sentences, those on the space first."""
+    scores = {score.trial.number: score.valid for score in score_trials(records)}
+    configs = {number: trial.config for number, trial in records.trials.items()}
+    said = on_the_edge(configs, scores, question.space, question.metric.direction)
+    first: dict[int, Any] = {}
+    for curve in records.curves.values():
+        first.setdefault(curve.trial, curve)
+    courses = []
+    for number, curve in sorted(first.items()):
+        loss = validation_loss(records, curve)
+        courses.append(
+            Course(
+                trial=number,
+                train_loss=curve.train_loss.tolist(),
+                valid_loss=() if loss is None else loss.tolist(),
+                config=configs.get(number, {}),
+                is_complete=len(curve.epochs) >= full,
+            )
+        )
+    return [verdict.sentence for verdict in [*said, *judge(courses)]]
+
+
+def _proxy(curves: Mapping[int, Sequence[float]], full: int) -> str | None:
+    """Whether scores after a third of the epochs rank trials as those at the end do."""
+    cheap = max(1, full // 3)
+    through = [curve for curve in curves.values() if len(curve) >= full]
+    if full < 3 or not through:
+        return None
+    found = rank_correlation([curve[cheap - 1] for curve in through], [curve[full - 1] for curve in through])
+    return f"After {cheap} of {full} epochs: {found.sentence}"
+
+
+def _forecasts(curves: Mapping[int, Sequence[float]], full: int, direction: str) -> list[dict[str, float]]:
+    """For trials that came to the end what was to be expected after a third of their epochs, and what came."""
+    start = full // 3
+    if start < _FEWEST_EPOCHS:
+        return []
+    through = {
+        trial: curve
+        for trial, curve in curves.items()
+        if len(curve) >= full and all(math.isfinite(score) for score in curve)
+    }
+    found = []
+    for trial, curve in list(through.items())[:_MOST_FORECASTS]:
+        peers = [list(other[:start]) for number, other in curves.items() if number != trial and len(other) >= start]
+        ahead = forecast(curve[:start], full, direction=direction, peers=peers)
+        entry = {
+            "trial": trial,
+            "expected": ahead.mean,
+            "low": ahead.low,
+            "high": ahead.high,
+            "came": curve[full - 1],
+        }
+        found.append(entry)
+    return found
