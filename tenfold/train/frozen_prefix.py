@@ -1,0 +1,267 @@
+"""What members do not train and all have alike, up to the first layer that they train: computed once for all of them.
+
+Heads on a frozen backbone are the usual case. The model is cut in two where the trained part begins: the prefix turns
+inputs into features, and the rest, which is all that a member keeps and trains, turns features into outputs. Where
+nothing random stands before the cut, the features of a sample are the same in every epoch.
+
+A cut is looked for along the one path of modules that leads to everything that is trained, the later the better, and
+is taken only if running prefix and rest gives, bit for bit, what the model gives.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from tenfold.stacking import structure_of
+from tenfold.stacking.forms import as_member
+from tenfold.train.plan import MemberSpec
+
+_MOST_CUTS = 12  # of which each is tried by running the model a few times
+
+
+class Cut(NamedTuple):
+    """Where the rest of a model begins.
+
+    Attributes:
+        path: name of the module that is, or holds, the rest.
+        start: of an `nn.Sequential`: the place of the first child that belongs to the rest; None for all of it.
+    """
+
+    path: str
+    start: int | None
+
+
+class Rest(nn.Module):
+    """The rest of a model under the names that its parts have in the whole."""
+
+    def __init__(self, path: str, module: nn.Module) -> None:
+        super().__init__()
+        self.path = path
+        *holders, last = path.split(".")
+        holder: nn.Module = self
+        for name in holders:
+            holder.add_module(name, inner := nn.Module())
+            holder = inner
+        holder.add_module(last, module)
+
+    def forward(self, features: Any) -> Any:
+        """The outputs, from features of shape (B, ...)."""
+        return self.get_submodule(self.path)(features)
+
+
+class FrozenPrefix:
+    """The first part of some members' models, the same for all of them.
+
+    Args:
+        model: one member's whole model.
+        cut: where its rest begins.
+
+    Attributes:
+        module: the prefix, in evaluation mode where the model is.
+    """
+
+    def __init__(self, model: nn.Module, cut: Cut) -> None:
+        self.cut = cut
+        self._whole = copy.deepcopy(model)
+        self.module = _without_rest(model, cut)
+
+    @torch.no_grad()
+    def features(self, *inputs: Tensor, batch_size: int = 64) -> Tensor:
+        """The features of samples, float, shape (N, ...), without a graph.
+
+        Args:
+            inputs: what the model is called with, each of shape (N, ...).
+            batch_size: samples that are computed at once.
+        """
+        parts = [self.module(*some) for some in zip(*(tensor.split(batch_size) for tensor in inputs), strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def rest_of(self, model: nn.Module) -> nn.Module:
+        """A copy of what a model does with the features."""
+        return copy.deepcopy(_rest(model, self.cut))
+
+    def whole(self, rest: nn.Module) -> nn.Module:
+        """A model of the members' own class whose rest is this one."""
+        model = copy.deepcopy(self._whole)
+        path, start = self.cut
+        if start is None:
+            _set_module(model, path, rest.get_submodule(path))
+            return model
+        holder, trained = model.get_submodule(path), _sequence(rest, path)
+        for name in list(dict(holder.named_children()))[start:]:
+            delattr(holder, name)
+        for name, child in trained.named_children():
+            holder.add_module(name, child)
+        return model
+
+    def is_of(self, model: nn.Module) -> bool:
+        """Whether a model begins with this very prefix: the same structure, and the same numbers bit for bit."""
+        other = _without_rest(model, self.cut) if _has(model, self.cut) else None
+        if other is None or structure_of(other) != structure_of(self.module):
+            return False
+        return all(
+            torch.equal(a, b)
+            for a, b in zip(_tensors(self.module), _tensors(other), strict=True)  # of one structure
+        )
+
+
+def split_off_prefix(
+    specs: Sequence[MemberSpec], inputs: Sequence[Tensor]
+) -> tuple[FrozenPrefix, list[MemberSpec]] | None:
+    """The prefix that all members share, and the members without it; None where there is none.
+
+    Args:
+        specs: the members.
+        inputs: of a real batch, each of shape (B, ...) with B >= 2.
+
+    Returns:
+        The prefix, on the device of the inputs, and for each member a spec that builds its rest.
+
+    Example:
+        >>> from tenfold.core.records import MemberId
+        >>> from tenfold.train import split_config
+        >>> backbone = nn.Sequential(nn.Linear(4, 3), nn.Tanh()).requires_grad_(False)
+        >>> specs = [
+        ...     MemberSpec(
+        ...         id=MemberId(trial=trial), label="heads", config=split_config({"lr": 0.1}, {}),
+        ...         build=lambda: nn.Sequential(backbone, nn.Linear(3, 2)),
+        ...     )
+        ...     for trial in range(2)
+        ... ]
+        >>> prefix, heads = split_off_prefix(specs, [torch.randn(8, 4)])
+        >>> prefix.features(torch.randn(8, 4)).shape, [name for name, _ in heads[0].make_model().named_parameters()]
+        (torch.Size([8, 3]), ['1.weight', '1.bias'])
+    """
+    first = _frozen_as_asked(specs[0])
+    prefix = find_prefix(first, inputs)
+    if prefix is None:
+        return None
+    rests = []
+    for spec in specs:
+        model = _frozen_as_asked(spec)
+        if not prefix.is_of(model.to(inputs[0].device)):
+            return None
+        rests.append(_without(spec, prefix.rest_of(model).cpu()))
+    return prefix, rests
+
+
+def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | None:
+    """The longest prefix of a model without trained parameters that gives the same features whenever it runs.
+
+    Args:
+        model: in training mode; what is frozen has no gradients.
+        inputs: of a real batch, each of shape (B, ...) with B >= 2.
+    """
+    model = model.to(inputs[0].device)
+    for cut in list(_cuts(model))[:_MOST_CUTS]:
+        prefix = FrozenPrefix(model, cut)
+        if any(True for _ in prefix.module.parameters()) and _is_sound(model, prefix, inputs):
+            return prefix
+    return None
+
+
+def _frozen_as_asked(spec: MemberSpec) -> nn.Module:
+    """A member's model in training mode, with what its recipe freezes frozen."""
+    model = spec.make_model().train()
+    patterns = spec.config.recipe.freeze
+    for name, parameter in model.named_parameters():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
+    return model
+
+
+def _without(spec: MemberSpec, rest: nn.Module) -> MemberSpec:
+    """The member that trains its rest alone; patterns of what it no longer has are left out."""
+    names = [name for name, _ in rest.named_parameters()]
+    recipe = spec.config.recipe
+    left = tuple(pattern for pattern in recipe.freeze if any(fnmatchcase(name, pattern) for name in names))
+    config = replace(spec.config, recipe=replace(recipe, freeze=left))
+    return replace(spec, config=config, build=lambda: copy.deepcopy(rest))
+
+
+def _cuts(model: nn.Module) -> Iterator[Cut]:
+    """Places to cut at, the latest first."""
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    found: list[Cut] = []
+    path, module = "", model
+    while trained:
+        children = dict(module.named_children())
+        prefixes = {name: f"{path}.{name}".lstrip(".") for name in children}
+        holders = [name for name, own in prefixes.items() if any(each.startswith(f"{own}.") for each in trained)]
+        if isinstance(module, nn.Sequential) and holders:
+            found += [Cut(path, start) for start in range(1, list(children).index(holders[0]) + 1)]
+        own = any(each.rpartition(".")[0] == path for each in trained)
+        if own or len(holders) != 1:
+            break
+        path, module = prefixes[holders[0]], children[holders[0]]
+        found.append(Cut(path, None))
+    return reversed(found)
+
+
+def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) -> bool:
+    """Whether cutting changes nothing, and the features of a sample are its own and the same each time."""
+    rest = prefix.rest_of(model)
+    key = torch.tensor(1, device=inputs[0].device)
+    try:
+        with torch.no_grad():
+            buffers = [buffer.clone() for buffer in prefix.module.buffers()]
+            features, again = prefix.module(*inputs), prefix.module(*inputs)
+            if not isinstance(features, Tensor) or len(features) != len(inputs[0]):
+                return False
+            if any(not torch.equal(a, b) for a, b in zip(buffers, prefix.module.buffers(), strict=True)):
+                return False
+            alone = prefix.module(*(tensor[:1] for tensor in inputs))
+            with as_member(key, 1):
+                whole = copy.deepcopy(model)(*inputs)
+            with as_member(key, 1):
+                parts = rest(features)
+            same = pytree.tree_map(torch.equal, whole, parts)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False
+    close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
+    return torch.equal(features, again) and close and all(pytree.tree_leaves(same))
+
+
+def _rest(model: nn.Module, cut: Cut) -> nn.Module:
+    module = model.get_submodule(cut.path)
+    if cut.start is not None:
+        module = nn.Sequential(OrderedDict(list(module.named_children())[cut.start :]))
+    return Rest(cut.path, module) if cut.path else module
+
+
+def _without_rest(model: nn.Module, cut: Cut) -> nn.Module:
+    """A copy of a model that gives out what its rest would get."""
+    held = model.get_submodule(cut.path)
+    short = nn.Identity() if cut.start is None else nn.Sequential(OrderedDict([*held.named_children()][: cut.start]))
+    memo = {id(held): short if cut.start is None else copy.deepcopy(short)}
+    prefix: nn.Module = copy.deepcopy(model, memo)  # what is held is not copied, but replaced
+    return prefix
+
+
+def _sequence(rest: nn.Module, path: str) -> nn.Module:
+    return rest.get_submodule(path) if path else rest
+
+
+def _set_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    holder, _, name = path.rpartition(".")
+    setattr(model.get_submodule(holder), name, module)
+
+
+def _has(model: nn.Module, cut: Cut) -> bool:
+    """Whether a model can be cut here."""
+    names = dict(model.named_modules())
+    return cut.path in names and (cut.start is None or isinstance(names[cut.path], nn.Sequential))
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return chain(module.parameters(), module.buffers())
