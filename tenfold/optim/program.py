@@ -23,6 +23,10 @@ from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
+from tenfold.stacking.rules.tracing import tracing
+
+_TRIED_BYTES = 512 << 20  # of inputs of which there may be another copy for a moment
+_NO_CHECKS = {"size_asserts": False, "alignment_asserts": False}
 
 
 class StepInputs(NamedTuple):
@@ -84,6 +88,9 @@ class StepProgram:
         graph = self._traced(leaves)
         del self._call, self._function, self._optimizer  # programs are shared, and outlive who made them
         self._run = _compiled(graph, leaves)
+        if sum(leaf.nbytes for leaf in leaves) < _TRIED_BYTES:
+            with torch.no_grad():  # on copies: what cannot run must not have moved anybody
+                self._run(*(leaf.clone() for leaf in leaves))
 
     def __call__(self, *leaves: Tensor) -> Tensor:
         """Takes the step on the leaves of `StepInputs`; returns the losses before it, shape (b,)."""
@@ -97,7 +104,7 @@ class StepProgram:
         attributes = self._call.attributes
         before = attributes.snapshot()
         try:
-            with self._optimizer.traced():
+            with self._optimizer.traced(), tracing():
                 graph = make_fx(self._flat_step, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves)
             changed = attributes.changed(before)
         finally:
@@ -152,8 +159,11 @@ def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., A
     import torch._inductor  # a second, for those who compile
 
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells of CUDA, once a process
-    # with a context of its own, in which Inductor looks for the whole graph in its cache on the disk
-    return torch._inductor.standalone_compile(graph, leaves, dynamic_shapes="from_example_inputs")
+    # With a context of its own, in which Inductor looks for the whole graph in its cache on the disk; and without its
+    # own checks of what operators return, which take time and do not know those that return several tensors.
+    return torch._inductor.standalone_compile(
+        graph, leaves, dynamic_shapes="from_example_inputs", options={"config_patches": _NO_CHECKS}
+    )
 
 
 def _move(parameter: Tensor, gradient: Tensor, state: dict[str, Any]) -> Move:

@@ -215,12 +215,12 @@ def test_a_forward_that_sets_attributes_is_not_compiled_and_goes_on():
 
 
 def test_without_a_compiler_the_sentence_says_what_to_install(monkeypatch):
-    def no_compiler(*_):
+    def no_compiler(*_, **__):
         raise RuntimeError(
             "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx: (g++)"
         )
 
-    monkeypatch.setattr(torch._inductor, "compile", no_compiler)
+    monkeypatch.setattr(torch._inductor, "standalone_compile", no_compiler)
     PROGRAMS.clear()
     step = prepared()
     step(X[0], Y[0])
@@ -229,10 +229,10 @@ def test_without_a_compiler_the_sentence_says_what_to_install(monkeypatch):
 
 
 def test_no_memory_is_not_mistaken_for_code_that_cannot_be_compiled(monkeypatch):
-    def no_memory(*_):
+    def no_memory(*_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(torch._inductor, "compile", no_memory)
+    monkeypatch.setattr(torch._inductor, "standalone_compile", no_memory)
     PROGRAMS.clear()
     step = prepared()
     step(X[0], Y[0])

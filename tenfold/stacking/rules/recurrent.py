@@ -9,7 +9,7 @@ Speed, forward and backward of a whole network against a loop over its members w
 members, 28 steps of 28 numbers, batch 64, hidden 64, float32, AMD EPYC, one thread and two): RNN 1.3 and 2.8 times
 as quick, GRU 1.4 and 2.6 times; with batch 8 and hidden 16 about 10 times. LSTM 0.9 and 1.0 times: oneDNN has a
 fused kernel for them, which runs at four fifths of what the processor can, and so each member runs it in turn
-(`_IN_TURN_FROM`).
+(`_IN_TURN_FROM`). In a compiled step the loops are the compiler's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from tenfold.stacking.rules.at_once import are_members, at_once
 from tenfold.stacking.rules.dropout import dropped
 from tenfold.stacking.rules.recurrence import Cell, GRUCell, LSTMCell, Recurrence, RNNCell, Step
+from tenfold.stacking.rules.tracing import is_traced
 from tenfold.stacking.streams import member_streams
 
 # Batch x hidden from which PyTorch's kernels, a member at a time, are quicker on a CPU.
@@ -180,6 +181,8 @@ def _steps(call: _Call, rows: Tensor, reverse: bool) -> list[Step]:
 
 
 def _is_quicker_in_turn(cell: Cell, rows: Tensor, states: States) -> bool:
+    if is_traced():  # compilers cannot look into the kernels, and make few of the loop's
+        return False
     onednn = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     fused = isinstance(cell, LSTMCell) and rows.dtype == torch.float32 and onednn
     return rows.device.type == "cpu" and states[0].numel() >= _IN_TURN_FROM["fused" if fused else "other"]
