@@ -32,7 +32,7 @@ class DataPart:
 
     Attributes:
         inputs: what `Preprocessor.transform` gave, each of shape (N, ...).
-        targets: encoded, shape (N,).
+        targets: encoded, shape (N, ...).
         rows: the rows of the source, int64, shape (N,).
     """
 
@@ -107,7 +107,7 @@ class Batches:
         self.batch_size, self.seed = batch_size, seed
         self.augment = augment and preprocessor.augments
         if not isinstance(workers, Preparer):
-            workers = Preparer(preprocessor, part.inputs, workers=workers)
+            workers = Preparer(preprocessor, preprocessor.to_vary(part.inputs, part.targets), workers=workers)
         self._preparer = workers
         self._prepared: Tensors | None = None
         self._checked = False
@@ -125,7 +125,7 @@ class Batches:
             epoch: its number; any integer.
 
         Yields:
-            Inputs, each of shape (B, ...), and targets, shape (B,); views that the next batches do not overwrite.
+            Inputs, each of shape (B, ...), and targets, shape (B, ...); views that the next batches do not overwrite.
         """
         order = generator(self.seed, "order", epoch).permutation(len(self.part))
         order = order[: self.steps * self.batch_size]
@@ -186,5 +186,9 @@ class Batches:
         device = self.part.targets.device
         for chunk, varied in zip(chunks, self._preparer.run(len(chunks), job), strict=True):
             tensors = tuple(tensor.to(device, non_blocking=True) for tensor in varied)
-            targets = self.part.targets.index_select(0, torch.from_numpy(chunk).to(device))
+            if self.preprocessor.moves_targets:
+                *rest, targets = tensors
+                tensors = tuple(rest)
+            else:
+                targets = self.part.targets.index_select(0, torch.from_numpy(chunk).to(device))
             yield self.preprocessor.prepare_batch(tensors, False), targets

@@ -189,7 +189,7 @@ class DatasetPreprocessor(Preprocessor):
         >>> from torch.utils.data import TensorDataset
         >>> source = dataset_source([TensorDataset(torch.rand(6, 3), torch.tensor([0, 1] * 3))], task=None, name="x")
         >>> DatasetPreprocessor.fit(source.inputs, np.arange(6)).spec
-        InputSpec(kind='table', shape=(3,), cardinalities=())
+        InputSpec(kind='table', shape=(3,), cardinalities=(), dense=False)
     """
 
     def __init__(self, *, spec: InputSpec, dataset: Any = None) -> None:

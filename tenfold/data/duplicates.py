@@ -65,7 +65,8 @@ def find_duplicates(source: Source, parts: Mapping[str, np.ndarray]) -> list[Fin
         return []
     found = rows[spread]
     found = found[np.argsort(hashes[found], kind="stable")]
-    targets = pd.Series(source.targets[found]).groupby(hashes[found]).nunique()
+    said = source.targets[found]
+    targets = pd.Series(said if said.ndim == 1 else _of_bytes(said)).groupby(hashes[found]).nunique()
     groups, contradicting = len(targets), int((targets > 1).sum())
     coarse = isinstance(source.inputs, TableInputs) and _is_coarse(source.inputs.frame)
     others = f", {contradicting} of them with different targets" if contradicting else ""

@@ -30,7 +30,7 @@ def fit_preprocessor(inputs: Inputs, rows: np.ndarray, **options: Any) -> Prepro
     Example:
         >>> from tenfold.data import read
         >>> fit_preprocessor(read("digits").inputs, np.arange(100)).spec
-        InputSpec(kind='image', shape=(1, 8, 8), cardinalities=())
+        InputSpec(kind='image', shape=(1, 8, 8), cardinalities=(), dense=False)
     """
     if isinstance(inputs, TableInputs):
         return TablePreprocessor.fit(inputs, rows, **options)

@@ -53,7 +53,7 @@ class MemberBatch:
     Attributes:
         members: their places, sorted, int64, shape (m,).
         inputs: each of shape (m, B, ...).
-        targets: shape (m, B).
+        targets: shape (m, B, ...).
     """
 
     members: np.ndarray
@@ -122,7 +122,8 @@ class FoldBatches:
         self.data, self.members, self.batch_size = data, list(members), batch_size
         self.augment = augment and data.preprocessors[0].augments
         if isinstance(workers, int):
-            workers = Preparer(data.preprocessors[0], data.inputs[0], workers=workers)
+            first = data.preprocessors[0]
+            workers = Preparer(first, first.to_vary(data.inputs[0], data.targets[0]), workers=workers)
         self._preparer = workers or data.preparer
 
     @property
@@ -196,7 +197,7 @@ class FoldBatches:
     def _group(
         self, streams: _Streams, group: np.ndarray, part: Stretch, batch_size: int, varied: Varied | None
     ) -> tuple[np.ndarray, Tensors, torch.Tensor]:
-        """Members of some streams, their inputs, each of shape (S, m, B, ...), and targets, shape (S, m, B)."""
+        """Members of some streams, their inputs, each of shape (S, m, B, ...), and targets, shape (S, m, B, ...)."""
         folds = np.array(streams.folds)[group]
         columns: list[torch.Tensor] = []
         for fold in np.unique(folds):
@@ -226,7 +227,12 @@ class FoldBatches:
             raw = tuple(tensor.index_select(0, rows) for tensor in self.data.inputs[fold])
         else:
             raw = varied.take(part.indices(varied.ids, group, batch_size).reshape(-1), self.data.device)
-        flat = (*self._prepared(fold, raw), self.data.targets[fold].index_select(0, rows))
+        if varied is not None and self.data.preprocessors[fold].moves_targets:
+            *inputs, targets = raw
+            raw = tuple(inputs)
+        else:
+            targets = self.data.targets[fold].index_select(0, rows)
+        flat = (*self._prepared(fold, raw), targets)
         return [tensor.reshape(*rows_SUB.shape, *tensor.shape[1:]) for tensor in flat]
 
     def _prepared(self, fold: int, tensors: Tensors) -> Tensors:

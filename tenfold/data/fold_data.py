@@ -35,7 +35,7 @@ class FoldData:
             all rows that were cut, because members of one stack have outputs of one meaning.
         inputs: for each fold what its preprocessor's `transform` gave for all rows, each of shape (N, ...); pictures
             are the very same tensor for all folds, and differ when a batch is prepared.
-        targets: for each fold all targets encoded, shape (N,).
+        targets: for each fold all targets encoded, shape (N, ...).
     """
 
     folds: Folds
@@ -94,7 +94,8 @@ class FoldData:
     @cached_property
     def preparer(self) -> Preparer:
         """The workers that all batches of these data share, as many as pay."""
-        return Preparer(self.preprocessors[0], self.inputs[0])
+        first = self.preprocessors[0]
+        return Preparer(first, first.to_vary(self.inputs[0], self.targets[0]))
 
     def part(self, fold: int, rows: np.ndarray) -> DataPart:
         """Some rows as one fold sees them, for a model that trains or is scored alone."""

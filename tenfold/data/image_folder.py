@@ -16,8 +16,8 @@ from tenfold.data.inputs import ImageFileInputs
 from tenfold.data.pictures import PICTURE_SUFFIXES, Header, choose_format, decode_pictures, in_threads, read_header
 from tenfold.data.source import Skipped, Source
 
-_PART_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
-                 "dev": "valid", "test": "test", "testing": "test"}  # fmt: skip
+PART_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
+                "dev": "valid", "test": "test", "testing": "test"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def read_image_folder(
         InputError: no class folders, fewer than two classes, no picture that can be read, a task other than
             classification, or a pattern of no use.
     """
-    pattern = None if group is None else _pattern(group)
+    pattern = None if group is None else group_pattern(group)
     if task == "regression":
         raise InputError(f"{folder}: class folders ask for classification, got --task regression. Leave it out.")
     listed, notes = list_classes(folder)
@@ -75,7 +75,7 @@ def read_image_folder(
     good = [good[position] for position in kept]
     skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
     _refuse_none(folder, good, skipped)
-    groups = None if pattern is None else _groups(pattern, [names[position] for position in kept])
+    groups = None if pattern is None else group_labels(pattern, [names[position] for position in kept])
     if groups is not None:
         notes.append(f"groups: {len(np.unique(groups))} by the file names (--group)")
     return Source(
@@ -88,11 +88,16 @@ def read_image_folder(
         parts=None if good[0].part is None else np.array([item.part for item in good]),
         groups=groups,
         skipped=tuple(skipped),
-        notes=("target: the class folder's name", said, *notes, *_skipped_note(skipped)),
+        notes=("target: the class folder's name", said, *notes, *skipped_note(skipped)),
     )
 
 
-def _pattern(group: str) -> re.Pattern[str]:
+def group_pattern(group: str) -> re.Pattern[str]:
+    """The pattern of names that says what belongs together.
+
+    Raises:
+        InputError: it is no pattern, or has not one part in parentheses.
+    """
     try:
         pattern = re.compile(group)
     except re.error as error:
@@ -107,7 +112,12 @@ def _pattern(group: str) -> re.Pattern[str]:
     return pattern
 
 
-def _groups(pattern: re.Pattern[str], names: Sequence[str]) -> np.ndarray:
+def group_labels(pattern: re.Pattern[str], names: Sequence[str]) -> np.ndarray:
+    """What a pattern finds in each name, shape (N,).
+
+    Raises:
+        InputError: it does not match a name.
+    """
     matches = [pattern.search(name) for name in names]
     for name, match in zip(names, matches, strict=True):
         if match is None or match[1] is None:
@@ -115,7 +125,8 @@ def _groups(pattern: re.Pattern[str], names: Sequence[str]) -> np.ndarray:
     return np.array([match[1] for match in matches if match])
 
 
-def _skipped_note(skipped: Sequence[Skipped]) -> list[str]:
+def skipped_note(skipped: Sequence[Skipped]) -> list[str]:
+    """A sentence on skipped files, or none."""
     if not skipped:
         return []
     shown = ", ".join(f"{item.path} ({item.reason})" for item in skipped[:3])
@@ -151,7 +162,7 @@ def list_classes(folder: Path) -> tuple[list[Listed], list[str]]:
     names = {entry.name.lower() for entry in folders}
     if {"annotations", "jpegimages"} <= names:
         raise InputError(f"{folder}: these are boxes in Pascal VOC form; detection is not supported yet.")
-    parts = {entry: _PART_FOLDERS[entry.name.lower()] for entry in folders if entry.name.lower() in _PART_FOLDERS}
+    parts = {entry: PART_FOLDERS[entry.name.lower()] for entry in folders if entry.name.lower() in PART_FOLDERS}
     if parts and "train" in parts.values():
         return _list_parts(folder, parts, folders)
     if len(folders) == 1 and not _direct_files(folders[0]) and _has_folders(folders[0]):

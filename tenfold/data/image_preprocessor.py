@@ -15,8 +15,9 @@ import torch
 
 from tenfold.core.errors import InputError
 from tenfold.core.specs import InputSpec
-from tenfold.data.augmentation import Augmentation, augment
+from tenfold.data.augmentation import Augmentation, augment, augment_scenes
 from tenfold.data.inputs import ArrayInputs, ImageFileInputs, PictureFormat
+from tenfold.data.pictures import SMALL_PIXELS
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
 
 _CHUNK = 4096
@@ -51,7 +52,8 @@ class ImagePreprocessor(Preprocessor):
     ) -> None:
         self.format, self.mean, self.std, self.scale, self.augment = format, mean, std, scale, augment
         self.augments = augment is not None
-        self.spec = InputSpec(kind="image", shape=(format.channels, format.height, format.width))
+        self.moves_targets = self.augments and format.dense
+        self.spec = InputSpec(kind="image", shape=(format.channels, format.height, format.width), dense=format.dense)
         self._mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self._std = torch.tensor(std, dtype=torch.float32)[:, None, None]
 
@@ -62,7 +64,8 @@ class ImagePreprocessor(Preprocessor):
         Args:
             inputs: all pictures.
             rows: the training rows.
-            **options: `augment`, an `Augmentation` or None; by default photographs with a margin are augmented.
+            **options: `augment`, an `Augmentation` or None; by default photographs with a margin are augmented, and
+                those with masks above 64 pixels.
 
         Raises:
             TypeError: the inputs are no pictures.
@@ -70,7 +73,8 @@ class ImagePreprocessor(Preprocessor):
         images, form = _images(inputs)
         mean, std = _moments(images, np.asarray(rows) if isinstance(inputs, ArrayInputs) else inputs.rows[rows])
         scale = inputs.scale if isinstance(inputs, ArrayInputs) else 255.0
-        augment = options.get("augment", Augmentation() if form.margin > 1 else None)
+        large = form.margin > 1 or (form.dense and max(form.height, form.width) > SMALL_PIXELS)
+        augment = options.get("augment", Augmentation() if large else None)
         return cls(format=form, mean=mean, std=std, scale=scale, augment=augment)
 
     def transform(self, inputs: ArrayInputs | ImageFileInputs) -> Tensors:
@@ -109,10 +113,13 @@ class ImagePreprocessor(Preprocessor):
         return (self._normalised(*self.vary(tensors, keys)),)
 
     def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
-        """The pictures augmented, in the size that a network receives; the same dtype as stored."""
+        """The pictures augmented, in the size that a network receives, with their masks; dtypes as stored."""
         if self.augment is None:
             return tensors
         height, width = self.spec.shape[1:]
+        if self.moves_targets:
+            images, masks = tensors
+            return augment_scenes(images, masks, self.augment, keys, height, width)
         return (augment(tensors[0], self.augment, keys, height, width),)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:

@@ -87,6 +87,7 @@ class PictureFormat:
         height: what the network receives, in pixels.
         width: what the network receives, in pixels.
         margin: stored size over shown size; above 1 there is room for random crops.
+        dense: whether every pixel has a target: pictures are squeezed into the size whole, not cut to proportions.
 
     Example:
         >>> PictureFormat(channels=3, height=224, width=224, margin=8 / 7).stored
@@ -97,6 +98,7 @@ class PictureFormat:
     height: int
     width: int
     margin: float = 1.0
+    dense: bool = False
 
     @property
     def stored(self) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def read_header(path: Path) -> Header | str:
                 width, height = height, width
             return Header(height=height, width=width, grey=_is_grey(image))
     except Exception as error:  # Pillow's formats raise errors of any family on torn files
-        return _reason(path, error)
+        return why_not(path, error)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -76,7 +76,8 @@ def _is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY_MODES
 
 
-def _reason(path: Path, error: Exception) -> str:
+def why_not(path: Path, error: Exception) -> str:
+    """In a few words why a file is no picture, from what Pillow raised."""
     if not os.access(path, os.R_OK):
         return "may not be read (permission denied)" if path.exists() else "is not there"
     if path.stat().st_size == 0:
@@ -147,7 +148,7 @@ def decode_pictures(
         try:
             pixels[position] = decode_picture(paths[position], form)
         except Exception as error:  # as in read_header
-            return _reason(paths[position], error)
+            return why_not(paths[position], error)
         return None
 
     reasons = in_threads(decode, range(len(paths)))
@@ -185,7 +186,8 @@ def decode_picture(path: Path, form: PictureFormat) -> np.ndarray:
         plain = ImageOps.exif_transpose(_eight_bits(image))
     plain = _opaque(plain).convert("L" if form.channels == 1 else "RGB")
     if plain.size != (width, height):
-        plain = ImageOps.fit(plain, (width, height), Image.Resampling.BILINEAR)
+        fit = ImageOps.fit if not form.dense else Image.Image.resize
+        plain = fit(plain, (width, height), Image.Resampling.BILINEAR)
     array = np.asarray(plain)
     return array[None] if form.channels == 1 else array.transpose(2, 0, 1)
 

@@ -20,8 +20,9 @@ from tenfold.data.idx import find_idx, load_idx
 from tenfold.data.image_folder import files_below
 from tenfold.data.image_preprocessor import ImagePreprocessor
 from tenfold.data.inputs import DatasetInputs, ImageFileInputs, Inputs, TableInputs
+from tenfold.data.mask_folder import find_scenes
 from tenfold.data.npz import find_inputs, load_npz
-from tenfold.data.pictures import PICTURE_SUFFIXES, decode_pictures
+from tenfold.data.pictures import PICTURE_SUFFIXES, Header, decode_pictures, in_threads, read_header
 from tenfold.data.preprocessor import Preprocessor
 from tenfold.data.source import Skipped
 from tenfold.data.table_preprocessor import TablePreprocessor
@@ -37,10 +38,12 @@ class RawInputs:
         labels: for each sample its path, or its row number from 0, as text.
         skipped: files that could not be read.
         notes: a sentence for each inference.
+        sizes: height and width of each picture in its file, where every pixel is predicted; empty otherwise.
     """
 
     inputs: Inputs
     labels: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -100,7 +103,11 @@ def _from_path(path: Path, preprocessor: Preprocessor, header: bool | None, enco
 
 def _from_pictures(path: Path, preprocessor: ImagePreprocessor) -> RawInputs:
     root = path if path.is_dir() else path.parent
-    paths = [path] if path.is_file() else [p for p in files_below(path) if p.suffix.lower() in PICTURE_SUFFIXES]
+    scenes = find_scenes(path) if path.is_dir() and preprocessor.spec.dense else None
+    if scenes is not None:
+        root, paths = scenes.root, [pair.picture for pair in scenes.pairs]
+    else:
+        paths = [path] if path.is_file() else [p for p in files_below(path) if p.suffix.lower() in PICTURE_SUFFIXES]
     names = [entry.relative_to(root).as_posix() for entry in paths]
     if not paths:
         raise InputError(f"{path}: holds no pictures. Give a folder of pictures ({', '.join(PICTURE_SUFFIXES)}).")
@@ -111,7 +118,11 @@ def _from_pictures(path: Path, preprocessor: ImagePreprocessor) -> RawInputs:
         )
     labels = tuple(names[position] for position in good)
     inputs = ImageFileInputs(labels, pixels, preprocessor.format)
-    return RawInputs(inputs=inputs, labels=labels, skipped=tuple(skipped))
+    sizes: tuple[tuple[int, int], ...] = ()
+    if preprocessor.spec.dense:
+        headers = in_threads(read_header, [paths[position] for position in good])
+        sizes = tuple((header.height, header.width) for header in headers if isinstance(header, Header))
+    return RawInputs(inputs=inputs, labels=labels, skipped=tuple(skipped), sizes=sizes)
 
 
 def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:

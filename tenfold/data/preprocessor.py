@@ -25,11 +25,14 @@ class Preprocessor(ABC):
         spec: what a network receives.
         augments: whether training batches differ from evaluation batches by random changes.
         resident: whether `transform` yields the samples themselves; if not, `prepare_batch` fetches them.
+        moves_targets: whether `vary` changes targets along with inputs, as a crop does with a mask: they are then the
+            last of its tensors.
     """
 
     spec: InputSpec
     augments: bool = False
     resident: bool = True
+    moves_targets: bool = False
 
     @classmethod
     @abstractmethod
@@ -40,15 +43,19 @@ class Preprocessor(ABC):
     def transform(self, inputs: Any) -> Tensors:
         """All rows in a form that is small in memory (pictures may stay uint8), each tensor of shape (N, ...)."""
 
+    def to_vary(self, inputs: Tensors, targets: torch.Tensor) -> Tensors:
+        """What `vary` takes: the inputs, and the targets where it moves them along."""
+        return (*inputs, targets) if self.moves_targets else inputs
+
     def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
         """The costly and random part of a training batch, before `prepare_batch`: workers do it ahead.
 
         Args:
-            tensors: a slice of what `transform` gave, each of shape (B, ...), in memory.
+            tensors: a slice of what `to_vary` gave, each of shape (B, ...), in memory.
             keys: B seeds, one a sample; equal keys give equal bits.
 
         Returns:
-            What `prepare_batch` takes: pictures augmented, or samples fetched.
+            What `prepare_batch` takes: pictures augmented, or samples fetched; and behind it the targets, if moved.
         """
         return tensors
 

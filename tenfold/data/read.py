@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from tenfold.data.files import exists, list_folder, missing
 from tenfold.data.idx import find_idx, read_idx
 from tenfold.data.image_folder import read_image_folder
 from tenfold.data.inputs import ImageFileInputs, TableInputs
+from tenfold.data.mask_folder import find_scenes, no_scenes, read_mask_folder
 from tenfold.data.npz import read_npz
 from tenfold.data.pictures import PICTURE_SUFFIXES
-from tenfold.data.source import TASKS, Source
+from tenfold.data.source import SEGMENTATION, TASKS, Source
 from tenfold.data.tables import TargetColumns, is_table, read_table, read_table_folder, table_source
 
 
@@ -35,6 +36,7 @@ def read(
     header: bool | None = None,
     group: str | int | None = None,
     encoding: str | None = None,
+    ignore: int | Sequence[int] | None = None,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -44,13 +46,15 @@ def read(
             validation and test.
         target: the target column's name, or its number from 0, or from -1 at the end; the last by default.
             Several are the labels of a multi-label task, in columns of 0 and 1.
-        task: "classification", "regression" or "multilabel"; by default what the target looks like.
+        task: "classification", "regression", "multilabel" or "segmentation"; by default what the data look like.
         name: what runs are named after; by default the file's or folder's name.
-        image_size: height and width in pixels to which picture files are resized; by default from the pictures.
+        image_size: pixels to which picture files are resized: of a square's side, or height and width; by default
+            from the pictures.
         header: whether a table's first row holds names; by default what it looks like.
         group: what belongs together and must not be cut: a column of a table, by name or number, or a pattern of
             picture files' names with the group in parentheses, such as "(patient[0-9]+)".
         encoding: of a table's text, as Python names it; by default what it looks like.
+        ignore: values of masks that are no class; 255 is none in any case.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -66,14 +70,19 @@ def read(
     """
     if task is not None and task not in TASKS:
         raise InputError(f"read: task must be one of {', '.join(TASKS)}, got {task!r}. Choose one.")
+    values = None if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
     if isinstance(argument, str | Path):
         source = _read_path(
             argument, target=target, task=task, name=name, image_size=image_size,
-            header=header, group=group, encoding=encoding,
+            header=header, group=group, encoding=encoding, ignore=values,
         )  # fmt: skip
+    elif task == SEGMENTATION:
+        raise no_scenes(name or "data")
     else:
         source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
     _refuse_unused(source, target, image_size, group)
+    if values is not None and source.codes is None:
+        raise InputError(f"{source.name}: has no masks, got --ignore {values[0] if values else ''}. Leave it out.")
     if encoding is not None and not isinstance(source.inputs, TableInputs):
         raise InputError(f"{source.name}: is no table of text, got --encoding {encoding!r}. Leave it out.")
     return source
@@ -128,11 +137,14 @@ def _read_path(
     header: bool | None,
     group: str | int | None,
     encoding: str | None,
+    ignore: Sequence[int] | None,
 ) -> Source:
     path = Path(argument).expanduser()
     if not str(argument).strip():
         raise InputError("read: the source must be a path or a bundled name, got an empty text.")
     if not exists(path):
+        if str(argument) in SOURCES and task == SEGMENTATION:
+            raise no_scenes(argument)
         if str(argument) in SOURCES:
             source = SOURCES[str(argument)].load(target, task)
             return replace(source, name=name) if name else source
@@ -141,7 +153,10 @@ def _read_path(
         return _read_folder(
             path,
             target=target, task=task, name=name, image_size=image_size, header=header, group=group, encoding=encoding,
+            ignore=ignore,
         )  # fmt: skip
+    if task == SEGMENTATION:
+        raise no_scenes(path)
     if path.suffix.lower() == ".npz":
         return read_npz(path, task=task, name=name or path.stem, where=path.name)
     if find_idx([path]):
@@ -165,11 +180,18 @@ def _read_folder(
     header: bool | None,
     group: str | int | None,
     encoding: str | None,
+    ignore: Sequence[int] | None,
 ) -> Source:
     entries = list_folder(path)
     name = name or path.resolve().name
     if not entries:
         raise InputError(f"{path}: the folder is empty. Give a folder with a folder of pictures for each class.")
+    pattern = None if group is None else str(group)
+    scenes = find_scenes(path) if task in (None, SEGMENTATION) else None
+    if scenes is not None:
+        return read_mask_folder(scenes, image_size=image_size, name=name, group=pattern, ignore=ignore)
+    if task == SEGMENTATION:
+        raise no_scenes(path)
     if find_idx(entries):
         return read_idx(path, entries, task=task, name=name)
     folders = [entry for entry in entries if entry.is_dir()]
@@ -181,6 +203,4 @@ def _read_folder(
         )
     if len(archives) == 1 and not folders:
         return read_npz(archives[0], task=task, name=name, where=archives[0].name)
-    return read_image_folder(
-        path, image_size=image_size, task=task, name=name, group=None if group is None else str(group)
-    )
+    return read_image_folder(path, image_size=image_size, task=task, name=name, group=pattern)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.data.inputs import Inputs
+from tenfold.data.mask_codes import MaskCodes
 
 PARTS = ("train", "valid", "test")
-TASKS = ("classification", "regression", "multilabel")
+SEGMENTATION = "segmentation"
+TASKS = ("classification", "regression", "multilabel", SEGMENTATION)
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Source:
         name: what runs are named after, such as "digits".
         kind: "table", "image" or "dataset".
         inputs: raw inputs of N samples.
-        targets: class labels (str or int), sets of labels joined by ";", or float64 values, shape (N,).
-        task: "classification", "regression" or "multilabel".
+        targets: class labels (str or int), sets of labels joined by ";", or float64 values, shape (N,); or masks,
+            uint8, shape (N, H, W).
+        task: "classification", "regression", "multilabel" or "segmentation".
         target_name: the target column's name, or "target"; several joined by ";".
         parts: "train", "valid" or "test" for each row, shape (N,), or None when the source came in one piece.
         groups: what belongs together, such as a patient; one label a row, shape (N,), or None. A group is never cut.
+        codes: which value of a mask stands for which class; None but for masks.
         skipped: files that could not be used.
         notes: one sentence for each inference; it names the flag that overrules it.
     """
@@ -50,6 +54,7 @@ class Source:
     target_name: str = "target"
     parts: np.ndarray | None = None
     groups: np.ndarray | None = None
+    codes: MaskCodes | None = None
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -83,6 +88,7 @@ class Source:
             target_name=self.target_name,
             parts=None if self.parts is None else self.parts[rows],
             groups=None if self.groups is None else self.groups[rows],
+            codes=self.codes,
             skipped=self.skipped,
             notes=self.notes,
         )

@@ -9,23 +9,25 @@ import numpy as np
 import torch
 
 from tenfold.core.errors import InputError, did_you_mean
-from tenfold.data.source import TASKS
+from tenfold.data.mask_codes import MaskCodes
+from tenfold.data.source import SEGMENTATION, TASKS
 
 MULTI_LABEL = "multilabel"
 SEPARATOR = ";"  # between the labels of a sample, as clean_label_sets writes them
 
 
 class TargetEncoder:
-    """Class indices, rows of 0 and 1, or standardised numbers.
+    """Class indices, rows of 0 and 1, standardised numbers, or masks of places of classes.
 
     Args:
-        task: "classification", "multilabel" or "regression".
-        classes: the labels in the order of their indices; None but for classification.
+        task: "classification", "multilabel", "regression" or "segmentation".
+        classes: the labels in the order of their indices; None but for classification and segmentation.
         ordered: whether the classes stand in an order that matters.
         labels: the labels in the order of their columns; None but for multi-label targets.
         mean: of the training targets; 0 but for regression.
         std: of the training targets; 1 but for regression.
         quantiles: levels that a regression predicts; none for the mean.
+        codes: which value of a mask stands for which class; None but for segmentation.
 
     Example:
         >>> encoder = TargetEncoder.fit(np.array(["b", "a", "b"]), "classification", np.arange(3))
@@ -46,9 +48,10 @@ class TargetEncoder:
         mean: float = 0.0,
         std: float = 1.0,
         quantiles: tuple[float, ...] = (),
+        codes: MaskCodes | None = None,
     ) -> None:
         self.task, self.classes, self.ordered, self.labels = task, classes, ordered, labels
-        self.mean, self.std, self.quantiles = mean, std, quantiles
+        self.mean, self.std, self.quantiles, self.codes = mean, std, quantiles, codes
 
     @classmethod
     def fit(
@@ -59,19 +62,21 @@ class TargetEncoder:
         *,
         order: Sequence[str | int] | None = None,
         quantiles: Sequence[float] = (),
+        codes: MaskCodes | None = None,
     ) -> TargetEncoder:
         """An encoder from the targets of these training rows alone.
 
         Args:
-            raw_targets: class labels, sets of labels joined by ";", or numbers, shape (N,).
-            task: "classification", "multilabel" or "regression".
+            raw_targets: class labels, sets of labels joined by ";", or numbers, shape (N,); or masks, (N, H, W).
+            task: "classification", "multilabel", "regression" or "segmentation".
             rows: of the training part.
             order: the classes in an order that matters, such as ("low", "middle", "high"); those that the training
                 rows lack are left out. None for classes without one.
             quantiles: levels that a regression shall predict.
+            codes: the classes of masks, which a segmentation needs.
 
         Raises:
-            ValueError: the task is unknown, or an order or quantiles are for another one.
+            ValueError: the task is unknown, an order or quantiles are for another one, or codes are missing.
             InputError: there is one class, label set or value only, or a class that the order lacks.
         """
         if task not in TASKS:
@@ -81,8 +86,14 @@ class TargetEncoder:
                 raise ValueError(f"TargetEncoder: {name} must be left out, the task is {task}. It is for {owner}.")
         values = np.asarray(raw_targets)[rows]
         distinct = np.unique(values)
+        if task == SEGMENTATION:
+            if codes is None:
+                raise ValueError("TargetEncoder: codes must be given for a segmentation. Take those of the source.")
+            distinct = np.intersect1d(distinct, codes.values)
         if len(distinct) < 2:
             raise InputError(f"target: the training rows hold {distinct.tolist()} only, there is nothing to learn.")
+        if task == SEGMENTATION and codes is not None:
+            return cls(task=task, classes=codes.names, codes=codes)
         if task == MULTI_LABEL:
             labels = sorted({label for one in distinct.tolist() for label in _split(one)})
             return cls(task=task, labels=tuple(labels))
@@ -99,10 +110,14 @@ class TargetEncoder:
     def encode(self, raw: np.ndarray) -> torch.Tensor:
         """Class indices, int64 of shape (B,), or float32: labels of shape (B, L), standardised numbers of shape (B,).
 
+        Of masks places of classes, or 255 where there is no label, uint8 of shape (B, H, W).
+
         Raises:
             InputError: a class or label does not occur in the training rows.
         """
         raw = np.asarray(raw)
+        if self.codes is not None:
+            return torch.from_numpy(self.codes.encode(raw))
         if self.labels is not None:
             return _multi_hot(raw, self.labels)
         if self.classes is None:
@@ -121,9 +136,12 @@ class TargetEncoder:
         """Labels of class indices, shape (B,); of rows of 0 and 1 joined by ";", shape (B,); or values in raw units.
 
         Args:
-            encoded: int of shape (B,); 0 and 1 of shape (B, L); or standardised values, shape (B,) or (B, Q).
+            encoded: int of shape (B,); 0 and 1 of shape (B, L); standardised values, shape (B,) or (B, Q); or places
+                of classes, shape (B, H, W), which become the values of masks, uint8.
         """
         values = np.asarray(encoded)
+        if self.codes is not None:
+            return self.codes.decode(values)
         if self.labels is not None:
             names = np.array(self.labels)
             return np.array([SEPARATOR.join(names[row > 0]) for row in values], dtype=np.str_)
@@ -141,12 +159,13 @@ class TargetEncoder:
             "mean": self.mean,
             "std": self.std,
             "quantiles": list(self.quantiles),
+            "codes": None if self.codes is None else self.codes.to_json(),
         }
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> TargetEncoder:
-        """The encoder that `to_json` wrote, also before it knew of order, labels and quantiles."""
-        labels = record.get("labels")
+        """The encoder that `to_json` wrote, also before it knew of order, labels, quantiles and masks."""
+        labels, codes = record.get("labels"), record.get("codes")
         return cls(
             task=record["task"],
             classes=None if record["classes"] is None else tuple(record["classes"]),
@@ -155,6 +174,7 @@ class TargetEncoder:
             mean=record["mean"],
             std=record["std"],
             quantiles=tuple(record.get("quantiles", ())),
+            codes=None if codes is None else MaskCodes.from_json(codes),
         )
 
 

@@ -16,6 +16,7 @@ from tenfold.tasks.classification_metrics import CLASSIFICATION_METRICS
 from tenfold.tasks.multilabel import MultiLabel
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.regression import Regression
+from tenfold.tasks.segmentation import Segmentation
 from tenfold.tasks.supervised import SupervisedTask
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ TASKS: Registry[type[SupervisedTask]] = Registry("task")
 TASKS.add("classification", Classification)
 TASKS.add("regression", Regression)
 TASKS.add("multilabel", MultiLabel)
+TASKS.add("segmentation", Segmentation)
 
 
 def metric_of(task: Task, name: str | None = None) -> Metric:
@@ -61,7 +63,7 @@ def task_from(
     class_weights: Tensor | None = None,
     metrics: Sequence[str | OwnMetric] | None = None,
 ) -> SupervisedTask:
-    """The task that belongs to encoded targets: their classes, their labels, or their mean, scale and quantiles.
+    """The task that belongs to encoded targets: their classes, labels, masks, or mean, scale and quantiles.
 
     Args:
         encoder: fitted to the training targets.
@@ -99,6 +101,8 @@ def _task(
         return MultiLabel(
             encoder.labels, loss=loss or "binary_cross_entropy", positive_weights=weights, metrics=metrics
         )
+    if encoder.codes is not None:
+        return Segmentation(encoder.codes.names, loss=loss or "cross_entropy", class_weights=weights, metrics=metrics)
     if encoder.classes is not None:
         loss = loss or ("ordinal" if encoder.ordered else "cross_entropy")
         return Classification(class_names=encoder.classes, loss=loss, class_weights=weights, metrics=metrics)
