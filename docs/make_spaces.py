@@ -58,8 +58,9 @@ BUDGET_HEAD = """
 """
 
 BUDGET = """
-Epochs make about 4,000 steps, between 5 and 100 (20 for photographs, pictures of more than 40 pixels a side). There
-are {trials} trials, {photo_trials} of photographs. With `--time` both follow from the measured speed instead.
+Epochs make about 4,000 steps, between 5 and 100 (20 for photographs, pictures of more than 40 pixels a side, and 40
+where they have masks, in batches of 8). There are {trials} trials, {photo_trials} of photographs. With `--time` both
+follow from the measured speed instead.
 
 Halving lets one trial in three go on from each rung, and nobody leaves in the first tenth. {trials} trials of 100
 epochs: {rungs}.

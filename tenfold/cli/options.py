@@ -20,7 +20,8 @@ Target = Annotated[
     typer.Option(help="Target column: its name or number. Default: the last. Repeated: labels of 0 and 1."),
 ]
 TaskName = Annotated[
-    str | None, typer.Option("--task", help="classification, regression or multilabel. Default: what fits.")
+    str | None,
+    typer.Option("--task", help="classification, regression, multilabel or segmentation. Default: what fits."),
 ]
 MetricName = Annotated[str | None, typer.Option("--metric", help="accuracy, macro_f1, log_loss, rmse, ...")]
 NetworkName = Annotated[str | None, typer.Option("--network", help="A name from `tenfold networks`.")]
@@ -29,7 +30,12 @@ Config = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of every training.")]
 BatchSize = Annotated[int | None, typer.Option(help="Samples a step.")]
-ImageSize = Annotated[int | None, typer.Option(help="Resize picture files to this many pixels.")]
+ImageSize = Annotated[
+    str | None, typer.Option(help="Resize picture files to squares of this many pixels, or to HEIGHTxWIDTH.")
+]
+Ignore = Annotated[
+    list[int] | None, typer.Option(help="A value of masks that is no class, such as 11; may be repeated.")
+]
 Header = Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")]
 LossName = Annotated[
     str | None,
@@ -86,6 +92,19 @@ def columns_of(texts: list[str] | None) -> str | int | list[str | int] | None:
         return None
     found = [column for text in texts if (column := name_or_number(text)) is not None]
     return found if len(found) > 1 else found[0]
+
+
+def size_of(text: str | None) -> int | tuple[int, ...] | None:
+    """A side in pixels, or height and width.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        sides = None if text is None else tuple(int(side) for side in text.lower().replace("×", "x").split("x"))
+    except ValueError as error:
+        raise InputError(f"--image-size must be pixels or HEIGHTxWIDTH, got {text!r}. Write 64 or 96x128.") from error
+    return sides[0] if sides is not None and len(sides) == 1 else sides
 
 
 def words_of(text: str | None) -> list[str] | None:

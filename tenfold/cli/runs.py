@@ -11,7 +11,7 @@ import typer
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
 from tenfold.cli.options import Json, Quiet, name_or_number
-from tenfold.report import write_report
+from tenfold.report import write_masks, write_report
 from tenfold.study import Run
 
 
@@ -20,8 +20,10 @@ from tenfold.study import Run
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     inputs: Annotated[str, typer.Argument(metavar="INPUT", help="A file or folder like the one trained on.")],
-    out_file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("predictions.csv"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="CSV file to write, or folder of masks. Default: predictions[.csv].")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Probabilities by the temperature fitted on validation rows.")
     ] = False,
@@ -29,20 +31,28 @@ def predict(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict with a run's final model: one row a sample."""
+    """Predict with a run's final model: one row a sample, or one mask a picture."""
+    model = tenfold.load(run)
+    of_masks = model.encoder.codes is not None
+    out_file = out_file or Path("predictions" if of_masks else "predictions.csv")
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
-    model = tenfold.load(run)
-    table, skipped = model.predict_table(inputs, header=header, calibrated=calibrated)
-    table.to_csv(out_file, index=False)
+    if of_masks:
+        masks, skipped = model.predict_masks(inputs)
+        write_masks(out_file, masks)
+        count = len(masks)
+    else:
+        table, skipped = model.predict_table(inputs, header=header, calibrated=calibrated)
+        table.to_csv(out_file, index=False)
+        count = len(table)
     if not quiet:
         for item in skipped:
             err.print(f"  skipped {item.path}: {item.reason}", markup=False)
-    message = {"schema": 1, "run": str(run), "predictions": str(out_file), "n": len(table), "skipped": len(skipped)}
+    message = {"schema": 1, "run": str(run), "predictions": str(out_file), "n": count, "skipped": len(skipped)}
     if as_json:
         print(json.dumps(message, ensure_ascii=False))
     else:
-        out.print(f"{len(table)} predictions: {out_file}", markup=False, soft_wrap=True)
+        out.print(f"{count} predictions: {out_file}", markup=False, soft_wrap=True)
 
 
 @app.command()

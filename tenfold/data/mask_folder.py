@@ -22,7 +22,7 @@ from tenfold.core.errors import InputError
 from tenfold.data.files import list_folder, read_bytes
 from tenfold.data.image_folder import PART_FOLDERS, files_below, group_labels, group_pattern, skipped_note
 from tenfold.data.inputs import ImageFileInputs, PictureFormat
-from tenfold.data.mask_codes import find_codes
+from tenfold.data.mask_codes import MaskCodes, find_codes
 from tenfold.data.masks import MASK_SUFFIXES, choose_scene_format, decode_mask
 from tenfold.data.pictures import PICTURE_SUFFIXES, Header, decode_pictures, in_threads, read_header, why_not
 from tenfold.data.source import SEGMENTATION, Skipped, Source
@@ -148,6 +148,7 @@ def read_mask_folder(
     name: str,
     group: str | None = None,
     ignore: Sequence[int] | None = None,
+    codes: MaskCodes | None = None,
 ) -> Source:
     """A Source from pictures beside masks; pairs of which one cannot be decoded are skipped and named.
 
@@ -157,6 +158,7 @@ def read_mask_folder(
         name: the source's name.
         group: a pattern of file names, with one group in parentheses that says what belongs together.
         ignore: values of masks that are no class.
+        codes: the classes, where they are known already; None to find them.
 
     Raises:
         InputError: no pictures, a picture without a mask or with one of another size, values that make no classes.
@@ -167,8 +169,10 @@ def read_mask_folder(
     kept, pixels, masks, torn = _decode(scenes.root, readable, form)
     skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
     _refuse_nothing(scenes.root, kept, skipped)
-    present = sorted({int(value) for _, values in masks for value in values})
-    codes, about = find_codes(present, _class_names(scenes.root), ignore, name)
+    about = "classes: those of training"
+    if codes is None:
+        present = sorted({int(value) for _, values in masks for value in values})
+        codes, about = find_codes(present, _class_names(scenes.root), ignore, name)
     files = tuple(one.name for one in kept)
     groups = None if pattern is None else group_labels(pattern, files)
     counted = [] if groups is None else [f"groups: {len(np.unique(groups))} by the file names (--group)"]

@@ -19,6 +19,7 @@ from tenfold.data.files import exists, list_folder, missing
 from tenfold.data.idx import find_idx, read_idx
 from tenfold.data.image_folder import read_image_folder
 from tenfold.data.inputs import ImageFileInputs, TableInputs
+from tenfold.data.mask_codes import MaskCodes
 from tenfold.data.mask_folder import find_scenes, no_scenes, read_mask_folder
 from tenfold.data.npz import read_npz
 from tenfold.data.pictures import PICTURE_SUFFIXES
@@ -37,6 +38,7 @@ def read(
     group: str | int | None = None,
     encoding: str | None = None,
     ignore: int | Sequence[int] | None = None,
+    codes: MaskCodes | None = None,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -54,7 +56,8 @@ def read(
         group: what belongs together and must not be cut: a column of a table, by name or number, or a pattern of
             picture files' names with the group in parentheses, such as "(patient[0-9]+)".
         encoding: of a table's text, as Python names it; by default what it looks like.
-        ignore: values of masks that are no class; 255 is none in any case.
+        ignore: values of masks that are no class; 255 is none either, unless masks hold 0 and 255 alone.
+        codes: the classes of masks where they are known already, as those of a trained model.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -74,7 +77,7 @@ def read(
     if isinstance(argument, str | Path):
         source = _read_path(
             argument, target=target, task=task, name=name, image_size=image_size,
-            header=header, group=group, encoding=encoding, ignore=values,
+            header=header, group=group, encoding=encoding, ignore=values, codes=codes,
         )  # fmt: skip
     elif task == SEGMENTATION:
         raise no_scenes(name or "data")
@@ -138,6 +141,7 @@ def _read_path(
     group: str | int | None,
     encoding: str | None,
     ignore: Sequence[int] | None,
+    codes: MaskCodes | None,
 ) -> Source:
     path = Path(argument).expanduser()
     if not str(argument).strip():
@@ -153,7 +157,7 @@ def _read_path(
         return _read_folder(
             path,
             target=target, task=task, name=name, image_size=image_size, header=header, group=group, encoding=encoding,
-            ignore=ignore,
+            ignore=ignore, codes=codes,
         )  # fmt: skip
     if task == SEGMENTATION:
         raise no_scenes(path)
@@ -181,6 +185,7 @@ def _read_folder(
     group: str | int | None,
     encoding: str | None,
     ignore: Sequence[int] | None,
+    codes: MaskCodes | None,
 ) -> Source:
     entries = list_folder(path)
     name = name or path.resolve().name
@@ -189,7 +194,7 @@ def _read_folder(
     pattern = None if group is None else str(group)
     scenes = find_scenes(path) if task in (None, SEGMENTATION) else None
     if scenes is not None:
-        return read_mask_folder(scenes, image_size=image_size, name=name, group=pattern, ignore=ignore)
+        return read_mask_folder(scenes, image_size=image_size, name=name, group=pattern, ignore=ignore, codes=codes)
     if task == SEGMENTATION:
         raise no_scenes(path)
     if find_idx(entries):

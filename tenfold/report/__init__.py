@@ -3,10 +3,12 @@
 `load_run` reads a folder into `RunRecords`; `leaderboard` makes a DataFrame of them and `render_leaderboard` a
 table for the terminal; `write_report` writes `report.html`. `outcome_line` and `render_outcome` say what a
 cross-validation, a replication or a comparison found, `together_line` what several networks gain over one.
+`write_masks` writes predicted masks as pictures.
 """
 
 from tenfold.report.events import events_line
 from tenfold.report.load import load_run
+from tenfold.report.mask_files import write_masks
 from tenfold.report.outcome import outcome_line, render_outcome
 from tenfold.report.page import render_page, write_report
 from tenfold.report.ranking import leaderboard
@@ -31,5 +33,6 @@ __all__ = [
     "render_outcome",
     "render_page",
     "together_line",
+    "write_masks",
     "write_report",
 ]

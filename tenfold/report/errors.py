@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tenfold.report.class_scores import class_scores
 from tenfold.report.confusion import confusion
 from tenfold.report.labels import labels
 from tenfold.report.markup import Html, empty, join, note, section
@@ -13,11 +14,13 @@ from tenfold.report.residuals import residuals
 
 
 def errors(records: RunRecords) -> Html:
-    """Confusion matrix of a classifier, labels found, or residuals of a regression, on test or out-of-fold rows."""
+    """Confusion matrix, labels found, scores of classes of pixels, or residuals, on test or out-of-fold rows."""
     title = "Where it errs"
-    reason = _why_empty(records)
+    reason = _why_no_counts(records) if records.task == "segmentation" else _why_empty(records)
     if reason:
         return section("errors", title, empty(reason))
+    if records.task == "segmentation":
+        return section("errors", title, averaged(records), class_scores(records))
     targets, predictions = records.evaluation["targets"], records.evaluation["predictions"]
     if records.task == "classification":
         body = confusion(records, targets.astype(np.int64), predictions.astype(np.int64))
@@ -49,6 +52,18 @@ def averaged(records: RunRecords) -> Html | None:
     return note(
         f"Of each sample the mean of what {seeds} seeds{whose} predict, which one model alone seldom reaches."
     )
+
+
+def _why_no_counts(records: RunRecords) -> str:
+    """The reason for having no scores of classes, empty when there are some."""
+    file, counts = records.evaluation_file, records.evaluation.get("counts")
+    if file in records.problems:
+        return f"{file} could not be read: {records.problems[file]}."
+    if counts is None:
+        return "The chosen model has not been evaluated on the test part."
+    if counts.ndim != 3 or counts.shape[1] != 3 or not counts.size:
+        return f"{file} does not fit together: counts {counts.shape}."
+    return ""
 
 
 def _why_empty(records: RunRecords) -> str:

@@ -272,6 +272,8 @@ def _evaluation(folder: Path, run: dict[str, Any], problems: dict[str, str]) -> 
     outputs = arrays.get(f"outputs-{best}")
     if outputs is None or "targets" not in arrays:
         return {}
+    if outputs.ndim == 3:  # of a segmentation, counts of pixels
+        return {"counts": outputs}
     if outputs.ndim == 1:
         return {"targets": arrays["targets"], "predictions": outputs}
     if run.get("task") == "regression":

@@ -29,6 +29,7 @@ from tenfold.report.learning import learning_answer, learning_chart
 from tenfold.report.load import load_run
 from tenfold.report.markup import Html, element, raw
 from tenfold.report.members import member_tips, members
+from tenfold.report.overlays import batch_with_masks, scenes
 from tenfold.report.paired import differences, methods
 from tenfold.report.pictures import batch, worst
 from tenfold.report.provenance import data, repeat
@@ -131,8 +132,8 @@ def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Ht
         "winner": winner(records) if searched else None,
         "errors": errors(records),
         "calibration": calibration(records),
-        "worst": worst(records),
-        "batch": batch(records),
+        "worst": scenes(records) if "scene_truth" in records.gallery else worst(records),
+        "batch": batch_with_masks(records) if "batch_masks" in records.gallery else batch(records),
         **_last_sections(records),
     }
 

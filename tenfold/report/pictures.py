@@ -27,7 +27,7 @@ def batch(records: RunRecords) -> Html:
     if pictures is None or not len(pictures):
         return section("batch", title, empty(_why_no_pictures(records)))
     captions = [str(label) for label in records.gallery.get("batch_labels", [])]
-    return section("batch", title, note("After resizing and augmentation."), _sheet(pictures, captions))
+    return section("batch", title, note("After resizing and augmentation."), sheet(pictures, captions))
 
 
 def _why_no_pictures(records: RunRecords) -> str:
@@ -47,7 +47,7 @@ def worst(records: RunRecords) -> Html:
         captions = [str(caption) for caption in records.gallery.get("worst_captions", [])]
         body = [
             note(f"{samples} with the largest loss, worst first."),
-            _sheet(pictures, captions),
+            sheet(pictures, captions),
         ]
         return section("worst", title, *body)
     if records.worst_rows:
@@ -93,7 +93,7 @@ def _confidence(value: Any) -> str:
     return f"{100 * value:.0f} %" if isinstance(value, int | float) and np.isfinite(value) else ""
 
 
-def _sheet(pictures: np.ndarray, captions: Sequence[str]) -> Html:
+def sheet(pictures: np.ndarray, captions: Sequence[str]) -> Html:
     """Pictures with their captions.
 
     Args:

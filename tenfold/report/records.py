@@ -160,8 +160,8 @@ class RunRecords:
         baselines: in the order of the file.
         events: the records of trainings that fell sick or stopped, and of memory that ran out, as they stand there.
         final: the chosen model, or None while nothing is chosen.
-        evaluation: "targets", "predictions" and of classes "probabilities": of the test part, or, of a verb that
-            trains folds or seeds, of the rows that members did not learn from; empty when there are none.
+        evaluation: "targets", "predictions", of classes "probabilities", of masks "counts": of the test part, or, of
+            a verb that trains folds or seeds, of the rows that members did not learn from; empty when there are none.
         gallery: arrays of `gallery.npz`, empty when there is none.
         worst_rows: rows of `gallery.json`, empty when there are none.
         problems: for each file that is there and could not be read, the reason.

@@ -11,7 +11,7 @@ from tenfold.report.records import Score
 SHARES = frozenset({"accuracy", "balanced_accuracy", "top_5_accuracy", "subset_accuracy", "coverage"})
 ABBREVIATIONS = {
     "rmse": "RMSE", "mse": "MSE", "mae": "MAE", "r2": "R²",
-    "roc_auc": "ROC AUC", "auc": "AUC", "mcc": "MCC", "mape": "MAPE",
+    "miou": "mIoU", "mean_dice": "mean Dice", "roc_auc": "ROC AUC", "auc": "AUC", "mcc": "MCC", "mape": "MAPE",
 }  # fmt: skip
 MISSING = "–"
 
@@ -20,9 +20,11 @@ def metric_words(metric: str) -> str:
     """A metric's name in prose.
 
     Example:
-        >>> metric_words("log_loss"), metric_words("rmse")
-        ('log loss', 'RMSE')
+        >>> metric_words("log_loss"), metric_words("rmse"), metric_words("iou_road")
+        ('log loss', 'RMSE', 'IoU of road')
     """
+    if metric.startswith("iou_"):
+        return f"IoU of {metric.removeprefix('iou_')}"
     return ABBREVIATIONS.get(metric, metric.replace("_", " "))
 
 

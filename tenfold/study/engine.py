@@ -391,6 +391,7 @@ def _score(
         "epochs_trained": round(cohort.epochs_trained, 3),
         "seconds": round(job.clock(), 3),
         "best": {"trial": winner.trial, "network": drawn.config["network"], "config": _plain(drawn.config)},
+        "metrics": finite({"valid": valid, **({} if scores is None else {"test": scores})}),
         **({} if together is None else {"ensemble": together}),
     }
 

@@ -5,7 +5,7 @@ P networks, N samples, K classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from tenfold.data import Preprocessor
 from tenfold.stacking import Stack, group_by_structure, per_member, stack
 
 _BATCH_SIZE = 256
+_PIXELS = 1 << 19  # of a batch, where each has outputs of its own
 Tensors = tuple[Tensor, ...]
 
 
@@ -36,16 +37,22 @@ class Ensemble:
         Args:
             inputs: for each network what its preprocessor's `transform` gave, each of shape (N, ...).
         """
-        found: list[Tensor] = [torch.empty(0)] * len(self._modules)
-        with torch.no_grad():
-            for places, network in self._grouped():
-                rows = [
-                    self._run(network, self._batches(places, inputs, start))
-                    for start in range(0, len(inputs[0][0]), _BATCH_SIZE)
-                ]
-                for number, place in enumerate(places):
-                    found[place] = torch.cat([row[number] for row in rows])
-        return found
+        batches = list(self.by_batch(inputs))
+        return [torch.cat([said[place] for said in batches]) for place in range(len(self._modules))]
+
+    def by_batch(self, inputs: Sequence[Tensors]) -> Iterator[list[Tensor]]:
+        """As `outputs`, some samples at a time: what each pixel of many pictures is said to be would not fit."""
+        spec, size = self._preprocessors[0].spec, _BATCH_SIZE
+        if spec.dense:
+            size = max(1, _PIXELS // (spec.shape[1] * spec.shape[2]))
+        for start in range(0, len(inputs[0][0]), size):
+            found: list[Tensor] = [torch.empty(0)] * len(self._modules)
+            with torch.no_grad():
+                for places, network in self._grouped():
+                    said = self._run(network, self._batches(places, inputs, slice(start, start + size)))
+                    for number, place in enumerate(places):
+                        found[place] = said[number]
+            yield found
 
     def _grouped(self) -> list[tuple[list[int], Stack | nn.Module]]:
         """Networks of one structure as a stack, made once."""
@@ -60,7 +67,7 @@ class Ensemble:
     def _stacked(self, places: Sequence[int]) -> Stack:
         return stack([self._modules[place] for place in places]).eval()
 
-    def _batches(self, places: Sequence[int], inputs: Sequence[Tensors], start: int) -> list[Tensors]:
+    def _batches(self, places: Sequence[int], inputs: Sequence[Tensors], rows: slice) -> list[Tensors]:
         """A batch for each network; the very same object where preprocessing and samples are the same."""
         device = next((p.device for p in self._modules[places[0]].parameters()), torch.device("cpu"))
         known: dict[tuple[int, int], Tensors] = {}
@@ -68,7 +75,7 @@ class Ensemble:
         for place in places:
             key = (id(self._preprocessors[place]), id(inputs[place]))
             if key not in known:
-                raw = tuple(tensor[start : start + _BATCH_SIZE].to(device) for tensor in inputs[place])
+                raw = tuple(tensor[rows].to(device) for tensor in inputs[place])
                 known[key] = self._preprocessors[place].prepare_batch(raw, False)
             batches.append(known[key])
         return batches

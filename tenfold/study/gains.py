@@ -35,7 +35,7 @@ def score_gain(
     """
     targets = torch.as_tensor(model.encoder.encode(source.targets[rows]))
     alone = in_units_of(model.encoder, single, single.outputs_on(source.inputs.take(rows)).numpy())
-    said = [for_metrics(model.encoder, own) for own in (outputs, torch.from_numpy(alone))]
+    said = [for_metrics(model.encoder, own, targets) for own in (outputs, torch.from_numpy(alone))]
     [(name, gain)] = metric_differences(task, said[0], said[1], targets, seed=seed).items()
     values = [float(task.measure(own[None], targets)[name]) for own in said]
     return {"networks": len(model.parts), "metric": name, **gain, "model": values[0], "single": values[1]}

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tenfold.data import TableInputs, TargetEncoder
 from tenfold.study.material import DatasetProvider, Material
 from tenfold.study.outputs import answers_of, confidence_of, middle
+from tenfold.study.pixels import as_pixels
+from tenfold.study.scene_gallery import write_scenes
 
 _PICTURES = 16
 _ROWS = 12
@@ -28,6 +29,9 @@ def write_gallery(folder: Path, material: Material, outputs: np.ndarray, seed: i
         seed: of the run, so that the batch is the first that training saw.
     """
     if material.test is None:
+        return
+    if material.encoder.codes is not None:
+        write_scenes(folder / "gallery.npz", material, outputs, seed)
         return
     worst = worst_first(material.encoder, outputs, material.test.targets.cpu().numpy())
     if material.preprocessor.spec.kind == "image":
@@ -61,18 +65,11 @@ def _write_pictures(path: Path, material: Material, outputs: np.ndarray, worst: 
     targets = material.test.targets[torch.from_numpy(worst)]
     np.savez_compressed(
         path,
-        batch=_as_pixels(batch),
+        batch=as_pixels(batch),
         batch_labels=_labels(material, labels.cpu().numpy()),
-        worst=_as_pixels(shown[0]),
+        worst=as_pixels(shown[0]),
         worst_captions=_captions(material, outputs[worst], targets.cpu().numpy()),
     )
-
-
-def _as_pixels(images: Tensor) -> np.ndarray:
-    """Normalised pictures stretched to 0..255, each channel set over the whole batch."""
-    images = images.detach().float().cpu()
-    low, high = images.amin(), images.amax()
-    return ((images - low) / (high - low).clamp(min=1e-6) * 255).round().to(torch.uint8).numpy()
 
 
 def _labels(material: Material, encoded: np.ndarray) -> np.ndarray:

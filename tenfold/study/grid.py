@@ -169,7 +169,7 @@ def _decide(verb: str, argument: Any, options: GridOptions, job: Job, stored: Ma
         methods = method_entries(options, networks)
         if verb not in ("compare", "width-curve") and len(methods) > 1:
             raise InputError(f"{verb}: takes one network, got {', '.join(networks)}. Use compare for several.")
-        batch_size = options.batch_size or min(default_batch_size(rows), rows)
+        batch_size = options.batch_size or min(default_batch_size(rows, spec), rows)
         epochs = options.epochs or default_epochs(rows, batch_size, spec)
         specs = [
             member

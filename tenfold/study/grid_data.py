@@ -33,10 +33,11 @@ from tenfold.stacking import per_member
 from tenfold.study.grid_options import GridOptions
 from tenfold.study.honesty import look_at
 from tenfold.study.material import (
-    EVALUATION_SAMPLES,
     deciding_metric,
     encoder_options,
     every_epoch,
+    scored_at_once,
+    target_bytes,
     task_of,
     weights_for,
 )
@@ -86,7 +87,7 @@ class GridData:
         digest = hashlib.blake2b(digest_size=8)
         for tensor in self.seen.inputs[0]:
             digest.update(tensor.contiguous().cpu().numpy().data)
-        digest.update(repr(self.source.targets.tolist()).encode())
+        digest.update(target_bytes(self.source))
         for rows in (*self.folds.train, *self.folds.valid, self.test_rows):
             digest.update(np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()
@@ -272,7 +273,7 @@ def score_lane(
 def member_outputs(lane: Lane, data: GridData, rows: np.ndarray | None = None) -> tuple[list[Tensor], list[Tensor]]:
     """What each member says of the rows that its fold scores on, (N, ...), and their targets, (N,); M of each."""
     members = [FoldMember(fold=member.fold, order=0, augment=0) for member in lane.ids]
-    batch_size = min(max(EVALUATION_SAMPLES // len(lane), 32), 1024)
+    batch_size = scored_at_once(len(lane), data.seen.preprocessors[0].spec)
     outputs: list[list[Tensor]] = [[] for _ in members]
     targets: list[list[Tensor]] = [[] for _ in members]
     for step in FoldBatches(data.seen, members, batch_size=batch_size, augment=False).ordered(rows):

@@ -107,7 +107,7 @@ def find_lr(
     task, metric = training_task(material, fit_options)
     spec, rows = material.preprocessor.spec, len(material.train)
     networks = choose_networks(fit_options, spec)
-    batch_size = fit_options.batch_size or min(default_batch_size(rows), rows)
+    batch_size = fit_options.batch_size or min(default_batch_size(rows, spec), rows)
     space = make_space(fit_options, networks, batch_size) | dict(config or {})
     drawn = draw(space, 1, seed=fit_options.seed)[0].config | {"schedule": "constant", "warmup_fraction": 0.0}
     rates = np.geomspace(low, high, num_rates)

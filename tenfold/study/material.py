@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tenfold.core.errors import InputError
+from tenfold.core.specs import InputSpec
 from tenfold.core.task import Batch, BatchProvider, Metric
 from tenfold.data import (
     Batches,
@@ -25,6 +26,7 @@ from tenfold.data import (
     read,
     split,
 )
+from tenfold.data.mask_codes import IGNORED
 from tenfold.study.honesty import look_at
 from tenfold.study.options import FitOptions
 from tenfold.tasks import OwnMetric, balanced_class_weights, balanced_positive_weights, metric_of, task_from
@@ -32,6 +34,7 @@ from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData
 
 EVALUATION_SAMPLES = 16_384  # samples times members that are scored at once
+EVALUATION_PIXELS = 1 << 21  # pixels times members, where each pixel is predicted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +67,24 @@ class Material:
         for part in (self.train, self.valid, self.test):
             for tensor in part.inputs if part is not None else ():
                 digest.update(tensor.contiguous().cpu().numpy().data)
-        digest.update(repr(self.source.targets.tolist()).encode())
+        digest.update(target_bytes(self.source))
         for rows in (self.split.train, self.split.valid, self.split.test):
             digest.update(np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()
 
 
+def target_bytes(source: Source) -> bytes:
+    """The targets as bytes, the same for the same targets."""
+    targets = source.targets
+    return repr(targets.tolist()).encode() if targets.ndim == 1 else np.ascontiguousarray(targets).tobytes()
+
+
 def read_source(argument: Any, options: FitOptions) -> Source:
     """Reads a source as the options say."""
+    size: Any = options.image_size
     return read(
-        argument, target=options.target, task=options.task, image_size=options.image_size, header=options.header,
-        group=options.group,
+        argument, target=options.target, task=options.task, image_size=size, header=options.header,
+        group=options.group, ignore=options.ignore,
     )  # fmt: skip
 
 
@@ -124,6 +134,8 @@ def encoder_options(source: Source, options: FitOptions) -> dict[str, Any]:
     Raises:
         InputError: an option that belongs to another task.
     """
+    if options.final == "ensemble" and source.task == "segmentation":
+        raise InputError("--final ensemble is not for a segmentation, whose maps do not fit. Choose average.")
     if options.final == "vote" and source.task != "classification":
         raise InputError(f"--final vote is for a classification, the task is {source.task}. Choose average.")
     found: dict[str, Any] = {}
@@ -133,6 +145,8 @@ def encoder_options(source: Source, options: FitOptions) -> dict[str, Any]:
             raise InputError(f"--{name} is for a {owner}, the task is {source.task}. Leave it out.")
         if value:
             found[name] = tuple(value)
+    if source.codes is not None:
+        found["codes"] = source.codes
     return found
 
 
@@ -176,6 +190,8 @@ def weights_for(encoder: TargetEncoder, targets: Tensor, options: FitOptions) ->
         raise InputError("--balanced is for a classification, the task is regression. Leave it out.")
     if encoder.classes is None:
         return balanced_positive_weights(targets)
+    if encoder.codes is not None:
+        targets = targets[targets != IGNORED].long()
     return balanced_class_weights(targets, len(encoder.classes)).to(targets.device)
 
 
@@ -194,7 +210,7 @@ def training_task(material: Material, options: FitOptions) -> tuple[SupervisedTa
 
 def every_epoch(task: SupervisedTask, metric: Metric) -> list[str]:
     """The metrics worth scoring at every epoch, the one that decides first."""
-    usual = ("accuracy", "micro_f1", "log_loss", "pinball", "coverage", "rmse", "mae", "r2")
+    usual = ("accuracy", "micro_f1", "log_loss", "pinball", "coverage", "rmse", "mae", "r2", "miou", "pixel_accuracy")
     return list(dict.fromkeys((metric.name, *(name for name in usual if name in task.info.metrics))))
 
 
@@ -211,15 +227,30 @@ class DatasetProvider(BatchProvider):
             yield (*inputs, targets)
 
 
+def scored_at_once(num_members: int, spec: InputSpec) -> int:
+    """Samples of a batch that this many members are scored on.
+
+    Example:
+        >>> scored_at_once(8, InputSpec(kind="table", shape=(5,)))
+        1024
+        >>> scored_at_once(8, InputSpec(kind="image", shape=(3, 96, 128), dense=True))
+        21
+    """
+    if spec.dense:
+        return max(1, EVALUATION_PIXELS // (spec.shape[1] * spec.shape[2] * num_members))
+    return min(max(EVALUATION_SAMPLES // num_members, 32), 1024)
+
+
 class PartBatches:
     """All samples of a part in row order, in batches that fit the number of members that look at them."""
 
     def __init__(self, part: DataPart, preprocessor: Preprocessor) -> None:
         self._batches = Batches(part, preprocessor, batch_size=32, seed=0)
+        self._spec = preprocessor.spec
 
     def __call__(self, num_members: int) -> Iterator[Batch]:
         """Batches of (*inputs, targets)."""
-        batch_size = min(max(EVALUATION_SAMPLES // num_members, 32), 1024)
+        batch_size = scored_at_once(num_members, self._spec)
         for inputs, targets in self._batches.ordered(batch_size):
             yield (*inputs, targets)
 

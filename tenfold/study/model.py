@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ class Model:
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The classes of a classification, None for other tasks."""
+        """The classes of a classification or segmentation, None for other tasks."""
         return self.encoder.classes
 
     def read(self, x: Any) -> RawInputs:
@@ -97,6 +98,9 @@ class Model:
 
     def predict(self, x: Any) -> np.ndarray:
         """A label (or a value in the target's own units) for each sample, shape (N,).
+
+        Of a segmentation a mask for each picture, uint8, shape (N, H, W), in the size that its network sees; see
+        `predict_masks` for the pictures' own.
 
         Args:
             x: a path, a DataFrame, an array, a Dataset or DataLoader; targets in it are not used.
@@ -114,9 +118,11 @@ class Model:
             calibrated: divide the logits by the temperature that was fitted on validation rows.
 
         Raises:
-            TypeError: the model is a regression.
+            TypeError: the model is a regression or a segmentation.
             InputError: there is no temperature.
         """
+        if self.encoder.codes is not None:
+            raise TypeError("predict_proba: the model gives masks, no probabilities. Call predict.")
         if not self._named:
             raise TypeError("predict_proba: the model is a regression and has no classes. Call predict.")
         if calibrated:
@@ -154,8 +160,10 @@ class Model:
             the labels' probabilities).
 
         Raises:
-            InputError: the inputs cannot be read, or there is no temperature.
+            InputError: the inputs cannot be read, there is no temperature, or the model gives masks.
         """
+        if self.encoder.codes is not None:
+            raise InputError("predict_table: the model gives masks, which are no table. Call predict_masks.")
         if calibrated:
             self._check_temperature()
         raw = read_inputs(x, self.preprocessor, header=header)
@@ -172,15 +180,42 @@ class Model:
             columns["file"] = raw.labels
         return pd.DataFrame(columns), raw.skipped
 
+    def predict_masks(self, x: Any) -> tuple[list[tuple[str, np.ndarray]], tuple[Skipped, ...]]:
+        """A mask for each picture, in the picture's own size, and the files that could not be read.
+
+        Args:
+            x: as for `predict`.
+
+        Returns:
+            Pairs of the picture's path below `x` (or its number) and its mask, uint8 of shape (H, W) with the values
+            of the masks trained on; each pixel has the value of the nearest that the network saw.
+
+        Raises:
+            TypeError: the model is no segmentation.
+            InputError: the inputs cannot be read.
+        """
+        if self.encoder.codes is None:
+            raise TypeError("predict_masks: the model gives no masks. Call predict.")
+        raw = self.read(x)
+        masks = self.decode(self.outputs(raw))
+        if raw.sizes:
+            sized = [_nearest(mask, *size) for mask, size in zip(masks, raw.sizes, strict=True)]
+        else:
+            sized = list(masks)
+        return list(zip(raw.labels, sized, strict=True)), raw.skipped
+
     def outputs(self, raw: RawInputs) -> np.ndarray:
         """Probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q); float64.
 
+        Of a segmentation maps of places of classes, uint8, shape (N, H, W): the likeliest by the mean probabilities.
         Of a model that votes, the shares of the votes, with a millionth of the mean probability: that breaks ties.
         """
         return self.outputs_on(raw.inputs).numpy()
 
     def outputs_on(self, inputs: Any) -> Tensor:
-        """As `outputs`, of raw inputs as a source or `read` has them; float64 on the CPU."""
+        """As `outputs`, of raw inputs as a source or `read` has them; on the CPU."""
+        if self.encoder.codes is not None:
+            return self._maps(prepared_once(self._preprocessors, lambda own: own.transform(inputs)))
         return self._together(self.outputs_of_each(inputs))
 
     def outputs_of_each(self, inputs: Any) -> Tensor:
@@ -209,6 +244,17 @@ class Model:
             encoder=part.encoder or self.encoder,
             temperature=None,
             votes=False,
+        )
+
+    def _maps(self, inputs: list[tuple[Tensor, ...]]) -> Tensor:
+        weights = [part.weight for part in self.parts]
+        return torch.cat(
+            [
+                _weighted_mean(torch.stack([raw.softmax(dim=1) for raw in said]), weights)
+                .argmax(dim=1)
+                .to(torch.uint8)
+                for said in self._ensemble.by_batch(inputs)
+            ]
         )
 
     def _together(self, each: Tensor) -> Tensor:
@@ -324,6 +370,11 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
         temperature=record.get("temperature"),
         votes=record.get("votes", False),
     )
+
+
+def _nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask in another size, each pixel that of the nearest one."""
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _weighted_mean(each: Tensor, weights: Sequence[float]) -> Tensor:

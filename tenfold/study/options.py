@@ -29,7 +29,7 @@ class FitOptions:
 
     Attributes:
         target: the target column's name or number; several are the labels of a multi-label task.
-        task: "classification", "regression" or "multilabel".
+        task: "classification", "regression", "multilabel" or "segmentation".
         metric: what decides who stays and who wins: a name, or a metric of one's own.
         network: names of the zoo, or functions `make_model(**config)`.
         space: what to search, in place of or over the default space.
@@ -45,7 +45,8 @@ class FitOptions:
             that saves more time than it takes; "stacked", "serial" and "compiled" insist.
         threads: CPU threads for training, >= 1; measured by default.
         batch_size: samples a step, >= 1.
-        image_size: pixels to which picture files are resized.
+        image_size: pixels to which picture files are resized: a square's side, or height and width.
+        ignore: values of masks that are no class.
         header: whether a table's first row holds names.
         valid_fraction: share of the rows to choose by, in (0, 1).
         test_fraction: share of the rows to touch once, in [0, 1).
@@ -77,7 +78,8 @@ class FitOptions:
     form: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
-    image_size: int | None = None
+    image_size: int | Sequence[int] | None = None
+    ignore: Sequence[int] | None = None
     header: bool | None = None
     valid_fraction: float = 0.2
     test_fraction: float = 0.2
@@ -90,7 +92,8 @@ class FitOptions:
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("trials", "epochs", "batch_size", "image_size", "threads"):
+        object.__setattr__(self, "image_size", _image_size(self.image_size))
+        for name in ("trials", "epochs", "batch_size", "threads"):
             value = getattr(self, name)
             if value is not None and (not _is_whole(value) or value < 1):
                 raise InputError(f"--{name.replace('_', '-')} must be a whole number >= 1, got {value!r}. Raise it.")
@@ -122,6 +125,23 @@ class FitOptions:
             for field in fields(self)
             if getattr(self, field.name) != field.default
         }
+
+
+def _image_size(value: Any) -> int | tuple[int, int] | None:
+    """A side, or height and width, in pixels.
+
+    Raises:
+        InputError: it is neither.
+    """
+    sides = [value] if _is_whole(value) else value
+    if value is None:
+        return None
+    holds = isinstance(sides, list | tuple) and len(sides) <= 2 and all(_is_whole(s) and s >= 1 for s in sides)
+    if not holds or not sides:
+        raise InputError(
+            f"--image-size must be a whole number >= 1, or height and width, got {value!r}. Write 64 or 96x128."
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def _is_whole(value: object) -> bool:

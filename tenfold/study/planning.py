@@ -192,7 +192,7 @@ def framed(material: Material, options: FitOptions, device: torch.device, folds:
         task, data = folds.epoch_tasks[0], grid_cohort_data(folds, options)
         rows, spec = round(folds.rows_to_train), folds.seen.preprocessors[0].spec
     networks = choose_networks(options, spec)
-    batch_size = options.batch_size or min(default_batch_size(rows), rows)
+    batch_size = options.batch_size or min(default_batch_size(rows, spec), rows)
     known = KnownPlans(
         task=task,
         example=partial(_example, data, folds),

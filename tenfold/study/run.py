@@ -99,7 +99,11 @@ class Run:
             InputError: the data cannot be read, or a label is none of the model's classes.
         """
         model = self.model
-        source = read(data, target=own_target(model, data) if target is None else target, task=self.info["task"])
+        target = own_target(model, data) if target is None else target
+        of_masks: dict[str, Any] = {}
+        if model.encoder.codes is not None:
+            of_masks = {"codes": model.encoder.codes, "image_size": model.preprocessor.spec.shape[1:]}
+        source = read(data, target=target, task=self.info["task"], **of_masks)
         raw = model.read(data)
         if len(raw.inputs) != len(source.targets):
             raise InputError(

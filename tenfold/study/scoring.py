@@ -23,7 +23,8 @@ class TestScore:
 
     Attributes:
         scores: by metric name {"value", "n", "low", "high"}.
-        outputs: probabilities, shape (N, K) or (N, L), or standardised values, shape (N,) or (N, Q).
+        outputs: probabilities, shape (N, K) or (N, L), standardised values, shape (N,) or (N, Q), or maps of places
+            of classes, uint8, shape (N, H, W).
     """
 
     __test__ = False
@@ -46,8 +47,9 @@ def score_test(model: Model, material: Material, task: SupervisedTask, seed: int
 def score_outputs(
     task: SupervisedTask, encoder: TargetEncoder, outputs: torch.Tensor, targets: torch.Tensor, seed: int
 ) -> dict[str, Any]:
-    """Every metric with its interval, from probabilities or standardised values."""
-    return dict(metric_intervals(task, for_metrics(encoder, outputs), targets.cpu(), seed=seed))
+    """Every metric with its interval, from probabilities, standardised values or maps."""
+    targets = targets.cpu()
+    return dict(metric_intervals(task, for_metrics(encoder, outputs, targets), targets, seed=seed))
 
 
 def in_units_of(encoder: TargetEncoder, model: Model, outputs: np.ndarray) -> np.ndarray:
@@ -61,7 +63,10 @@ def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, par
     """Writes targets and predictions, for the report and for whoever wants to look closer."""
     targets = part.targets.cpu().numpy()
     arrays: dict[str, np.ndarray] = {"rows": part.rows}
-    if encoder.classes is not None:
+    if encoder.codes is not None:
+        counts = for_metrics(encoder, torch.from_numpy(outputs), part.targets.cpu())
+        arrays |= {"targets": targets, "predictions": outputs, "counts": counts.numpy()}
+    elif encoder.classes is not None:
         arrays |= {"targets": targets, "predictions": outputs.argmax(axis=1), "probabilities": outputs}
     elif encoder.labels is not None:
         arrays |= {"targets": targets.astype(np.int64), "predictions": (outputs > 0.5).astype(np.int64)}
@@ -88,7 +93,9 @@ def score_baselines(material: Material, task: SupervisedTask, seed: int) -> list
 
 
 def _part(material: Material, part: DataPart) -> BaselinePart:
-    """A part as the networks see it in evaluation, as arrays."""
+    """A part as the networks see it in evaluation, as arrays; where pixels are predicted, the masks alone."""
+    if material.encoder.codes is not None:
+        return BaselinePart(x=np.zeros((len(part), 0)), y=part.targets.cpu().numpy())
     prepared = material.preprocessor.prepare_batch(part.inputs, False)
     arrays = [tensor.cpu().numpy() for tensor in prepared]
     return BaselinePart(x=arrays[0], y=part.targets.cpu().numpy(), codes=arrays[1] if len(arrays) > 1 else None)

@@ -22,7 +22,7 @@ def with_temperature(model: Model, valid: DataPart) -> Model:
     References:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2.
     """
-    if model.classes is None:
+    if model.encoder.task != "classification":
         return model
     outputs = model.outputs_of(valid)
     targets = valid.targets.cpu()

@@ -19,7 +19,7 @@ from tenfold.tasks.registry import TASKS, metric_of, task_from
 from tenfold.tasks.regression import REGRESSION_LOSSES, Regression
 from tenfold.tasks.regression_metrics import REGRESSION_METRICS
 from tenfold.tasks.segmentation import SEGMENTATION_LOSSES, Segmentation
-from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts
+from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts, counts_of_maps
 from tenfold.tasks.supervised import SupervisedTask
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "binary_cross_entropy",
     "class_counts",
     "confusion_matrix",
+    "counts_of_maps",
     "cross_entropy",
     "cumulative_cross_entropy",
     "metric_differences",

@@ -47,7 +47,11 @@ def test_a_source_can_be_cut_down_by_rows():
         ("digts", {}, r"digts: no such file or folder\. Did you mean 'digits'\?"),
         ("no/such/folder.csv", {}, "no folder 'no/such' either"),
         ("", {}, "got an empty text"),
-        ("digits", {"task": "ranking"}, "task must be one of classification, regression, multilabel, segmentation, got 'ranking'"),
+        (
+            "digits",
+            {"task": "ranking"},
+            "task must be one of classification, regression, multilabel, segmentation, got 'ranking'",
+        ),
         ("digits", {"target": "label"}, "has the one target 'target', got --target 'label'"),
         ("digits", {"image_size": 32}, "holds no picture files to resize, got --image-size 32"),
         ("iris", {"target": "petal"}, "iris: no column 'petal'"),
