@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 ENGLISH = (ROOT / "README.md").read_text("utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 SMALL = {  # what a test adds to a command that trains
-    "fit": ("--trials", "2", "--epochs", "1", "--quiet"),
+    **dict.fromkeys(("fit", "search"), ("--trials", "2", "--epochs", "1", "--quiet")),
     **dict.fromkeys(("cv", "replicate", "compare"), ("--epochs", "1", "--quiet")),
 }
 
