@@ -44,7 +44,12 @@ def _quantiles(records: RunRecords, targets: np.ndarray) -> Html | None:
 def averaged(records: RunRecords) -> Html | None:
     """That predictions are means over seeds, which a single model does not reach."""
     seeds = records.run.get("seeds")
-    if records.verb in ("fit", "search") or not isinstance(seeds, int) or seeds < 2:
+    if (
+        records.verb in ("fit", "search")
+        or not isinstance(seeds, int)
+        or seeds < 2
+        or "split" in (records.run.get("varies") or ())
+    ):
         return None
     best = records.trials.get(records.best_trial)
     name = best.title if best else ""

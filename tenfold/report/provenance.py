@@ -10,9 +10,13 @@ from tenfold.report.markup import Html, element, empty, join, note, section, tab
 from tenfold.report.records import RunRecords
 from tenfold.report.wording import format_value, plural
 
-CALLS = {"cv": "cross_validate", "replicate": "replicate", "compare": "compare", "search": "search"}  # networks first
-FLAGS = {"methods": "method", "varies": "vary", "objectives": "objective"}
-KEYWORDS = {"varies": "vary"}
+CALLS = {
+    "cv": "cross_validate", "replicate": "replicate", "compare": "compare", "search": "search",
+    "learning-curve": "learning_curve", "width-curve": "width_curve",
+}  # networks come first  # fmt: skip
+FLAGS = {"methods": "method", "varies": "vary", "objectives": "objective", "time_s": "time"}
+KEYWORDS = {"varies": "vary", "time_s": "time"}
+LISTS = ("sizes", "widths", "quantiles", "order")  # one flag, with commas between
 PARTS = ("train", "valid", "test")
 MAX_SKIPPED = 200
 
@@ -145,6 +149,8 @@ def _entries(name: str, value: Any) -> list[str]:
         return _pairs(value)
     if name == "enqueue":
         return [",".join(_pairs(config)) for config in value]
+    if name in LISTS:
+        return [",".join(map(_plain, value))]
     return [_plain(entry) for entry in (value if isinstance(value, list | tuple) else [value])]
 
 
@@ -177,7 +183,8 @@ def python_call(run: dict[str, Any]) -> str:
     own_folds = _own_folds(run) and given.pop("folds")
     own_space = "space" in given and given.pop("space")
     keywords = ["folds=folds"] * bool(own_folds) + ["space=space"] * bool(own_space)
-    keywords += [f"{KEYWORDS.get(name, name)}={_quote(value)}" for name, value in given.items()]
+    renamed = KEYWORDS if verb != "fit" else {"time_s": "time"}
+    keywords += [f"{renamed.get(name, name)}={_quote(value)}" for name, value in given.items()]
     objects = [name for name, own in (("data", in_memory), ("folds", own_folds), ("space", own_space)) if own]
     remark = f"  # {', '.join(objects)}: the object the run was given" if objects else ""
     call = f"run = tenfold.{CALLS.get(verb, verb)}({', '.join([*first, data_text, *keywords])}){remark}"
@@ -200,6 +207,9 @@ def _arguments(run: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, by Python name, and the seed at the end."""
     given = {str(name).lstrip("-").replace("-", "_"): value for name, value in (run.get("arguments") or {}).items()}
     given = {name: v for name, v in given.items() if v is not None and v is not False and v != [] and name != "seed"}
+    if "curve_over" in given:  # a width curve: its methods are one network of several widths
+        over, methods = given.pop("curve_over"), _methods(given.pop("methods", {}))
+        given |= {"network": [methods[0][1]], "parameter": over, "widths": [config[over] for *_, config in methods]}
     return given | ({"seed": run["seed"]} if run.get("seed") is not None else {})
 
 

@@ -82,3 +82,20 @@ def test_skipped_files_are_listed_up_to_a_limit(tmp_path):
     assert "205 files skipped" in markup
     assert "&lt;199&gt;.png" in markup
     assert "5 more." in markup
+
+
+def test_curves_are_repeated_by_the_options_that_they_were_asked_with():
+    methods = {f"hidden={width}": ["mlp", {"hidden": width}] for width in (8, 16)}
+    arguments = {
+        "methods": methods,
+        "curve_over": "hidden",
+        "varies": ["init", "split"],
+        "quantiles": [0.1, 0.5, 0.9],
+    }
+    run = {"verb": "width-curve", "seed": 1, "source": {"argument": "iris"}, "arguments": arguments}
+    assert command_line(run) == (
+        "tenfold width-curve iris --vary init --vary split --quantiles 0.1,0.5,0.9 --network mlp --parameter hidden "
+        "--widths 8,16 --seed 1"
+    )
+    assert 'tenfold.width_curve("mlp", "iris"' in python_call(run)
+    assert python_call(run).endswith('parameter="hidden", widths=[8, 16], seed=1)')
