@@ -14,6 +14,7 @@ from tenfold.data.augmentation import Augmentation
 from tenfold.data.batches import Batches, DataPart
 from tenfold.data.bundled import SOURCES, Bundled, sources
 from tenfold.data.datasets import DatasetPreprocessor
+from tenfold.data.features import feature_part
 from tenfold.data.findings import Finding
 from tenfold.data.fitting import fit_preprocessor, preprocessor_from_json
 from tenfold.data.fold_batches import FoldBatches, FoldMember, MemberBatch
@@ -65,6 +66,7 @@ __all__ = [
     "cut_folds",
     "cut_holdouts",
     "examine",
+    "feature_part",
     "fit_fold_encoders",
     "fit_fold_preprocessors",
     "fit_preprocessor",

@@ -210,6 +210,7 @@ def _describe(job: Job, verb: str, data: Any, question: Question, folder: RunFol
         **_describe_trials(question),
         **describe_code(),
         "device": describe_device(job.device, question.threads),
+        "shared": None if question.shared is None else question.shared.to_json(),
         **describe_plan(question.plan, question.specs, question.threads),
     }
 
@@ -326,6 +327,8 @@ def _build_cohort(
         checkpointer=checkpointer,
         hooks=hooks,
     )
+    if question.shared is not None:
+        cohort.whole = question.shared.prefix.whole
     if campaign is not None:
         campaign.lead(cohort)
     return cohort

@@ -66,7 +66,7 @@ def ranked(cohort: Cohort) -> list[Winner]:
             seed=member.seed,
             epoch=int(lane.best_epoch_M[place]),
             score=math.nan if bool(lane.is_sick_M[place]) else float(lane.best_score_M[place]),
-            best_model=partial(lane.best_model, place),
+            best_model=partial(_whole_model, cohort, partial(lane.best_model, place)),
             line=lane.line,
         )
         for lane in cohort.lanes
@@ -79,7 +79,7 @@ def ranked(cohort: Cohort) -> list[Winner]:
             seed=own.id.seed,
             epoch=own.epoch,
             score=own.score,
-            best_model=partial(getattr, own, "model"),
+            best_model=partial(_whole_model, cohort, partial(getattr, own, "model")),
         )
         for own in cohort.parked
     ]
@@ -94,6 +94,10 @@ def ranked(cohort: Cohort) -> list[Winner]:
         return lost, 0.0 if lost else mean, member.trial, math.isnan(own), own, member.fold, member.seed
 
     return sorted(members, key=key)
+
+
+def _whole_model(cohort: Cohort, trained: Callable[[], nn.Module]) -> nn.Module:
+    return cohort.whole(trained()).eval()
 
 
 def final_model(

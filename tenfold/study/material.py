@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from tenfold.data import (
     Source,
     Split,
     TargetEncoder,
+    feature_part,
     fit_preprocessor,
     read,
     split,
@@ -255,13 +256,25 @@ class PartBatches:
             yield (*inputs, targets)
 
 
-def cohort_data(material: Material, seed: int) -> CohortData:
-    """Training batches by batch size, made once each, and the validation batches."""
+def cohort_data(material: Material, seed: int, features: Callable[..., Tensor] | None = None) -> CohortData:
+    """Training batches by batch size, made once each, and the validation batches.
+
+    Args:
+        material: what they are made of.
+        seed: of their order and augmentation.
+        features: of samples, where members get these in place of them.
+    """
     providers: dict[int, BatchProvider] = {}
+    train, preprocessor = material.train, material.preprocessor
+    valid, scored_by = material.valid, material.preprocessor
+    if features is not None:
+        train, preprocessor = feature_part(train, material.preprocessor, features, vary=True)
+        valid, scored_by = feature_part(valid, material.preprocessor, features, vary=False)
 
     def training(batch_size: int) -> BatchProvider:
         if batch_size not in providers:
-            providers[batch_size] = DatasetProvider(material, batch_size=batch_size, seed=seed)
+            own = replace(material, train=train, preprocessor=preprocessor)
+            providers[batch_size] = DatasetProvider(own, batch_size=batch_size, seed=seed)
         return providers[batch_size]
 
-    return CohortData(training=training, validation=PartBatches(material.valid, material.preprocessor))
+    return CohortData(training=training, validation=PartBatches(valid, scored_by))

@@ -32,6 +32,7 @@ from tenfold.study.material import Material, cohort_data, training_task
 from tenfold.study.options import FitOptions, Network, choose_networks
 from tenfold.study.search_options import SearchOptions
 from tenfold.study.selecting import FEWEST_FINALISTS
+from tenfold.study.sharing import Shared, shared_by
 from tenfold.study.trials import make_space, member_specs
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Judge, KnownPlans, MemberSpec, PlannedStack, ProgramShelf
@@ -59,6 +60,7 @@ class Question:
         folds: the data as several folds see them, or one fold with several seeds; None for one member a trial.
         generations: of a search, what asks for trials.
         warm: of a search, trials of an earlier run that its sampler is told of.
+        shared: the frozen first part of the members' networks, where they all have the same.
     """
 
     material: Material
@@ -77,6 +79,7 @@ class Question:
     folds: GridData | None = None
     generations: Generations | None = None
     warm: Sequence[Told] = ()
+    shared: Shared | None = None
 
     @property
     def own_networks(self) -> frozenset[str]:
@@ -119,7 +122,11 @@ class Question:
         return Judge(rule=self.generations.rule, direction=self.metric.direction, test_to_train=overlap)
 
     def members_of(self, draws: list[Draw]) -> list[MemberSpec]:
-        """The members of some trials."""
+        """The members of some trials, as they train."""
+        specs = self._whole_members(draws)
+        return specs if self.shared is None else self.shared.rests_of(specs)
+
+    def _whole_members(self, draws: list[Draw]) -> list[MemberSpec]:
         specs = member_specs(draws, self.networks, *self.input, self.task.info.values, self.options.seed)
         if self.folds is None:
             return specs
@@ -148,8 +155,21 @@ class Question:
         )
 
     def first_of(self, trial: int) -> MemberSpec:
-        """The first member of a trial."""
-        return self.specs[trial * self.members_a_trial]
+        """The first member of a trial, with its whole network."""
+        return self._whole_members([self.draws[trial]])[0]
+
+    def sharing(self, draws: list[Draw], stored: Mapping[str, Any] | None) -> Question:
+        """The question on the features of a frozen first part that all these trials have, if there is one."""
+        objectives = isinstance(self.options, SearchOptions) and self.options.objectives
+        if self.folds is not None or objectives or self.known.example is None:
+            return self
+        specs = self._whole_members(draws)
+        size = specs[0].config.recipe.batch_size
+        shared = shared_by(specs, self.material, self.options.seed, self.known.example(size), stored)
+        if shared is None:
+            return self
+        self.known.example = partial(_example, shared.data, None)
+        return replace(self, shared=shared, data=shared.data)
 
 
 def plan_question(
@@ -233,8 +253,8 @@ def _all_at_once(
     """Random trials that begin together and are halved."""
     trials = stored["trials"] if stored else options.trials or default_trials(question.material.preprocessor.spec)
     draws = draw(question.space, trials, seed=options.seed)
-    specs = question.members_of(draws)
-    question = replace(question, draws=draws, specs=specs)
+    question = question.sharing(draws, stored)
+    question = replace(question, draws=draws, specs=question.members_of(draws))
     if stored:
         rungs = tuple(Rung(**rung) for rung in stored["rungs"])
         question.plan.extend(PlannedStack.from_json(line) for line in stored["plan_stacks"])
@@ -316,9 +336,10 @@ def _first_generation(
             question.space, options, question.metric.direction, trials=trials, epochs=epochs, warm=warm
         )
         draws = generations.ask(generations.size(0))
+        own = question.sharing(draws, stored) if question.shared is None else question
         return replace(
-            question, generations=generations, warm=warm, epochs=epochs, rungs=generations.rule.rungs(),
-            draws=draws, specs=question.members_of(draws),
+            own, generations=generations, warm=warm, epochs=epochs, rungs=generations.rule.rungs(),
+            draws=draws, specs=own.members_of(draws),
         )  # fmt: skip
 
     question = opened(epochs)
@@ -365,6 +386,8 @@ def _say(question: Question, note: Callable[[str], None]) -> None:
         f"{question.threads} thread{'s' if question.threads != 1 else ''} "
         "(--trials, --epochs, --time, --network, --threads)"
     )
+    if question.shared is not None:
+        note(question.shared.describe())
     if generations is not None:
         note(f"{generations.describe()} (--sampler, --halving, --resource, --population)")
     for line in question.plan:

@@ -9,6 +9,7 @@ from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort import Clock, Cohort
 from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import compile_where_it_pays, with_compiled_steps
+from tenfold.train.frozen_prefix import Cut, FrozenPrefix, rest_spec, split_off_prefix
 from tenfold.train.health import Illness
 from tenfold.train.judging import Judge
 from tenfold.train.known_plans import KnownPlans
@@ -25,8 +26,10 @@ __all__ = [
     "Clock",
     "Cohort",
     "CohortData",
+    "Cut",
     "Departure",
     "FormChoice",
+    "FrozenPrefix",
     "Hooks",
     "Illness",
     "Judge",
@@ -45,6 +48,8 @@ __all__ = [
     "plan_stacks",
     "predict_memory_bytes",
     "quickest_plan",
+    "rest_spec",
     "split_config",
+    "split_off_prefix",
     "with_compiled_steps",
 ]

@@ -7,12 +7,12 @@ Lanes of one batch size that are in the same epoch of theirs share their batches
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tenfold.core.errors import RunError
 from tenfold.core.records import MemberId, RecordLog
@@ -41,6 +41,7 @@ class Cohort:
         restarts: epochs after which a lane ends because its trials are trained anew (at a larger scale, say) in lanes
             that `hooks.admit` gives.
         most_parked: how many trials that train no more stay in the race, the best ones; None for all.
+        whole: makes a model of the users' own class of one that was trained, where members train a part of it.
         epoch: epochs that are complete since the first lane began.
         parked: members that train no more and have left their stacks, and are still in the race.
         curves: for every trial that ever ran its score after each of its own epochs, the mean over its members.
@@ -56,6 +57,7 @@ class Cohort:
     hooks: Hooks = field(default_factory=Hooks)
     restarts: Sequence[int] = ()
     most_parked: int | None = None
+    whole: Callable[[nn.Module], nn.Module] = lambda model: model
     epoch: int = 0
     epochs_trained: float = 0.0
     stopped_early: bool = False

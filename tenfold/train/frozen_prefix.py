@@ -116,13 +116,14 @@ class FrozenPrefix:
 
 
 def split_off_prefix(
-    specs: Sequence[MemberSpec], inputs: Sequence[Tensor]
+    specs: Sequence[MemberSpec], inputs: Sequence[Tensor], cut: Cut | None = None
 ) -> tuple[FrozenPrefix, list[MemberSpec]] | None:
     """The prefix that all members share, and the members without it; None where there is none.
 
     Args:
         specs: the members.
         inputs: of a real batch, each of shape (B, ...) with B >= 2.
+        cut: where a run that goes on was cut; looked for by default.
 
     Returns:
         The prefix, on the device of the inputs, and for each member a spec that builds its rest.
@@ -142,17 +143,18 @@ def split_off_prefix(
         >>> prefix.features(torch.randn(8, 4)).shape, [name for name, _ in heads[0].make_model().named_parameters()]
         (torch.Size([8, 3]), ['1.weight', '1.bias'])
     """
-    first = _frozen_as_asked(specs[0])
-    prefix = find_prefix(first, inputs)
+    first = _frozen_as_asked(specs[0]).to(inputs[0].device)
+    prefix = find_prefix(first, inputs) if cut is None else FrozenPrefix(first, cut)
     if prefix is None:
         return None
-    rests = []
-    for spec in specs:
-        model = _frozen_as_asked(spec)
-        if not prefix.is_of(model.to(inputs[0].device)):
-            return None
-        rests.append(_without(spec, prefix.rest_of(model).cpu()))
-    return prefix, rests
+    rests = [rest_spec(spec, prefix, inputs[0].device) for spec in specs]
+    return None if None in rests else (prefix, [rest for rest in rests if rest is not None])
+
+
+def rest_spec(spec: MemberSpec, prefix: FrozenPrefix, device: torch.device) -> MemberSpec | None:
+    """A member that trains what follows a prefix; None where its model does not begin with that."""
+    model = _frozen_as_asked(spec)
+    return _without(spec, prefix.rest_of(model)) if prefix.is_of(model.to(device)) else None
 
 
 def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | None:
@@ -182,6 +184,7 @@ def _frozen_as_asked(spec: MemberSpec) -> nn.Module:
 
 def _without(spec: MemberSpec, rest: nn.Module) -> MemberSpec:
     """The member that trains its rest alone; patterns of what it no longer has are left out."""
+    rest = rest.cpu()
     names = [name for name, _ in rest.named_parameters()]
     recipe = spec.config.recipe
     left = tuple(pattern for pattern in recipe.freeze if any(fnmatchcase(name, pattern) for name in names))
