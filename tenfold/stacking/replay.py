@@ -1,9 +1,9 @@
 """What members say of batches of one shape, again and again: the operators of one call, run anew.
 
 Mapping a call over the members takes 0.2 ms of Python for a small network, whatever the batch; the operators that it
-comes down to take a tenth of that. So a call that comes back is traced once, and from then on its operators run as they
-are. What a trace would not repeat is left to `Stack.each`: random draws, buffers that forward changes, and whatever
-cannot be traced.
+comes down to take a fraction of that. So a call that comes back is traced once, and from then on its operators run as
+they are. What a trace would not repeat is left to `Stack.each`: random draws, buffers that forward changes, and
+whatever cannot be traced.
 
 10 MLPs of 64-128-128-10, one sample, two cores: see benchmarks/results/ensemble.md.
 """
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
 from tenfold.stacking.forms import Members, PerMember, run_stacked
 from tenfold.stacking.stack import Stack
@@ -63,28 +62,28 @@ class Replay:
         self._seen: dict[Hashable, int] = {}
         self._programs: dict[Hashable, _Program | None] = {}
 
-    @torch.no_grad()
     def __call__(self, *batch: Any) -> Any:
         """What the function returns, with the member axis in front.
 
         Args:
-            batch: as for `Stack.each`.
+            batch: as for `Stack.each`; only calls with tensors alone, marked by `per_member` or not, are replayed.
         """
-        leaves, tree = pytree.tree_flatten([_plain(argument) for argument in batch])
-        key = _kind(leaves, tree, batch)
-        if key is None or self._stack.form == "serial":
+        with torch.no_grad():
+            leaves = [argument.value if isinstance(argument, PerMember) else argument for argument in batch]
+            if self._stack.form == "serial" or not all(isinstance(leaf, Tensor) for leaf in leaves):
+                return self._stack.each(self._function, *batch)
+            key = tuple(
+                (leaf.shape, leaf.stride(), leaf.dtype, leaf is own) for leaf, own in zip(leaves, batch, strict=True)
+            )
+            program = self._programs.get(key)
+            if program is not None:
+                return program.run(*program.known, *leaves)
+            self._seen[key] = self._seen.get(key, 0) + 1
+            if self._seen[key] == _OFTEN:
+                self._programs[key] = self._traced(batch, leaves)
             return self._stack.each(self._function, *batch)
-        self._seen[key] = self._seen.get(key, 0) + 1
-        if self._seen[key] < _OFTEN:
-            return self._stack.each(self._function, *batch)
-        if key not in self._programs:
-            self._programs[key] = self._traced(batch, leaves, tree)
-        program = self._programs[key]
-        if program is None:
-            return self._stack.each(self._function, *batch)
-        return program.run(*program.known, *leaves)
 
-    def _traced(self, batch: tuple[Any, ...], leaves: list[Tensor], tree: Any) -> _Program | None:
+    def _traced(self, batch: tuple[Any, ...], leaves: list[Tensor]) -> _Program | None:
         from torch.fx.experimental.proxy_tensor import make_fx  # a tenth of a second, for those who come back
 
         members = self._stack.members_at(slice(0, len(self._stack)))
@@ -96,8 +95,8 @@ class Replay:
         def flat(keys: Tensor, number: Tensor, *tensors: Tensor) -> Any:
             parameters = dict(zip(names[:first], tensors[:first], strict=True))
             buffers = dict(zip(names[first:], tensors[first : len(held)], strict=True))
-            parts = pytree.tree_unflatten(list(tensors[len(held) :]), tree)
-            own = tuple(PerMember(part) if mark else part for part, mark in zip(parts, marks, strict=True))
+            parts = zip(tensors[len(held) :], marks, strict=True)
+            own = tuple(PerMember(part) if mark else part for part, mark in parts)
             whole = Members(members.call, parameters, buffers, keys, members.values)
             output, replaced = run_stacked(whole, self._function, own, number)
             return [output, *replaced.values()]
@@ -118,23 +117,12 @@ class Replay:
             attributes.restore(before)
 
 
-def _plain(argument: Any) -> Any:
-    return argument.value if isinstance(argument, PerMember) else argument
-
-
-def _kind(leaves: list[Any], tree: Any, batch: tuple[Any, ...]) -> Hashable | None:
-    """What batches must share to be run by one program; None for those that hold something else than tensors."""
-    if not all(isinstance(leaf, Tensor) for leaf in leaves):
-        return None
-    shapes = tuple((leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves)
-    return shapes, str(tree), tuple(isinstance(argument, PerMember) for argument in batch)
-
-
 def _simplified(graph: fx.GraphModule, held: list[Tensor]) -> _Program | None:
     """A traced call without operators that change nothing, its views of the weights made beforehand."""
     nodes = graph.graph
     keys, number, *places = [node for node in nodes.nodes if node.op == "placeholder"]
     _drop_what_changes_nothing(nodes)
+    _add_within_products(nodes)
     nodes.eliminate_dead_code()
     outputs = next(node for node in nodes.nodes if node.op == "output").args[0]
     if keys.users or number.users or len(outputs) != 1 or _changes_inputs(nodes):
@@ -165,10 +153,25 @@ def _drop_what_changes_nothing(nodes: fx.Graph) -> None:
             nodes.erase_node(node)
 
 
+def _add_within_products(nodes: fx.Graph) -> None:
+    """A product of stacked matrices and the sum that follows become one operator."""
+    for node in list(nodes.nodes):
+        if node.target is not _aten.add_.Tensor or node.kwargs or node.args[0].target is not _aten.bmm.default:
+            continue
+        product, bias = node.args
+        if len(product.users) == 1 and isinstance(bias, fx.Node) and bias.meta["val"].dtype == node.meta["val"].dtype:
+            with nodes.inserting_before(node):
+                whole = nodes.call_function(_aten.baddbmm.default, (bias, *product.args))
+            whole.meta = dict(node.meta)
+            node.replace_all_uses_with(whole)
+            nodes.erase_node(node)
+
+
 def _changes_inputs(nodes: fx.Graph) -> bool:
     """Whether an operator writes into what came from outside."""
     for node in nodes.nodes:
-        if node.op == "call_function" and node.target._schema.is_mutable:
+        schema = getattr(node.target, "_schema", None)  # what takes one of several outputs has none
+        if schema is not None and schema.is_mutable:
             source = node.args[0]
             while source.op == "call_function" and source.target in _VIEWS:
                 source = source.args[0]

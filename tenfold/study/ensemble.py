@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.data import Preprocessor
-from tenfold.stacking import Stack, group_by_structure, per_member, stack
+from tenfold.stacking import Replay, group_by_structure, per_member, stack
 
 _BATCH_SIZE = 256
 _PIXELS = 1 << 19  # of a batch, where each has outputs of its own
@@ -29,7 +29,7 @@ class Ensemble:
 
     def __init__(self, modules: Sequence[nn.Module], preprocessors: Sequence[Preprocessor]) -> None:
         self._modules, self._preprocessors = list(modules), list(preprocessors)
-        self._groups: list[tuple[list[int], Stack | nn.Module]] | None = None
+        self._groups: list[tuple[list[int], Replay | nn.Module]] | None = None
 
     def outputs(self, inputs: Sequence[Tensors]) -> list[Tensor]:
         """What each network says, float64 on the CPU: P tensors of shape (N, ...).
@@ -54,7 +54,7 @@ class Ensemble:
                         found[place] = said[number]
             yield found
 
-    def _grouped(self) -> list[tuple[list[int], Stack | nn.Module]]:
+    def _grouped(self) -> list[tuple[list[int], Replay | nn.Module]]:
         """Networks of one structure as a stack, made once."""
         if self._groups is None:
             groups = group_by_structure(self._modules)
@@ -64,8 +64,8 @@ class Ensemble:
             ]
         return self._groups
 
-    def _stacked(self, places: Sequence[int]) -> Stack:
-        return stack([self._modules[place] for place in places]).eval()
+    def _stacked(self, places: Sequence[int]) -> Replay:
+        return Replay(stack([self._modules[place] for place in places]).eval(), _forward)
 
     def _batches(self, places: Sequence[int], inputs: Sequence[Tensors], rows: slice) -> list[Tensors]:
         """A batch for each network; the very same object where preprocessing and samples are the same."""
@@ -80,14 +80,14 @@ class Ensemble:
             batches.append(known[key])
         return batches
 
-    def _run(self, network: Stack | nn.Module, batches: list[Tensors]) -> list[Tensor]:
-        if not isinstance(network, Stack):
+    def _run(self, network: Replay | nn.Module, batches: list[Tensors]) -> list[Tensor]:
+        if not isinstance(network, Replay):
             return [network(*batches[0]).double().cpu()]
         same = all(batch is batches[0] for batch in batches)
         own: Any = (
             batches[0] if same else [per_member(torch.stack(columns)) for columns in zip(*batches, strict=True)]
         )
-        return list(network.each(_forward, *own).double().cpu())
+        return list(network(*own).double().cpu())
 
 
 def _forward(model: nn.Module, *inputs: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""Calls that come back: the same numbers as through `each`, and left to `each` where a trace would not repeat them."""
+"""Calls that come back: the same numbers as through `each`; left to `each` where a trace would not repeat them."""
 
 import pytest
 import torch
@@ -122,6 +122,7 @@ def test_buffers_that_forward_changes_go_on_changing():
     torch.testing.assert_close(outputs[5], outputs[0] + 5)
 
 
+@pytest.mark.filterwarnings("ignore::tenfold.stacking.rules.watch.ModelWarning")
 def test_noise_is_another_at_each_call():
     _, stack = stacked(Noisy)
     predict = Replay(stack, forward)
