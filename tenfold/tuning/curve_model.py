@@ -9,8 +9,8 @@ The prior is taken from the curves themselves, all trials together: a curve is e
 curves moved since half of their epochs, and what is left when a line through three epochs is taken away is noise.
 Without the first, two steep epochs would be continued to accuracies far above 1.
 
-Known to be missing: rates that fall to zero make all curves rise at the end, which no family foresees, and noisy
-curves of high rates most; intervals are too low there. `docs/early_stopping.md` has the numbers.
+Known to be missing: learning rates that fall to zero may make curves rise at the end, which no family foresees;
+intervals of the trials that win are too low. `docs/early_stopping.md` has the numbers.
 
 G shapes, T trials, n epochs seen
 
