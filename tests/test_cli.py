@@ -20,7 +20,7 @@ from PIL import Image
 
 SMALL = ("--trials", 2, "--epochs", 2, "--threads", 1)
 KEYS = {"schema", "run", "task", "metric", "direction", "valid", "test", "trials", "members", "epochs_trained",
-        "seconds", "best"}  # fmt: skip
+        "seconds", "best", "metrics"}  # fmt: skip
 RANDOM = np.random.default_rng(0)
 ROWS = [f"{a:.3f},{b:.3f},{'yes' if a > b else 'no'}" for a, b in RANDOM.normal(size=(40, 2))]
 NUMBERS = [f"{a:.3f},{b:.3f},{100 + 7 * a - 3 * b:.4f}" for a, b in RANDOM.normal(size=(40, 2))]
@@ -232,7 +232,7 @@ BAD = [
     (("",), "got an empty text"),
     (("table.csv", "--target", "anwser"), "no column 'anwser'. Did you mean 'answer'?"),
     (("table.csv", "--target", "7"), "target 7 must be a column number from 0 to 2"),
-    (("table.csv", "--task", "classify"), "must be one of classification, regression, multilabel, got 'classify'"),
+    (("table.csv", "--task", "classify"), "must be one of classification, regression, multilabel, segmentation, got 'classify'"),
     (("table.csv", "--task", "regression"), "regression needs numbers"),
     (("table.csv", "--metric", "acuracy"), "Did you mean 'accuracy'?"),
     (("table.csv", "--metric", "rmse"), "unknown metric 'rmse' for classification"),
@@ -244,7 +244,7 @@ BAD = [
     (("table.csv", "--epochs", -1), "--epochs must be a whole number >= 1, got -1"),
     (("table.csv", "--threads", 0), "--threads must be a whole number >= 1, got 0"),
     (("table.csv", "--batch-size", 0), "--batch-size must be a whole number >= 1, got 0"),
-    (("pictures", "--image-size", -3), "--image-size must be a whole number >= 1, got -3"),
+    (("pictures", "--image-size", -3), "--image-size must be a whole number >= 1, or height and width, got -3"),
     (("pictures", "--image-size", 200_000), "Choose a smaller --image-size"),
     (("table.csv", "--image-size", 32), "holds no picture files to resize"),
     (("table.csv", "--time", "soon"), "--time must be a length of time such as 90s"),

@@ -30,7 +30,7 @@ def class_colour(place: int) -> tuple[int, int, int]:
 
     Example:
         >>> class_colour(0), class_colour(40)
-        ((86, 180, 233), (87, 85, 209))
+        ((86, 180, 233), (153, 109, 242))
     """
     if place < len(_COLOURS):
         return _COLOURS[place]

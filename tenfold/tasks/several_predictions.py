@@ -53,7 +53,7 @@ def log_mean_exp(log_p: Tensor, num_predictions: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> log_mean_exp(torch.tensor([[0.2], [0.4]]).log(), 2).exp().item()
-        0.3000...
+        >>> round(log_mean_exp(torch.tensor([[0.2], [0.4]]).log(), 2).exp().item(), 4)
+        0.3
     """
     return log_p.unflatten(0, (-1, num_predictions)).logsumexp(dim=1) - math.log(num_predictions)

@@ -39,7 +39,7 @@ def choose_loss(noun: str, loss: str | Loss, known: Mapping[str, TaskLoss]) -> t
         >>> choose_loss("regression", "l2", {"l1": TaskLoss(function=abs)})
         Traceback (most recent call last):
             ...
-        tenfold.core.errors.InputError: unknown regression loss 'l2'. Did you mean 'l1'?
+        tenfold.core.errors.InputError: unknown regression loss 'l2'. Choose from 'l1'.
     """
     if callable(loss):
         return getattr(loss, "__name__", type(loss).__name__), TaskLoss(function=loss, takes_weights=False)

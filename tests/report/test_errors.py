@@ -70,7 +70,7 @@ def test_many_samples_are_thinned_and_said():
         ("regression", {"targets": np.zeros(2), "predictions": np.zeros(3)}, "does not fit together"),
         ("regression", {"targets": np.array(["a"]), "predictions": np.zeros(1)}, "does not fit together"),
         ("regression", {"targets": np.zeros(0), "predictions": np.zeros(0)}, "The test part is empty"),
-        ("segmentation", {"targets": np.zeros(1), "predictions": np.zeros(1)}, "no figures yet for the task"),
+        ("ranking", {"targets": np.zeros(1), "predictions": np.zeros(1)}, "no figures yet for the task"),
         ("classification", {"targets": np.array([-1]), "predictions": np.array([0])}, "below 0"),
     ],
 )
