@@ -232,7 +232,10 @@ BAD = [
     (("",), "got an empty text"),
     (("table.csv", "--target", "anwser"), "no column 'anwser'. Did you mean 'answer'?"),
     (("table.csv", "--target", "7"), "target 7 must be a column number from 0 to 2"),
-    (("table.csv", "--task", "classify"), "must be one of classification, regression, multilabel, segmentation, got 'classify'"),
+    (
+        ("table.csv", "--task", "classify"),
+        "must be one of classification, regression, multilabel, segmentation, got 'classify'",
+    ),
     (("table.csv", "--task", "regression"), "regression needs numbers"),
     (("table.csv", "--metric", "acuracy"), "Did you mean 'accuracy'?"),
     (("table.csv", "--metric", "rmse"), "unknown metric 'rmse' for classification"),

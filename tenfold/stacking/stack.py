@@ -236,8 +236,14 @@ class Stack:
         self._calls[kind] += 1
         number = 2 * self._calls[kind] + _CALLS[kind]
         if places is not None and len(places) < len(self):
-            missed_M = self._missed.get(kind, torch.zeros_like(self._keys_M)) + 1
-            self._missed[kind] = missed_M.index_add_(0, places, -torch.ones_like(places))
+            missed_M = self._missed.pop(kind, torch.zeros_like(self._keys_M)) + 1
+            missed_M.index_add_(0, places, -torch.ones_like(places))
+            least = int(missed_M.min())
+            if bool((missed_M == least).all()):  # as when a step was taken in parts, and all were in one of them
+                self._calls[kind] -= least
+                number -= 2 * least
+            else:
+                self._missed[kind] = missed_M
         if kind not in self._missed:
             return number
         number_M = number - 2 * self._missed[kind]

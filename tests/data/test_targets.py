@@ -67,7 +67,11 @@ def test_large_class_numbers_stay_apart():
             r"20 classes in 20 rows, such as 'name 0': .*Choose another --target\.$",
         ),
         (np.linspace(0, 1, 20), "classification", "or --task regression"),
-        ([1, 2], "ranking", "task must be one of classification, regression, multilabel, segmentation, got 'ranking'"),
+        (
+            [1, 2],
+            "ranking",
+            "task must be one of classification, regression, multilabel, segmentation, got 'ranking'",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_learned_is_refused(values, task, message):

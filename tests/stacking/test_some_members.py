@@ -61,6 +61,19 @@ def test_gradients_arrive_at_the_members_that_took_part(form):
     assert not stack.parameters()[0].grad[1].any()
 
 
+@pytest.mark.parametrize("form", ["stacked", "serial"])
+def test_after_a_call_in_parts_all_members_count_alike_again(form):
+    parts, whole = make(form), make(form)
+    for stack in (parts, whole):
+        stack.each(forward, X)
+    cut = [parts.each(forward, X, places=places) for places in ([2, 0], [1])]
+    assert parts.counts_alike
+    at_once = whole.each(forward, X)
+    torch.testing.assert_close(torch.cat(cut)[[1, 2, 0]], at_once, atol=1e-12, rtol=0)
+    torch.testing.assert_close(parts.each(forward, X), whole.each(forward, X), atol=1e-12, rtol=0)
+    assert parts.call_counts() == whole.call_counts()
+
+
 def test_the_calls_that_members_missed_follow_them_and_are_saved():
     first, second = make("stacked"), make("stacked")
     assert first.counts_alike
