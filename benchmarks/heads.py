@@ -92,7 +92,7 @@ def arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_tenfold(data: object, aside: dict[str, list[float]], name: str) -> float:
-    space = {"lr": tenfold.Categorical(RATES)}
+    space = {"lr": tenfold.Categorical(RATES), "weight_decay": 0.01}
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         run = tenfold.search(
