@@ -11,9 +11,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from tenfold.core.machine import available_memory_bytes
 from tenfold.data.batches import DataPart
 from tenfold.data.preprocessor import Preprocessor, Tensors
 
+MEMORY_SHARE = 0.25  # of what is free, for the features of a part
 CHUNK_SAMPLES = 256  # prepared at once on the way to their features
 
 
@@ -27,6 +29,7 @@ class FeaturePreprocessor(Preprocessor):
 
     def __init__(self, inner: Preprocessor, features: Callable[..., torch.Tensor]) -> None:
         self.spec, self.augments, self.resident = inner.spec, inner.augments, inner.resident
+        self.moves_targets = inner.moves_targets
         self._inner, self._features = inner, features
 
     @classmethod
@@ -69,7 +72,7 @@ class PreparedFeatures(FeaturePreprocessor):
 
     def __init__(self, inner: Preprocessor) -> None:
         super().__init__(inner, lambda *tensors: tensors[0])
-        self.augments, self.resident = False, True
+        self.augments, self.resident, self.moves_targets = False, True, False
 
     def prepare_batch(self, tensors: Tensors, train: bool, keys: Sequence[int] | None = None) -> Tensors:
         """The features as they are."""
@@ -86,12 +89,15 @@ def feature_part(
         preprocessor: what prepares them.
         features: their features, as in `FeaturePreprocessor`.
         vary: whether batches of the part are augmented, if the preprocessor does; features are then computed batch by
-            batch.
+            batch, as they are where all of them would take much of the memory.
 
     Returns:
         The part and the preprocessor for `Batches`.
     """
     if (vary and preprocessor.augments) or not preprocessor.resident:
+        return part, FeaturePreprocessor(preprocessor, features)
+    one = features(*preprocessor.prepare_batch(tuple(tensor[:1] for tensor in part.inputs), False))
+    if 2 * one.nbytes * len(part) > MEMORY_SHARE * available_memory_bytes(one.device):
         return part, FeaturePreprocessor(preprocessor, features)
     chunks = zip(*(tensor.split(CHUNK_SAMPLES) for tensor in part.inputs), strict=True)
     parts = [features(*preprocessor.prepare_batch(chunk, False)) for chunk in chunks]

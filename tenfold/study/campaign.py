@@ -17,6 +17,7 @@ from tenfold.core.errors import RunError
 from tenfold.core.records import RecordLog, read_records
 from tenfold.study.costs import Costs
 from tenfold.study.describing import describe_plan
+from tenfold.study.final import ranked
 from tenfold.study.generations import check_replayed
 from tenfold.study.job import Job
 from tenfold.study.mirrors import Mirrors
@@ -137,20 +138,25 @@ class Campaign:
         """What the result says besides: why the search ended, and the front where there are several objectives.
 
         Raises:
-            RunError: no trial has a finite score.
+            RunError: no trial that is left has a finite score.
         """
         cohort = self.cohort
-        if not any(math.isfinite(score) for scores in cohort.best.values() for score in scores[-1:]):
+        if cohort.best_score() is None:
             raise RunError(
-                f"no trial has a finite {cohort.metric.name}: all have diverged. "
+                f"no trial that is left has a finite {cohort.metric.name}: all have diverged. "
                 "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
             )
+        if cohort.stopped_early:
+            self.is_enough()  # a run that was killed since does not know any more
         ended = self.enough or ("time" if cohort.stopped_early else "trials")
         reason = {"target": "the target was reached", "epochs": "the epochs were used up", "time": "the time was up"}
         for trial in sorted({member.trial for lane in cohort.lanes for member in lane.ids}):
             self._depart(
                 trial, Departure(how="budget", epoch=len(cohort.curves[trial]), reason=reason.get(ended, ""))
             )
+        if cohort.most_parked is not None:
+            best = list(dict.fromkeys(member.trial for member in ranked(cohort)))
+            cohort.keep_trials(set(best[: cohort.most_parked]))
         return {"ended": ended, **self.costs.best_bargains(self.log.path, self.question)}
 
     # -- going on ------------------------------------------------------------------------------------------

@@ -123,6 +123,8 @@ def _stored_options(folder: RunFolder, now: FitOptions) -> FitOptions:
         )
     if isinstance(now.metric, OwnMetric):
         stored["metric"] = now.metric
+    if callable(now.loss):
+        stored["loss"] = now.loss
     if "space" in stored:
         stored["space"] = now.space if now.space is not None else Space.from_json(stored["space"])
     if isinstance(now, SearchOptions):

@@ -66,7 +66,8 @@ def told_of(folder: str | Path, metric: str) -> list[Told]:
             f"--warm-start: the run in {folder} was decided by {records.metric}, this one is by {metric}. "
             f"Choose --metric {records.metric}, or another run."
         )
-    gone = {trial for rung in records.rungs for trial in rung.left} | {left.trial for left in records.departures}
+    gone = {trial for rung in records.rungs for trial in rung.left}
+    gone |= {left.trial for left in records.departures if left.how != "complete"}
     through = set(records.trials) - gone
     return [
         Told(
@@ -141,7 +142,7 @@ class Generations:
 
     def _warm_up(self, space: Space, warm: Sequence[Told]) -> int:
         """Tells the sampler of an earlier run's trials; returns how many it could take."""
-        known: dict[str, Told] = {}
+        known: dict[str, tuple[dict[str, Any], Told]] = {}
         for told in warm:
             own = {name: value for name, value in told.config.items() if name in space}
             if (key := repr(sorted(own.items()))) in known:
@@ -150,10 +151,13 @@ class Generations:
                 self._proposer.enqueue(own)
             except InputError:
                 continue  # out of the ranges of this space
-            known[key] = told
+            known[key] = own, told
         draws = self._proposer.ask(len(known)) if known else []
-        for drawn, told in zip(draws, known.values(), strict=True):
-            self._proposer.tell(drawn.number, [told.score], state=told.state, curve=told.curve)
+        for drawn in draws:  # others stand in for those that break a constraint
+            for own, told in known.values():
+                if all(drawn.config.get(name) == value for name, value in own.items()):
+                    self._proposer.tell(drawn.number, [told.score], state=told.state, curve=told.curve)
+                    break
         return len(draws)
 
     def describe(self) -> str:

@@ -38,6 +38,8 @@ from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Judge, KnownPlans, MemberSpec, PlannedStack, ProgramShelf
 from tenfold.tuning import Draw, Rung, Space, draw
 
+_LOOKED_AT = 8  # trials of a search that are looked at besides, before it is said what all of them share
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -158,6 +160,13 @@ class Question:
         """The first member of a trial, with its whole network."""
         return self._whole_members([self.draws[trial]])[0]
 
+    def _others_differ(self, shared: Shared) -> bool:
+        """Whether trials that may come later would begin with another frozen part."""
+        if not isinstance(self.options, SearchOptions):
+            return False
+        others = draw(self.space, _LOOKED_AT, seed=self.options.seed + 1)
+        return not all(shared.is_of(spec) for spec in self._whole_members(others))
+
     def sharing(self, draws: list[Draw], stored: Mapping[str, Any] | None) -> Question:
         """The question on the features of a frozen first part that all these trials have, if there is one."""
         objectives = isinstance(self.options, SearchOptions) and self.options.objectives
@@ -167,6 +176,8 @@ class Question:
         size = specs[0].config.recipe.batch_size
         shared = shared_by(specs, self.material, self.options.seed, self.known.example(size), stored)
         if shared is None:
+            return self
+        if stored is None and self._others_differ(shared):
             return self
         self.known.example = partial(_example, shared.data, None)
         return replace(self, shared=shared, data=shared.data)

@@ -44,6 +44,10 @@ class Shared(NamedTuple):
             rests.append(rest)
         return rests
 
+    def is_of(self, spec: MemberSpec) -> bool:
+        """Whether a member's model begins with the prefix."""
+        return rest_spec(spec, self.prefix, self.device) is not None
+
     def describe(self) -> str:
         """One sentence for the user."""
         path, start = self.prefix.cut

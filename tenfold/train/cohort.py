@@ -79,7 +79,7 @@ class Cohort:
             shares = self._train_epoch()
             self.epoch += 1
             best = self._score_epoch(shares)
-            self.stopped_early = self.stopped_early or self.hooks.is_enough()
+            self.stopped_early = self.hooks.is_enough() or self.stopped_early
             changed = self._let_go(best)
             changed = self._admit() or changed
             is_last = self.stopped_early or not self._training()

@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from tenfold.stacking import structure_of
 from tenfold.stacking.forms import as_member
+from tenfold.stacking.values import gather_values
 from tenfold.train.plan import MemberSpec
 
 _MOST_CUTS = 12  # of which each is tried by running the model a few times
@@ -92,12 +93,16 @@ class FrozenPrefix:
 
     def whole(self, rest: nn.Module) -> nn.Module:
         """A model of the members' own class whose rest is this one."""
-        model = copy.deepcopy(self._whole)
         path, start = self.cut
-        if start is None:
-            _set_module(model, path, rest.get_submodule(path))
-            return model
-        holder, trained = model.get_submodule(path), _sequence(rest, path)
+        held = self._whole.get_submodule(path)
+        if start is None:  # what is held is not copied, but replaced, under whatever names it has
+            whole: nn.Module = copy.deepcopy(self._whole, {id(held): rest.get_submodule(path)})
+            return whole
+        trained = _sequence(rest, path)
+        own = dict(trained.named_children())
+        memo = {id(child): own[name] for name, child in list(held.named_children())[start:] if name in own}
+        model: nn.Module = copy.deepcopy(self._whole, memo)
+        holder = model.get_submodule(path)
         for name in list(dict(holder.named_children()))[start:]:
             delattr(holder, name)
         for name, child in trained.named_children():
@@ -105,9 +110,9 @@ class FrozenPrefix:
         return model
 
     def is_of(self, model: nn.Module) -> bool:
-        """Whether a model begins with this very prefix: the same structure, and the same numbers bit for bit."""
+        """Whether a model begins with this very prefix: structure, attributes, and tensors bit for bit."""
         other = _without_rest(model, self.cut) if _has(model, self.cut) else None
-        if other is None or structure_of(other) != structure_of(self.module):
+        if other is None or structure_of(other) != structure_of(self.module) or gather_values([self.module, other]):
             return False
         return all(
             torch.equal(a, b)
@@ -187,8 +192,13 @@ def _without(spec: MemberSpec, rest: nn.Module) -> MemberSpec:
     rest = rest.cpu()
     names = [name for name, _ in rest.named_parameters()]
     recipe = spec.config.recipe
-    left = tuple(pattern for pattern in recipe.freeze if any(fnmatchcase(name, pattern) for name in names))
-    config = replace(spec.config, recipe=replace(recipe, freeze=left))
+
+    def is_there(pattern: str) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names)
+
+    freeze = tuple(pattern for pattern in recipe.freeze if is_there(pattern))
+    rates = tuple((pattern, factor) for pattern, factor in recipe.lr_groups if is_there(pattern))
+    config = replace(spec.config, recipe=replace(recipe, freeze=freeze, lr_groups=rates))
     return replace(spec, config=config, build=lambda: copy.deepcopy(rest))
 
 
@@ -212,9 +222,13 @@ def _cuts(model: nn.Module) -> Iterator[Cut]:
 
 
 def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) -> bool:
-    """Whether cutting changes nothing, and the features of a sample are its own and the same each time."""
-    rest = prefix.rest_of(model)
-    key = torch.tensor(1, device=inputs[0].device)
+    """Whether cutting changes nothing, and the features of a sample are its own and the same each time.
+
+    Whatever fails in the model when its rest is missing means that it cannot be cut here.
+    """
+    model = _with_other_weights(model)  # a head of zeros would hide what comes after it
+    rest, quiet = prefix.rest_of(model), copy.deepcopy(prefix.module).eval()
+    state = torch.get_rng_state()
     try:
         with torch.no_grad():
             buffers = [buffer.clone() for buffer in prefix.module.buffers()]
@@ -223,16 +237,36 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
                 return False
             if any(not torch.equal(a, b) for a, b in zip(buffers, prefix.module.buffers(), strict=True)):
                 return False
-            alone = prefix.module(*(tensor[:1] for tensor in inputs))
-            with as_member(key, 1):
-                whole = copy.deepcopy(model)(*inputs)
-            with as_member(key, 1):
-                parts = rest(features)
-            same = pytree.tree_map(torch.equal, whole, parts)
-    except (RuntimeError, TypeError, ValueError, AttributeError):
+            if not torch.equal(state, torch.get_rng_state()):  # it drew, be it without effect this time
+                return False
+            alone, evaluated = prefix.module(*(tensor[:1] for tensor in inputs)), quiet(*inputs)
+            same = _runs_alike(model, rest, inputs, features)
+            same &= _runs_alike(copy.deepcopy(model).eval(), copy.deepcopy(rest).eval(), inputs, evaluated)
+    except Exception:
         return False
     close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
-    return torch.equal(features, again) and close and all(pytree.tree_leaves(same))
+    close &= torch.allclose(evaluated, features, rtol=1e-3, atol=1e-4)
+    return torch.equal(features, again) and close and same
+
+
+def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], features: Tensor) -> bool:
+    """Whether a model says of inputs, bit for bit, what its rest says of their features."""
+    key = torch.tensor(1, device=features.device)
+    with as_member(key, 1):
+        whole = copy.deepcopy(model)(*inputs)
+    with as_member(key, 1):
+        parts = rest(features)
+    return all(pytree.tree_leaves(pytree.tree_map(torch.equal, whole, parts)))
+
+
+@torch.no_grad()
+def _with_other_weights(model: nn.Module) -> nn.Module:
+    """A copy whose trained weights are none that a layer begins with."""
+    other, numbers = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    for parameter in other.parameters():
+        if parameter.requires_grad:
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=numbers).to(parameter))
+    return other
 
 
 def _rest(model: nn.Module, cut: Cut) -> nn.Module:
@@ -253,11 +287,6 @@ def _without_rest(model: nn.Module, cut: Cut) -> nn.Module:
 
 def _sequence(rest: nn.Module, path: str) -> nn.Module:
     return rest.get_submodule(path) if path else rest
-
-
-def _set_module(model: nn.Module, path: str, module: nn.Module) -> None:
-    holder, _, name = path.rpartition(".")
-    setattr(model.get_submodule(holder), name, module)
 
 
 def _has(model: nn.Module, cut: Cut) -> bool:

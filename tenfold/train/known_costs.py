@@ -55,8 +55,8 @@ def cache_file() -> Path:
         'step_costs.json'
     """
     own = os.environ.get("TENFOLD_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenfold"
-    return (Path(own) if own else base) / "step_costs.json"
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenfold"
+    return base / "step_costs.json"
 
 
 def cost_key(spec: MemberSpec, form: str, batch: Batch, device: torch.device) -> str:
@@ -99,7 +99,8 @@ def keep_costs(key: str, members: int, costs: StepCosts) -> None:
 
     def change(entry: dict[str, Any]) -> dict[str, Any]:
         steps = {**entry.get("steps", {}), str(members): [costs.step, costs.compiled]}
-        return {"steps": steps, "anew": costs.anew, "again": costs.again, "counts": [*costs.counts]}
+        counts = sorted({*entry.get("counts", ()), *costs.counts})
+        return {"steps": steps, "anew": costs.anew, "again": costs.again, "counts": counts}
 
     _change(key, change)
 
@@ -119,8 +120,8 @@ def _change(key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Non
     before = entries.pop(key, None)
     entries[key] = change(before if isinstance(before, dict) else {})
     kept = dict(list(entries.items())[-_MOST_ENTRIES:])
-    path = cache_file()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        path = cache_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
@@ -134,7 +135,7 @@ def _change(key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Non
 def _read() -> dict[str, Any]:
     try:
         entries = json.loads(cache_file().read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last where there is no home
         return {}
     return entries if isinstance(entries, dict) else {}
 

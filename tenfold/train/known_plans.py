@@ -79,7 +79,7 @@ class KnownPlans:
         plan, fresh = [], []
         for key, places in groups.items():
             known = self._known.get(key)
-            if known is None or (known.seen == 1 < len(places) and self.form == "auto"):
+            if known is None or (known.seen == 1 < len(places) and self.form != "serial"):
                 fresh += places
                 continue
             plan += [replace(known.line, places=own) for own in cut_places(places, known.most)]

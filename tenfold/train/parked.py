@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ def park(lanes: Iterable[Lane], trials: set[int]) -> list[Parked]:
     return [
         Parked(
             id=member,
-            score=float(lane.best_score_M[place]),
+            score=math.nan if bool(lane.is_sick_M[place]) else float(lane.best_score_M[place]),
             epoch=int(lane.best_epoch_M[place]),
             model=lane.best_model(place),
         )

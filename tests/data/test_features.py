@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tenfold.data import Augmentation, Batches, DataPart, ImagePreprocessor, TargetEncoder, fit_preprocessor, read
+from tenfold.data import features as features_module
 from tenfold.data.features import FeaturePreprocessor, feature_part
 
 
@@ -38,7 +39,7 @@ def test_without_augmentation_features_are_computed_once_for_all_epochs():
         for (mine, y), (theirs, z) in zip(batches.epoch(epoch), plain.epoch(epoch), strict=True):
             assert torch.equal(y, z)
             assert torch.allclose(mine[0], Counting()(*theirs))
-    assert features.seen == 300
+    assert features.seen == 301  # one to know how much memory they take
 
 
 def test_augmented_batches_get_the_features_of_what_was_augmented():
@@ -54,6 +55,24 @@ def test_augmented_batches_get_the_features_of_what_was_augmented():
         for (mine, _), (theirs, _) in zip(batches.epoch(epoch), plain.epoch(epoch), strict=True):
             assert torch.allclose(mine[0], Counting()(*theirs))
     assert features.seen == 600
+
+
+def test_features_that_would_fill_the_memory_are_computed_batch_by_batch(monkeypatch):
+    part, preprocessor = digits()
+    monkeypatch.setattr(features_module, "available_memory_bytes", lambda device: 1000)
+    own, wrapped = feature_part(part, preprocessor, Counting(), vary=True)
+    assert own is part
+    assert type(wrapped) is FeaturePreprocessor
+    (first, *_), (plain, *_) = (
+        list(Batches(one, how, batch_size=32, seed=0).epoch(0)) for one, how in ((own, wrapped), (part, preprocessor))
+    )
+    assert torch.allclose(first[0][0], Counting()(*plain[0]))
+
+
+def test_masks_move_with_pictures_through_a_preprocessor_of_features():
+    _, preprocessor = digits()
+    preprocessor.moves_targets = True
+    assert FeaturePreprocessor(preprocessor, Counting()).moves_targets
 
 
 def test_a_preprocessor_of_features_is_neither_fitted_nor_read():

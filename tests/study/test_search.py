@@ -5,14 +5,16 @@ import math
 
 import optuna
 import pytest
+import torch
 
 import tenfold
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.records import read_records
 from tenfold.report import write_report
-from tenfold.study.generations import Generations
+from tenfold.study.generations import Generations, Told
+from tenfold.study.job import Listener
 from tenfold.study.search_options import SearchOptions
-from tenfold.tuning import HALVINGS, Float, Int, Space
+from tenfold.tuning import HALVINGS, Float, Int, Proposer, Space
 from tenfold.tuning.samplers import SAMPLERS
 
 SPACE = {"lr": Float(1e-3, 1e-1, log=True), "hidden": 8, "depth": 1}
@@ -203,7 +205,7 @@ def test_the_other_final_models_predict(tmp_path, final):
 def test_when_all_diverge_one_sentence_says_so(tmp_path):
     space = {**SPACE, "lr": Float(1e30, 1e38), "optimizer": "sgd"}
     with pytest.raises(
-        RunError, match=r"no trial has a finite accuracy: all have diverged\. Lower the learning rates"
+        RunError, match=r"no trial that is left has a finite accuracy: all have diverged\. Lower the learning rates"
     ):
         search(tmp_path / "run", space, trials=3, halving="none")
 
@@ -297,3 +299,34 @@ def test_a_report_can_be_written_of_a_search_that_has_only_begun(tpe, tmp_path):
     page = write_report(tmp_path).read_text("utf-8")
     assert "No trial has a score yet" in page or '<section id="history">' in page
     assert "Nobody has left yet." in page
+
+
+def test_a_warm_trial_that_breaks_a_constraint_lends_its_score_to_nobody(monkeypatch):
+    told = []
+    monkeypatch.setattr(Proposer, "tell", lambda self, number, values, **rest: told.append((number, values)))
+    space = Space({"a": tenfold.Int(1, 9), "b": tenfold.Int(1, 9)}, constraints=["a + b <= 10"])
+    warm = [
+        Told(config={"a": a, "b": b}, score=score, state="complete", curve={})
+        for a, b, score in ((9, 9, 0.9), (1, 2, 0.1), (3, 4, 0.3))
+    ]
+    generations = Generations(space, SearchOptions(sampler="random"), "maximize", trials=4, epochs=2, warm=warm)
+    assert sorted(values for _, values in told) == [[0.1], [0.3]]
+    assert len(generations.ask(2)) == 2
+
+
+def test_a_run_with_a_loss_of_ones_own_is_resumed_with_it(tmp_path):
+    def own_loss(outputs, targets):
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    class StopError(Exception):
+        pass
+
+    class Stopping(Listener):
+        def progress(self, progress):
+            if progress.epoch == 1:
+                raise StopError
+
+    options = {"loss": own_loss, "trials": 2, "epochs": 3, "out": tmp_path / "run", "network": "linear"}
+    with pytest.raises(StopError):
+        tenfold.fit("iris", listener=Stopping(), **options)
+    assert tenfold.fit("iris", resume=True, **options).info["status"] == "done"

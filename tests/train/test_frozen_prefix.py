@@ -51,6 +51,52 @@ class Dropping(Custom):
         return self.head(F.dropout(self.backbone(x), 0.5, self.training))
 
 
+class Aliased(Custom):
+    """The head under two names, as in `self.net = nn.Sequential(self.backbone, self.head)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(self.backbone, self.head)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Choosy(Custom):
+    """A forward that fails when the head gives something else than outputs."""
+
+    def forward(self, x):
+        y = self.head(self.backbone(x))
+        assert y.shape[-1] == 2
+        return y
+
+
+class Moody(Custom):
+    """Another prefix in evaluation mode."""
+
+    def forward(self, x):
+        return self.head(self.backbone(x if self.training else x.clamp(-0.1, 0.1)))
+
+
+class Rarely(nn.Module):
+    """Draws, and hardly ever drops."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 4)
+
+    def forward(self, x):
+        y = self.layer(x)
+        return y * (torch.rand(len(y), 1) > 1e-6) if self.training else y
+
+
+def with_head_of_zeros():
+    model = Custom(after=torch.tanh)
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
 def resnet():
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(1)
@@ -109,10 +155,36 @@ def test_a_prefix_is_found_and_prefix_and_rest_are_the_whole(model, x, cut):
         Custom(after=torch.tanh),  # what comes after the head would be lost
         Peeking(),
         Dropping(),
+        Choosy(),
+        Moody(),
+        with_head_of_zeros(),
+        nn.Sequential(Rarely().requires_grad_(False), nn.Linear(4, 2)),
     ],
 )
 def test_where_cutting_would_change_something_there_is_no_prefix(model):
     assert find_prefix(model, [X]) is None
+
+
+def test_a_head_of_two_names_is_put_back_under_both():
+    model = Aliased()
+    prefix = find_prefix(model, [X])
+    rest = prefix.rest_of(model)
+    with torch.no_grad():
+        for parameter in rest.parameters():
+            parameter.add_(1.0)
+    whole = prefix.whole(rest)
+    assert whole.net[1] is whole.head
+    torch.testing.assert_close(whole(X), rest(prefix.features(X)))
+
+
+def test_members_whose_frozen_parts_differ_in_a_number_share_nothing():
+    weights = backbone()
+
+    def build(slope):
+        return nn.Sequential(copy.deepcopy(weights[0]), nn.LeakyReLU(slope), nn.Linear(8, 2))
+
+    assert split_off_prefix(specs_of([{"slope": 0.1}, {"slope": 0.1}], build), [X]) is not None
+    assert split_off_prefix(specs_of([{"slope": 0.1}, {"slope": 0.3}], build), [X]) is None
 
 
 def test_batch_norm_in_evaluation_mode_is_frozen_with_its_layer():
@@ -125,12 +197,14 @@ def test_members_keep_their_own_rests_and_what_their_recipes_say_of_them():
         body = copy.deepcopy(SHARED)
         return nn.Sequential(body, nn.Linear(4, 4), nn.Linear(4, 2))
 
-    specs = specs_of([{"lr": 0.1, "freeze": ("0.*", "2.bias")}, {"lr": 0.2, "freeze": ("0.*", "2.bias")}], build)
+    specs = specs_of(
+        [{"lr": lr, "freeze": ("0.*", "2.bias"), "lr_groups": {"0.*": 0.1, "1.*": 0.5}} for lr in (0.1, 0.2)], build
+    )
     found = split_off_prefix(specs, [X])
     assert found is not None
     prefix, rests = found
     for spec, rest in zip(specs, rests, strict=True):
-        assert rest.config.recipe == replace(spec.config.recipe, freeze=("2.bias",))
+        assert rest.config.recipe == replace(spec.config.recipe, freeze=("2.bias",), lr_groups=(("1.*", 0.5),))
         assert rest.id == spec.id
         whole, again = prefix.whole(rest.make_model()), spec.make_model()
         assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
