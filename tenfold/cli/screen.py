@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,8 +23,13 @@ class Screen(Listener):
         self._shown = 0.0
 
     def note(self, sentence: str) -> None:
-        """A line, as it is."""
-        if not self.quiet:
+        """A line as it is; on a terminal cut between words, its later lines indented further."""
+        if self.quiet:
+            return
+        if err.is_terminal:
+            indented = textwrap.wrap(sentence, err.width, initial_indent="  ", subsequent_indent="    ")
+            err.print("\n".join(indented), markup=False)
+        else:
             err.print(f"  {sentence}", markup=False)
 
     def stage(self, name: str) -> None:

@@ -17,14 +17,15 @@ SHOWN = 12
 def verdicts(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
     """What is to be said of trials and ranges, the saving, and whether early scores could be trusted."""
     told: dict[str, Any] = records.run.get("insights") or {}
-    sentences = list(told.get("verdicts") or [])
+    each = list(told.get("verdicts") or [])
     lines = [best_line(records, scores), saved_line(told), str(told.get("proxy") or "")]
     shown = [element("p", line) for line in lines if line]
-    if sentences:
-        items = [element("li", sentence) for sentence in sentences[:SHOWN]]
-        shown.append(element("ul", *items))
-    if len(sentences) > SHOWN:
-        shown.append(note(f"{len(sentences) - SHOWN} more are in run.json."))
+    if each:
+        kinds = list(told.get("kinds") or each[:SHOWN])  # runs of before have no kinds
+        shown.append(element("ul", *(element("li", sentence) for sentence in kinds)))
+        items = [element("li", sentence) for sentence in each[:SHOWN]]
+        more = [note(f"{len(each) - SHOWN} more are in run.json.")] if len(each) > SHOWN else []
+        shown.append(element("details", element("summary", "Trial by trial"), element("ul", *items), *more))
     return section("verdicts", "What is to be said of it", *shown) if shown else None
 
 

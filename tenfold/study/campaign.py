@@ -24,6 +24,7 @@ from tenfold.study.mirrors import Mirrors
 from tenfold.study.planning import Question, plan_generation
 from tenfold.study.run_folder import RunFolder
 from tenfold.study.search_options import SearchOptions
+from tenfold.study.speaking import Speaker
 from tenfold.train import Cohort, Departure, Lane, PlannedStack, build_lane
 from tenfold.tuning import Draw
 from tenfold.tuning.proposals import State
@@ -51,6 +52,7 @@ class Campaign:
         self.job, self.question, self.folder, self.log, self.mirrors = job, question, folder, log, mirrors
         self.options, self.generations = job.options, question.generations
         self.costs = Costs(self.options.objectives, folder)
+        self.speaker = Speaker(question, log, job.listener.note)
         self.enough = ""
         self._planned = [PlannedStack.from_json(line) for line in folder.info["plan_stacks"]]
 
@@ -102,6 +104,8 @@ class Campaign:
         """Writes down who trains no more, and tells the sampler."""
         for trial, departure in sorted(departures.items()):
             self._depart(trial, departure)
+        if departures:
+            self.speaker.speak_now_and_then()
 
     def _depart(self, trial: int, departure: Departure) -> None:
         best = self.cohort.best[trial][departure.epoch - 1]
@@ -157,6 +161,7 @@ class Campaign:
         if cohort.most_parked is not None:
             best = list(dict.fromkeys(member.trial for member in ranked(cohort)))
             cohort.keep_trials(set(best[: cohort.most_parked]))
+        self.speaker.speak()
         return {"ended": ended, **self.costs.best_bargains(self.log.path, self.question)}
 
     # -- going on ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tenfold.report.courses import validation_loss
 from tenfold.report.ranking import score_trials
 from tenfold.statistics import rank_correlation
 from tenfold.study.planning import Question
-from tenfold.tuning import Course, forecast, judge, on_the_edge
+from tenfold.tuning import Course, Verdict, by_kind, forecast, judge, on_the_edge
 
 _MOST_FORECASTS = 24  # each takes some hundredths of a second
 _FEWEST_EPOCHS = 6  # that forecasts begin from, and have before them
@@ -31,8 +31,10 @@ def insights(folder: Any, question: Question) -> dict[str, Any]:
     records = load_run(folder)
     full = question.epochs
     curves = {score.trial.number: list(score.course.values()) for score in score_trials(records)}
+    verdicts = verdicts_on(records, question)
     found = {
-        "verdicts": _verdicts(records, question, full),
+        "kinds": [verdict.sentence for verdict in by_kind(verdicts, len(records.trials))],
+        "verdicts": [verdict.sentence for verdict in verdicts],
         "saved": {
             "trained": sum(len(curve) for curve in curves.values()) * question.members_a_trial,
             "full": len(curves) * full * question.members_a_trial,
@@ -43,8 +45,8 @@ def insights(folder: Any, question: Question) -> dict[str, Any]:
     return dict(finite(found))
 
 
-def _verdicts(records: RunRecords, question: Question, full: int) -> list[str]:
-    """Sentences, those on the space first."""
+def verdicts_on(records: RunRecords, question: Question) -> list[Verdict]:
+    """What is to be said of the space and of the trials, the space first; running trials are judged, too."""
     scores = {score.trial.number: score.valid for score in score_trials(records)}
     configs = {number: trial.config for number, trial in records.trials.items()}
     said = on_the_edge(configs, scores, question.space, question.metric.direction)
@@ -60,10 +62,10 @@ def _verdicts(records: RunRecords, question: Question, full: int) -> list[str]:
                 train_loss=curve.train_loss.tolist(),
                 valid_loss=() if loss is None else loss.tolist(),
                 config=configs.get(number, {}),
-                is_complete=len(curve.epochs) >= full,
+                is_complete=len(curve.epochs) >= question.epochs,
             )
         )
-    return [verdict.sentence for verdict in [*said, *judge(courses)]]
+    return [*said, *judge(courses)]
 
 
 def _proxy(curves: Mapping[int, Sequence[float]], full: int) -> str | None:

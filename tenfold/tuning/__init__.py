@@ -30,7 +30,7 @@ from tenfold.tuning.samplers import SAMPLERS, SamplerEntry
 from tenfold.tuning.space import Space
 from tenfold.tuning.stopping import HALVINGS, NoStopping, StoppingRule
 from tenfold.tuning.storage import MirrorTrial, OptunaMirror
-from tenfold.tuning.verdicts import Course, Verdict, judge
+from tenfold.tuning.verdicts import Course, Verdict, by_kind, judge
 
 __all__ = [
     "HALVINGS",
@@ -61,6 +61,7 @@ __all__ = [
     "StoppingRule",
     "Verdict",
     "advise_rates",
+    "by_kind",
     "choice_space",
     "data_fractions",
     "draw",

@@ -117,6 +117,36 @@ def judge(courses: Sequence[Course]) -> list[Verdict]:
     return verdicts
 
 
+def by_kind(verdicts: Sequence[Verdict], num_trials: int) -> list[Verdict]:
+    """One verdict a kind in place of one a trial: how many trials it concerns, and the first of them as an example.
+
+    Args:
+        verdicts: on trials, as `judge` gives them; those on the space come through as they are.
+        num_trials: of how many trials they were chosen.
+
+    Returns:
+        Verdicts in the order in which their kinds first come; the number of one on trials is how many there are.
+
+    Example:
+        >>> bent = [Course(trial=t, train_loss=[1.0, 0.5, float("nan")], config={"lr": 1.0}) for t in (2, 5)]
+        >>> for verdict in by_kind(judge(bent), 8):
+        ...     print(verdict.sentence)
+        diverged: 2 of 8 trials, such as trial 2: its training loss is not finite in epoch 3 of 3 (lr 1)
+    """
+    kinds: dict[tuple[str, str | None], list[Verdict]] = {}
+    for verdict in verdicts:
+        kinds.setdefault((verdict.kind, verdict.name), []).append(verdict)
+    return [own[0] if own[0].trial is None else _together(own, num_trials) for own in kinds.values()]
+
+
+def _together(own: Sequence[Verdict], num_trials: int) -> Verdict:
+    first = own[0]
+    told = first.sentence.removeprefix(f"trial {first.trial}: {first.kind}: ")
+    such = "such as trial" if len(own) > 1 else "trial"
+    sentence = f"{first.kind}: {len(own)} of {num_trials} trials, {such} {first.trial}: {told}"
+    return Verdict(kind=first.kind, sentence=sentence, number=len(own))
+
+
 def _say(course: Course, kind: str, told: str, number: float) -> Verdict:
     rate = course.config.get("lr")
     told += f" (lr {rate:.4g})" if isinstance(rate, int | float) else ""

@@ -11,6 +11,8 @@ from tenfold.tuning.verdicts import (
     RISES_LATE,
     UNDERFITTING,
     Course,
+    Verdict,
+    by_kind,
     judge,
 )
 
@@ -95,3 +97,17 @@ def test_no_trials_and_empty_curves_have_no_verdict():
     assert judge([]) == []
     assert judge([Course(trial=0, train_loss=[])]) == []
     assert [v.kind for v in judge([Course(trial=0, train_loss=[math.nan] * 4)])] == [DIVERGED]
+
+
+def test_many_trials_of_one_kind_are_one_line_with_their_number_and_an_example():
+    slow = {"train_loss": np.linspace(2.3, 2.29, 40), "start_loss": 2.3, "config": {"lr": 1e-7}}
+    courses = [Course(trial=0, **healthy()), *(Course(trial=trial, **slow) for trial in (4, 7, 9))]
+    sick = Course(trial=11, train_loss=[1.0, math.nan])
+    edge = Verdict(kind="edge", sentence="lr: look further", number=0.1, name="lr")
+    found = by_kind([edge, *judge([*courses, sick])], 12)
+    assert [(verdict.kind, verdict.number) for verdict in found] == [("edge", 0.1), (RATE_TOO_LOW, 3), (DIVERGED, 1)]
+    assert found[0] is edge
+    assert found[1].sentence.startswith(
+        f"{RATE_TOO_LOW}: 3 of 12 trials, such as trial 4: the training loss falls by "
+    )
+    assert found[2].sentence.startswith(f"{DIVERGED}: 1 of 12 trials, trial 11: its training loss is not finite")
