@@ -1,8 +1,9 @@
-"""Learning-curve modelling: a trial leaves when it will hardly be the best, whatever shape its curve takes.
+"""Learning-curve modelling: trials leave that will hardly be the best, whatever shape their curves take.
 
 References:
     Domhan, Springenberg and Hutter, "Speeding Up Automatic Hyperparameter Optimization of Deep Neural Networks by
-        Extrapolation of Learning Curves", IJCAI 2015, section 4 (the termination criterion).
+        Extrapolation of Learning Curves", IJCAI 2015, section 4 (the termination criterion; there each curve is
+        judged by itself).
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from tenfold.tuning.curve_model import Ends, curve_prior, forecast_ends
 from tenfold.tuning.halving import Rung
 from tenfold.tuning.standing import check_whole, epochs, filled
 
-THRESHOLD = 0.05
+THRESHOLD = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurveStopping:
-    """Lets a trial leave whose chance of beating the best at the full resource is below a threshold.
+    """Lets trials leave, the least likely first, as long as the best is hardly among them.
+
+    Each trial has a chance of beating the best at the full resource. Those leave after an epoch whose chances
+    together are below a threshold: of a hundred trials with a chance of 4 % each, one will probably be the best. So
+    few leave where scores hardly tell the trials apart, and many where they do.
+
+    What is forecast is a trial's best score so far, for its best weights are what it would be kept for. Where scores
+    jump from epoch to epoch (high rates, few validation rows) that runs ahead of the scores themselves.
 
     The best is the best score that any trial has, or, where that is more, what the leader is forecast to end with:
     trials that train side by side will all pass the leader's present score. A schedule that all share (rates that
@@ -35,7 +43,7 @@ class CurveStopping:
         max_resource: epochs of a trial that is never stopped.
         direction: "maximize" or "minimize".
         min_resource: no trial leaves before so many epochs, at least 1.
-        threshold: the chance below which a trial leaves, in (0, 0.5].
+        threshold: what the chances of those who leave after an epoch stay below together, in (0, 0.5].
 
     Raises:
         ValueError: an argument is out of its range.
@@ -85,26 +93,31 @@ class CurveStopping:
             for trial, curve in here.items()
             if self._may_leave(curve) and not math.isfinite(curve[-1])
         }
-        known = {trial: filled(curve) for trial, curve in here.items() if math.isfinite(curve[-1])}
+        known = {trial: _best_so_far(filled(curve)) for trial, curve in here.items() if math.isfinite(curve[-1])}
         if not any(self._may_leave(curve) for curve in known.values()):
             return leaving
-        chances = self._chances(known, rising)
-        for trial, chance in chances.items():
-            if chance < self.threshold and self._may_leave(known[trial]):
-                score = float(curves[trial][-1])
-                leaving[trial] = (
-                    f"{score:.4g} after {epochs(len(known[trial]))} has a chance of {_percent(chance)} "
-                    f"to be the best after {self.max_resource}"
-                )
+        chances = self._chances(known, [_best_so_far(curve) for curve in rising.values()])
+        for trial in self._least_likely(chances, known):
+            score = sign * float(known[trial][-1])
+            leaving[trial] = (
+                f"{score:.4g} after {epochs(len(known[trial]))} has a chance of {_percent(chances[trial])} "
+                f"to be the best after {self.max_resource}"
+            )
         return dict(sorted(leaving.items()))
+
+    def _least_likely(self, chances: Mapping[int, float], known: Mapping[int, FloatArray]) -> list[int]:
+        """Those who may leave whose chances together are below the threshold, as many as there can be."""
+        order = sorted((chance, trial) for trial, chance in chances.items() if self._may_leave(known[trial]))
+        together = np.cumsum([chance for chance, _ in order])
+        return [trial for (_, trial), total in zip(order, together, strict=True) if total < self.threshold]
 
     def _may_leave(self, curve: FloatArray) -> bool:
         return self.min_resource <= len(curve) < self.max_resource
 
-    def _chances(self, known: Mapping[int, FloatArray], rising: Mapping[int, FloatArray]) -> dict[int, float]:
-        """For each running trial the chance that it ends above the best."""
-        prior = curve_prior(list(rising.values()))
-        record = max(float(curve[np.isfinite(curve)].max()) for curve in rising.values() if np.isfinite(curve).any())
+    def _chances(self, known: Mapping[int, FloatArray], everybody: Sequence[FloatArray]) -> dict[int, float]:
+        """For each running trial the chance that its best score will be above everybody's."""
+        prior = curve_prior(everybody)
+        record = max(float(curve[np.isfinite(curve)].max()) for curve in everybody if np.isfinite(curve).any())
         groups: dict[int, list[int]] = {}
         for trial, curve in known.items():
             groups.setdefault(len(curve), []).append(trial)
@@ -118,6 +131,11 @@ class CurveStopping:
             for epoch, trials in groups.items()
             for trial, chance in zip(trials, ends[epoch].chance_above(level, doubt), strict=True)
         }
+
+
+def _best_so_far(curve: FloatArray) -> FloatArray:
+    """After each epoch the best of the scores until then; what is not finite counts as none."""
+    return np.fmax.accumulate(np.where(np.isfinite(curve), curve, np.nan))
 
 
 def _percent(chance: float) -> str:

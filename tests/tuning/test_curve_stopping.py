@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -77,3 +78,22 @@ def test_trials_that_are_all_alike_stay(scores):
 def test_impossible_rules_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rule(**options)
+
+
+def test_of_many_with_a_small_chance_only_so_many_leave_as_may_hardly_hold_the_best():
+    leader, middling = curve(0.9, 10, noise=0.02), curve(0.82, 10, noise=0.02, seed=5)
+    alone = rule(threshold=0.1).leavers({0: leader, 1: middling}, {0, 1})
+    chance = float(re.search(r"a chance of (.*) % to be", alone[1]).group(1)) / 100
+    assert 0.01 < chance < 0.05, "one leaves, and of twenty not all"
+    curves = {0: leader, **dict.fromkeys(range(1, 21), middling)}
+    gone = rule(num_trials=21, threshold=0.1).leavers(curves, set(curves))
+    chance = float(re.search(r"a chance of (.*) % to be", gone[1]).group(1)) / 100
+    assert list(gone) == list(range(1, 1 + len(gone)))
+    assert 2 <= len(gone) < 20
+    assert (len(gone) - 0.5) * chance < 0.1 < (len(gone) + 1.5) * chance
+
+
+def test_a_trial_counts_with_its_best_score_not_with_its_last():
+    leader, other = curve(0.9, 10), curve(0.88, 9, seed=1)
+    steady, jumping = [*other, max(other) - 0.001], [*other, max(other) - 0.3]
+    assert rule().leavers({0: leader, 1: jumping}, {0, 1}) == rule().leavers({0: leader, 1: steady}, {0, 1})
