@@ -18,6 +18,8 @@ from forked_command import CommandServer, Finished
 from mishaps import UNPRIVILEGED
 from PIL import Image
 
+from tenfold.networks import NETWORKS
+
 SMALL = ("--trials", 2, "--epochs", 2, "--threads", 1)
 KEYS = {"schema", "run", "task", "metric", "direction", "valid", "test", "trials", "members", "epochs_trained",
         "seconds", "best", "metrics"}  # fmt: skip
@@ -563,11 +565,21 @@ def test_networks_and_sources_are_listed(at: Callable[..., Finished]) -> None:
     rows = at("networks", "--json").answer
     flops = {row["name"]: row["flops"] for row in rows}
     assert flops["linear"] == 2 * 3 * 32 * 32 * 10
-    assert flops["resnet18"] / 2 == pytest.approx(1.814e9, rel=0.001)  # torchvision's multiply-adds at 3x224x224
+    known = {name: NETWORKS[name].published for name in flops if NETWORKS[name].published is not None}
+    assert {row["name"]: row["parameters"] for row in rows if row["name"] in known} == {
+        name: published.parameters for name, published in known.items()
+    }
+    of_torchvision = {name: 2 * figures.multiply_adds for name, figures in known.items() if figures.multiply_adds}
+    assert len(of_torchvision) >= 20
+    assert {name: flops[name] for name in of_torchvision} == pytest.approx(of_torchvision, rel=0.01)
     assert {"linear", "mlp", "lenet", "resnet18"} <= {row["name"] for row in rows}
     assert all(row["parameters"] > 0 and row["stacks"] and row["reference"] for row in rows)
     shown = at("networks").out
-    assert all(row["name"] in shown and row["stacks"] in shown for row in rows)
+    assert max(map(len, shown.splitlines())) <= 80
+    words = " ".join(shown.split())
+    assert all(row["name"] in words and row["stacks"] in words for row in rows)
+    assert "also logistic_regression, softmax_regression, linear_regression" in words
+    assert "timm:NAME" in words
     names = {row["name"] for row in at("sources", "--json").answer}
     assert {"digits", "iris", "wine"} <= names
     assert all(name in at("sources").out for name in names)

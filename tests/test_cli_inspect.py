@@ -72,6 +72,7 @@ def test_several_networks_stand_side_by_side(tenfold: Command, tmp_path: Path) -
         (("lenet", "--input", "28by28"), "--input: must be sizes with x between, got '28by28'. Write 3x224x224"),
         (("lenet", "--input", "1x4x4"), "lenet: images must be at least"),
         (("nowhere:make", "--input", "3"), "nowhere:make: no module 'nowhere'"),
+        (("nowhere:x:", "--input", "3"), "nowhere:x:: no module 'nowhere'"),
         (("lenet", "--plot", "a.html"), "--plot is of several networks"),
         (("lenet", "mlp", "--field", "a.png"), "--field is of one network alone"),
         (("lenet", "--layer", "features"), "--layer is of --field"),
@@ -86,3 +87,17 @@ def test_bad_input_is_one_sentence(arguments: tuple[str, ...], sentence: str, te
     assert sentence in done.err
     assert len(done.err.splitlines()) == 1
     assert done.out == ""
+
+
+def test_a_network_that_fails_is_one_sentence_without_torchs_log(tenfold: Command, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("from torch import nn\ndef make(out=10):\n    return nn.Linear(8, out)\n")
+    done = tenfold("inspect", "own:make", "--input", 9)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(
+        "tenfold: inspect: the network cannot be called with a sample of shape 9 (RuntimeError"
+    )
+    assert len(done.err.splitlines()) == 1
+    wrong = tenfold("inspect", "mlp", "--data", "digits", "--classes", 3)
+    assert wrong.code == 2
+    assert "must return logits of shape (B, 10), got (64, 3)" in wrong.err
+    assert len(wrong.err.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,6 +113,7 @@ def _one(
         return
     print(as_text(seen, depth=depth))
     if measured is not None:
-        print(f"\n{measured}\npicture: {field}")
+        print(f"\n{textwrap.fill(str(measured), 80)}\npicture: {field}")
     if seen.health is not None and not seen.findings:
-        print(f"\nNothing is wrong with the gradients of {len(seen.health.losses)} training steps.")
+        steps = len(seen.health.losses)
+        print(f"\nNothing is wrong with the gradients of {steps} training step{'s' if steps != 1 else ''}.")

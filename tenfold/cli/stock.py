@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 from tenfold.cli.app import app, guarded, out
 from tenfold.cli.options import Json
 from tenfold.data import SOURCES
 from tenfold.study.inspecting import list_networks
+
+_MORE = (
+    "Any model of timm is timm:NAME (pip install 'tenfold[timm]'). Parts of networks are put together by "
+    "tenfold.networks.compose. One network by layer: tenfold inspect NETWORK."
+)
 
 
 @app.command()
@@ -27,7 +33,11 @@ def networks(as_json: Json = False) -> None:
         shape = "x".join(map(str, row["input"]))
         numbers = f"{row['name']:<{width}}{row['parameters']:>13,} {row['flops']:>16,}"
         out.print(f"{numbers}  {shape:<11} {row['classes']:>7}", soft_wrap=True)
-        out.print(f"  {row['stacks']}", style="dim", markup=False, soft_wrap=True)
+        names = f"also {', '.join(row['aliases'])}; " if row["aliases"] else ""
+        words = f"{' or '.join(row['inputs'])}; {names}{row['stacks']}"
+        shown = textwrap.fill(words, out.width, initial_indent="  ", subsequent_indent="  ")
+        out.print(shown, style="dim", markup=False, soft_wrap=True)
+    out.print(f"\n{_MORE}", markup=False)
 
 
 @app.command(name="sources")

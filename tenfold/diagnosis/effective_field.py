@@ -189,7 +189,11 @@ def _gradient_of_middle(model: nn.Module, name: str, inputs: Tensor) -> Tensor:
             out = caught[-1]
             for size in out.shape[2:]:
                 out = out.select(2, size // 2)
-            [gradient] = torch.autograd.grad(out.sum(), inputs)
+            if not out.requires_grad:
+                raise InputError(
+                    f"effective_field: {name} depends on the input without a gradient. Name another layer."
+                )
+            [gradient] = torch.autograd.grad(out.sum(), inputs, materialize_grads=True)
     finally:
         hook.remove()
     return gradient.detach().cpu()

@@ -205,6 +205,16 @@ def _saturated(health: Health) -> Iterator[Finding]:
 
 def _untrained(health: Health) -> Iterator[Finding]:
     """Layers that do not learn; where gradients vanish that has been said."""
+    if not health.can_learn:
+        yield Finding(
+            kind="frozen",
+            layers=_names(health.layers),
+            value=len(health.layers),
+            says="Nothing can be trained: the network has no parameter that may learn.",
+            cause="it has none, or requires_grad is off for all",
+            remedy="requires_grad_(True), unless this is meant",
+        )
+        return
     frozen = [layer for layer in health.layers if layer.is_frozen]
     if frozen:
         yield Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Inspection:
         layers: one row a layer.
         output_receptive_field: of the network's output; None where the input has no axes.
         parameter_bytes: what its parameters take.
+        trainable_bytes: what those of them take that have a gradient.
         findings: what is wrong with its gradients; empty where nothing is, or where no training was looked at.
         health: the numbers by layer that the findings come from; None where no training was looked at.
     """
@@ -35,6 +36,7 @@ class Inspection:
     layers: tuple[Layer, ...]
     output_receptive_field: ReceptiveField | None = None
     parameter_bytes: int = 0
+    trainable_bytes: int = 0
     findings: tuple[Finding, ...] = ()
     health: Any = field(default=None, repr=False)
 
@@ -85,7 +87,8 @@ class Inspection:
             batch_size: samples in a batch, at least 1.
             moments: numbers a weight that the optimiser keeps: 2 for Adam, 1 for SGD with momentum, 0 without.
         """
-        return (2 + moments) * self.parameter_bytes + batch_size * self.activation_bytes
+        of_weights = self.parameter_bytes + (1 + moments) * self.trainable_bytes
+        return of_weights + batch_size * self.activation_bytes
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, layers included."""
@@ -100,6 +103,7 @@ class Inspection:
             "backward_flops": self.backward_flops,
             "activation_bytes": self.activation_bytes,
             "parameter_bytes": self.parameter_bytes,
+            "trainable_bytes": self.trainable_bytes,
             "receptive_field": None if field is None else field.to_json(),
             "output_receptive_field": None if whole is None else whole.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
@@ -142,5 +146,10 @@ def inspect_module(
         input_shapes=tuple(tuple(x.shape[1:]) for x in inputs),
         layers=layers_of(model, seen, sees, kept_bytes(model, inputs) if memory else {}),
         output_receptive_field=sees.get(""),
-        parameter_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+        parameter_bytes=_bytes_of(model.parameters()),
+        trainable_bytes=_bytes_of(p for p in model.parameters() if p.requires_grad),
     )
+
+
+def _bytes_of(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(p.numel() * p.element_size() for p in parameters)

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tenfold.diagnosis.tracing import evaluating, fake_converter, module_names
+from tenfold.diagnosis.tracing import evaluating, fake_converter, module_names, quiet_fakes
 
 _SAMPLES = 2  # batch norm refuses to be trained on one
 
@@ -41,7 +40,7 @@ def kept_bytes(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
 
 def _kept(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, int]:
     found: dict[str, int] = {}
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+    with quiet_fakes() as fake:
         convert = fake_converter(fake)
         state = {name: convert(t) for name, t in (*model.named_parameters(), *model.named_buffers())}
         batch = [torch.cat([convert(x)[:1]] * _SAMPLES) for x in inputs]

@@ -52,7 +52,7 @@ def facts(inspection: Inspection) -> list[str]:
         f"FLOPs:     {inspection.flops:,}, with biases {inspection.flops_with_bias:,}; "
         f"backward {inspection.backward_flops:,}",
         f"training:  {in_bytes(inspection.training_bytes(32))} with a batch of 32 and Adam: weights, gradients and "
-        f"moments {in_bytes(4 * inspection.parameter_bytes)}, activations "
+        f"moments {in_bytes(inspection.training_bytes(32) - 32 * inspection.activation_bytes)}, activations "
         f"{in_bytes(32 * inspection.activation_bytes)}; as much for each member of a stack",
     ]
     seen = inspection.receptive_field
@@ -96,10 +96,9 @@ def in_short(count: int) -> str:
 
 def _title(inspection: Inspection) -> str:
     shapes = ", ".join("x".join(map(str, shape)) or "one number" for shape in inspection.input_shapes)
-    return (
-        f"{inspection.name} on {shapes}: {in_short(inspection.parameters)} parameters, "
-        f"{in_short(inspection.flops)}FLOPs a sample"
-    )
+    count, flops = inspection.parameters, in_short(inspection.flops)
+    unit = "FLOPs" if flops[-1].isalpha() else " FLOPs"  # 33.8 kFLOPs, 32 FLOPs
+    return f"{inspection.name} on {shapes}: {in_short(count)} parameter{'s' * (count != 1)}, {flops}{unit} a sample"
 
 
 def _cells(layer: Layer) -> tuple[str, ...]:
@@ -151,4 +150,7 @@ def _field_in_words(seen: ReceptiveField, output: ReceptiveField | None) -> str:
     if seen.whole:
         return "the first layers already see the whole input"
     stride = sizes_in_words([0 if step is None else round(step) for step in seen.stride])
-    return f"{sizes_in_words(seen.size)} pixels before all is mixed, stride {stride}{whole}"
+    centers = [f"{value + 0.0:g}" for value in seen.center]
+    center = centers[0] if len(set(centers)) == 1 else " x ".join(centers)
+    pixels = "pixel" if set(seen.size) == {1} else "pixels"
+    return f"{sizes_in_words(seen.size)} {pixels} before all is mixed, stride {stride}, first centre {center}{whole}"

@@ -7,6 +7,8 @@ functions inside `forward`, attention and recurrent layers are taken apart like 
 
 from __future__ import annotations
 
+import copy
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -84,17 +87,77 @@ def trace(model: nn.Module, inputs: Sequence[Tensor]) -> Trace:
         torch.Size([1, 2])
     """
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        with quiet_fakes() as fake:
             return _traced(model, inputs, fake_converter(fake))
     except Exception:  # the path depends on numbers, or an op has no fake form: once more with real ones
         try:
             return _traced(model, inputs, _as_copy)
         except Exception as error:
-            shapes = ", ".join("x".join(map(str, x.shape[1:])) or "one number" for x in inputs)
-            raise InputError(
-                f"inspect: the network cannot be called with a sample of shape {shapes} "
-                f"({type(error).__name__}: {_first_line(error)}). Give the shape that it is made for with --input."
-            ) from error
+            raise _not_callable(inputs, error) from error
+
+
+def _not_callable(inputs: Sequence[Tensor], error: Exception) -> InputError:
+    shapes = ", ".join("x".join(map(str, x.shape[1:])) or "one number" for x in inputs)
+    return InputError(
+        f"inspect: the network cannot be called with a sample of shape {shapes} ({first_line(error)}). "
+        "Give the shape that it is made for with --input."
+    )
+
+
+def materialized(model: nn.Module, inputs: Sequence[Tensor]) -> nn.Module:
+    """The network itself, or, where layers learn their sizes from the first batch, a copy that has seen one.
+
+    Args:
+        model: any module; it stays as it is.
+        inputs: a batch of one sample.
+
+    Raises:
+        InputError: the network cannot be called with these inputs.
+
+    Example:
+        >>> materialized(nn.LazyLinear(2), [torch.zeros(1, 5)])
+        Linear(in_features=5, out_features=2, bias=True)
+    """
+    buffers = [buffer for buffer in model.buffers() if is_lazy(buffer)]
+    if not buffers and not any(map(is_lazy, model.parameters())):
+        return model
+    new_buffer: Any = UninitializedBuffer  # they refuse to be copied
+    blank = {id(buffer): new_buffer(device=buffer.device, dtype=buffer.dtype) for buffer in buffers}
+    copied = copy.deepcopy(model, blank)
+    try:
+        with evaluating(copied), torch.no_grad():
+            copied(*inputs)
+    except Exception as error:
+        raise _not_callable(inputs, error) from error
+    return copied
+
+
+def in_words(values: Any) -> str:
+    """The shapes of the tensors in something, for an error.
+
+    Example:
+        >>> in_words([torch.zeros(2, 3), torch.zeros(2)]), in_words({"a": torch.tensor(1.0)}), in_words((None,))
+        ('(2, 3), (2,)', 'a dict of ()', 'a NoneType')
+    """
+    if isinstance(values, Tensor):
+        return f"{tuple(values.shape)}{' of complex numbers' * values.is_complex()}"
+    if isinstance(values, list | tuple):
+        return ", ".join(map(in_words, values))
+    leaves = [leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+    of = f" of {', '.join(map(in_words, leaves))}" if leaves else ""
+    return f"a {type(values).__name__}{of}"
+
+
+@contextmanager
+def quiet_fakes() -> Iterator[FakeTensorMode]:
+    """Tensors without numbers; what does not fit is raised as ever, and not written to the log as well."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    was_off, log.disabled = log.disabled, True
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+            yield fake
+    finally:
+        log.disabled = was_off
 
 
 def fake_converter(fake: FakeTensorMode) -> Callable[[Tensor], Tensor]:
@@ -106,8 +169,15 @@ def _as_copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")[:200]
+def first_line(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says.
+
+    Example:
+        >>> first_line(ValueError("no such thing.")), first_line(KeyError())
+        ('ValueError: no such thing', 'KeyError')
+    """
+    said = str(error).strip().split("\n")[0].rstrip(".")[:200]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _traced(model: nn.Module, inputs: Sequence[Tensor], convert: Callable[[Tensor], Tensor]) -> Trace:

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import flop_registry
 
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import torch_seed
-from tenfold.diagnosis.tracing import evaluating, module_names
+from tenfold.diagnosis.tracing import evaluating, first_line, in_words, module_names
 
 aten = ops.aten
 
@@ -108,6 +108,7 @@ class Health:
         num_samples: in all batches together.
         optimizer: its class and rate.
         has_norm: whether the network normalises.
+        can_learn: whether there is a parameter that may learn.
         first_bad: the first module with an output that was not finite, or None.
     """
 
@@ -117,6 +118,7 @@ class Health:
     num_samples: int = 0
     optimizer: str = ""
     has_norm: bool = False
+    can_learn: bool = True
     first_bad: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def watch(
         seed: of dropout and the like.
 
     Raises:
-        InputError: there are no batches, or the loss is not one number.
+        InputError: there are no batches, a step fails, or the loss is not one number.
         ValueError: `steps` is below 1.
 
     Example:
@@ -207,7 +209,8 @@ class _Watcher:
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self.model, self.optimizer = model, optimizer
         rate = f"{type(optimizer).__name__} at {optimizer.param_groups[0]['lr']:.3g}" if optimizer else "no optimiser"
-        self.health = Health(optimizer=rate, has_norm=any("Norm" in type(m).__name__ for m in model.modules()))
+        has_norm = any("Norm" in type(m).__name__ for m in model.modules())
+        self.health = Health(optimizer=rate, has_norm=has_norm, can_learn=optimizer is not None)
         self.layers = {
             name: WatchedLayer(name=name, kind=type(module).__name__)
             for name, module in model.named_modules()
@@ -246,21 +249,24 @@ class _Watcher:
         *inputs, targets = batch
         for parameter in self.model.parameters():
             parameter.grad = None
-        with self.places:
-            outputs = self.model(*inputs)
-        self.places.end_of_pass()
-        value = loss(outputs, targets)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        with _told("the network cannot be trained on inputs", inputs, "Give it what it is made for"):
+            with self.places:
+                outputs = self.model(*inputs)
+            self.places.end_of_pass()
+        with _told("the loss fails on outputs and targets", (outputs, targets), "Give a loss and outputs that fit"):
+            value = loss(outputs, targets)
+        if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
+            got = in_words(value) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(
-                f"inspect: the loss must be one number, a mean over the batch, got {got}. Take its mean."
+                f"inspect: the loss must be one real number, a mean over the batch, got {got}. Take its mean."
             )
         self.health.losses.append(float(value.detach()))
         self.health.num_samples += len(targets)
         if not math.isfinite(self.health.losses[-1]):
             return False
         if value.requires_grad:
-            value.backward()
+            with _told("the backward pass fails after inputs", inputs, "Look for what is changed in place"):
+                value.backward()
         self._note_gradients()
         self._note_update()
         return True
@@ -297,6 +303,15 @@ class _Watcher:
         self.health.layers = [self.layers[name] for name in names]
         self.health.activations = list(self.places.seen.values())
         return self.health
+
+
+@contextmanager
+def _told(what: str, values: Any, fix: str) -> Iterator[None]:
+    """Says of an error in a user's network or loss where it came up, and on what."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(f"inspect: {what} {in_words(values)} ({first_line(error)}). {fix}.") from error
 
 
 def _norm_of_samples(gradient: Tensor) -> float:
@@ -346,7 +361,7 @@ class _Activations(TorchDispatchMode):
         if self.running and self.running[-1] in self._passed_over:
             return False
         is_relu6 = packet not in (aten.hardtanh, aten.hardtanh_) or (len(args) > 1 and args[1] == 0)
-        return is_relu6 and args[0].ndim > 1
+        return is_relu6 and args[0].ndim > 1 and args[0].is_floating_point()
 
     def _note(self, kind: str, out: Tensor) -> None:
         name = self.running[-1] if self.running else ""

@@ -192,7 +192,8 @@ def obstacle(name: str, spec: InputSpec) -> str:
     """
     entry = NETWORKS[name]
     if spec.kind not in entry.kinds:
-        return f"the input must be of kind {' or '.join(sorted(entry.kinds))}, got a {spec.kind}"
+        article = "an" if spec.kind[0] in "aeiou" else "a"
+        return f"the input must be of kind {' or '.join(sorted(entry.kinds))}, got {article} {spec.kind}"
     if spec.dense != entry.dense:
         each = ("sample", "pixel")
         return f"it says something of each {each[entry.dense]}, the task asks for each {each[spec.dense]}"

@@ -134,7 +134,7 @@ def _plot(rows: Sequence[CostRow], title: str, cost: Callable[[CostRow], float],
     y = fit_axis(heights, start=bottom, stop=top, robust=False, percent=share, log=not scored and wants_log(heights))
     marks = []
     for row, along, height in zip(rows, x.place(costs), y.place(heights), strict=True):
-        marks.append(dot(along, height, 5, class_="trial chosen"))
+        marks.append(dot(along, height, 5, class_="end chosen"))
         half = _LETTER * len(row.name) / 2
         middle = float(np.clip(along, left + half, right - half)) if right - left > 2 * half else (left + right) / 2
         above = float(height) - 9 if height > top + 16 else float(height) + 18

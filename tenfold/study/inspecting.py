@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from tenfold.data import (
     read,
 )
 from tenfold.diagnosis import Inspection, find, inspect_module, watch, without_numbers
+from tenfold.diagnosis.tracing import first_line, materialized
 from tenfold.networks import NETWORKS, NetworkEntry, build_network
 from tenfold.study.model import load
 from tenfold.study.run import own_target
@@ -39,6 +41,7 @@ Input = Shape | InputSpec | Tensor | tuple[Tensor, ...] | None
 
 _IMAGE, _TABLE = (3, 32, 32), (16,)
 _NUM_CLASSES = 10
+_MOST_NUMBERS = 2**31  # 8 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,9 @@ def subject_of(
         return _of_zoo(name, input, classes, config, numbers=numbers)
     if ":" in name:
         return _of_module(name, _called(_imported(name), config), input)
-    if any(mark in name for mark in "/\\") or Path(name).exists():
+    if name.endswith(".py"):
+        raise InputError(f"inspect: {name} is a file, not a network. Name a function in it: {Path(name).stem}:NAME.")
+    if any(mark in name for mark in "/\\") or Path(name or "-").exists():
         raise InputError(f"inspect: {name} is no run (run.json is missing). `tenfold fit` makes one.")
     raise InputError(
         f"unknown network {name!r}.{did_you_mean(name, NETWORKS)} "
@@ -187,6 +192,7 @@ def list_networks(names: Iterable[str] = NETWORKS) -> list[dict[str, Any]]:
                 "input": list(spec.shape),
                 "classes": num_outputs,
                 "inputs": sorted(entry.kinds),
+                "aliases": list(entry.aliases),
                 "stacks": entry.stacks,
                 "reference": entry.reference,
             }
@@ -215,7 +221,10 @@ def parse_shape(text: str) -> tuple[int, ...]:
     parts = text.lower().replace("×", "x").replace(",", "x").split("x")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise InputError(f"--input: must be sizes with x between, got {text!r}. Write 3x224x224, or 16 for columns.")
-    return tuple(int(part) for part in parts)
+    shape = tuple(int(part) for part in parts)
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise InputError(f"--input: must have at most 2^31 numbers, got {text}. Write 3x224x224, or 16 for columns.")
+    return shape
 
 
 def _is_run(path: Path) -> bool:
@@ -286,7 +295,8 @@ def _shapes(input: Any) -> list[tuple[int, ...]]:
 def _of_module(name: str, model: nn.Module, input: Input) -> Subject:
     if input is None:
         raise InputError(f"inspect: {name} does not say what it takes. Give a sample's shape: --input 3x224x224.")
-    return Subject(name=name, model=model, inputs=_inputs(model, input))
+    inputs = _inputs(model, input)
+    return Subject(name=name, model=materialized(model, inputs), inputs=inputs)
 
 
 def _inputs(model: nn.Module, input: Input) -> tuple[Tensor, ...]:
@@ -299,13 +309,17 @@ def _inputs(model: nn.Module, input: Input) -> tuple[Tensor, ...]:
             raise InputError("inspect: input must be a shape or tensors with a batch in front. Give (3, 224, 224).")
         return tuple(x[:1].detach() for x in tensors)
     first = next((m for m in model.modules() if any(True for _ in m.parameters(recurse=False))), None)
-    looks_up = isinstance(first, nn.Embedding | nn.EmbeddingBag)
-    return (torch.zeros(1, *_as_shape(input), dtype=torch.int64 if looks_up else torch.float32),)
+    if isinstance(first, nn.Embedding | nn.EmbeddingBag):
+        return (torch.zeros(1, *_as_shape(input), dtype=torch.int64),)
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return (torch.zeros(1, *_as_shape(input), dtype=like.dtype),)
 
 
 def _imported(name: str) -> Any:
     """What "module:callable" names, as Python finds it from the current directory."""
     module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise InputError(f"{name}: must be a module and a name in it. Write module:callable, as in model:make_model.")
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -315,8 +329,10 @@ def _imported(name: str) -> Any:
         raise InputError(
             f"{name}: no module {missing!r}. Give a Python file of the current directory, as in model:make_model."
         ) from error
-    except Exception as error:
-        raise InputError(f"{name}: importing {module_name} failed ({type(error).__name__}: {error}).") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{name}: importing {module_name} failed ({first_line(error)}). Mend it, or name another module."
+        ) from error
     finally:
         sys.path.remove(here)
     if not hasattr(module, attribute):
@@ -335,6 +351,10 @@ def _called(make: Any, config: Mapping[str, Any]) -> nn.Module:
         model = make(**config)
     except TypeError as error:
         raise InputError(f"{name}: cannot be called ({error}). Give its arguments: --config name=value.") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{name}: making the network failed ({first_line(error)}). Mend the function, or its --config."
+        ) from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{name}: must return an nn.Module, got {type(model).__name__}. Return the network.")
     return model

@@ -117,3 +117,4 @@ def test_frozen_layers_cost_no_gradient_of_their_weights():
     seen = inspected(model, 10)
     assert seen.backward_flops == 2 * 20 * 5
     assert (seen.parameters, seen.trainable) == (300, 100)
+    assert seen.training_bytes(1) - seen.activation_bytes == 4 * (300 + 3 * 100)

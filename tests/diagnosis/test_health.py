@@ -78,6 +78,19 @@ class Rows(nn.Module):
         return self.out(self.lstm(x[:, 0])[0][:, -1])
 
 
+class Named(nn.Module):
+    def forward(self, x):
+        return {"logits": x}
+
+
+class Overwriting(nn.Module):
+    def forward(self, x):
+        y = x.exp()
+        x = y * y
+        y.add_(1)
+        return x
+
+
 def small_vit():
     return torchvision.models.VisionTransformer(
         image_size=8, patch_size=2, num_layers=4, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=10
@@ -204,6 +217,13 @@ def test_a_frozen_layer_and_one_without_a_gradient_are_told_apart():
     assert (unreached.kind, unreached.layers) == ("unreached", ("first", "unused"))
 
 
+@pytest.mark.parametrize("make", [nn.Flatten, lambda: mlp(2).requires_grad_(False)], ids=["none", "all frozen"])
+def test_a_network_without_a_parameter_that_may_learn_is_said_to_be_so(make):
+    [finding] = findings(make())
+    assert finding.kind == "frozen"
+    assert finding.says == "Nothing can be trained: the network has no parameter that may learn."
+
+
 @pytest.mark.parametrize(("rate", "kind"), [(10.0, "large updates"), (1e-12, "small updates")])
 def test_steps_that_are_too_large_or_too_small_are_found(rate, kind):
     torch.manual_seed(0)
@@ -260,9 +280,34 @@ def test_the_network_itself_stays_as_it_is():
         (
             lambda: watch(mlp(1), batches(1), lambda out, y: F.cross_entropy(out, y, reduction="none")),
             InputError,
-            r"the loss must be one number, a mean over the batch, got \(32,\)",
+            r"the loss must be one real number, a mean over the batch, got \(32,\)",
         ),
-        (lambda: watch(mlp(1), batches(1), lambda out, y: 3.0), InputError, "must be one number.*got float"),
+        (lambda: watch(mlp(1), batches(1), lambda out, y: 3.0), InputError, "must be one real number.*got float"),
+        (
+            lambda: watch(mlp(1), batches(1), lambda out, y: out.sum().to(torch.complex64)),
+            InputError,
+            r"must be one real number, a mean over the batch, got \(\) of complex numbers",
+        ),
+        (
+            lambda: watch(mlp(1), [(torch.zeros(4, 3), torch.zeros(4).long())], F.cross_entropy),
+            InputError,
+            r"the network cannot be trained on inputs \(4, 3\) \(RuntimeError: .*Give it what it is made for",
+        ),
+        (
+            lambda: watch(mlp(1), [(X[:4], torch.full((4,), 10))], F.cross_entropy),
+            InputError,
+            r"the loss fails on outputs and targets \(4, 10\), \(4,\) \(IndexError: Target 10 is out of bounds\)",
+        ),
+        (
+            lambda: watch(nn.Sequential(mlp(1), Named()), batches(1), F.cross_entropy),
+            InputError,
+            r"the loss fails on outputs and targets a dict of \(32, 10\), \(32,\) \(TypeError: ",
+        ),
+        (
+            lambda: watch(nn.Sequential(mlp(1), Overwriting()), batches(1), F.cross_entropy),
+            InputError,
+            r"the backward pass fails after inputs \(32, 1, 8, 8\) .*Look for what is changed in place",
+        ),
     ],
 )
 def test_a_wrong_call_is_answered_with_the_way_out(call, error, message):

@@ -32,6 +32,12 @@ number = 7
 
 def make_nothing():
     return 3
+
+def make_trouble():
+    raise RuntimeError("no luck\\ntoday")
+
+def leave():
+    raise SystemExit(3)
 """
 
 
@@ -41,6 +47,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"mine_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(MINE)
     (tmp_path / f"{name}_broken.py").write_text("1 / 0")
+    (tmp_path / f"{name}_leaving.py").write_text("raise SystemExit(4)")
     monkeypatch.chdir(tmp_path)
     return name
 
@@ -59,8 +66,19 @@ def test_settings_and_inputs_come_in_several_forms() -> None:
     assert narrow.parameters == 20 * 4 + 4 + 4 * 3 + 3
     assert tenfold.inspect("mlp", input=InputSpec(kind="table", shape=(5,), cardinalities=(3,))).layers
     assert tenfold.inspect(nn.Linear(4, 2), input=torch.zeros(7, 4)).flops == 16
+    assert tenfold.inspect(nn.Linear(4, 2).double(), input=(4,)).parameter_bytes == 80
     assert tenfold.inspect(nn.Bilinear(3, 4, 2), input=(torch.zeros(1, 3), torch.zeros(1, 4))).parameters == 26
     assert tenfold.inspect(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2)), input=(6,)).flops == 2 * 6 * 8
+
+
+def test_layers_that_learn_their_sizes_get_them_from_the_input_and_stay_as_they_are() -> None:
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    batch = torch.randn(8, 3, 6, 6), torch.arange(8) % 2
+    seen = tenfold.inspect(lazy, input=(3, 6, 6), batches=[batch])
+    assert seen.parameters == 3 * 4 * 9 + 4 + 8 + 2 * (4 * 16) + 2
+    assert seen.flops == 2 * (3 * 4 * 9 * 16 + 2 * 4 * 16)
+    assert len(seen.health.losses) == 1
+    assert isinstance(lazy[0], nn.LazyConv2d)
 
 
 def test_functions_classes_and_files_of_ones_own_work(mine: str) -> None:
@@ -127,7 +145,7 @@ def cost_row(name: str, score: float, **more: Any) -> CostRow:
 def test_scores_are_plotted_against_three_costs() -> None:
     page = costs_section([cost_row("a", 0.9), cost_row("<b>", 0.95, flops=90_000, parameters=9_000)])
     assert page.count("<svg viewBox") == page.count("<figure") == 3
-    assert page.count("<circle") == 6
+    assert page.count("<circle") == page.count('class="end chosen"') == 6  # what the style sheet colours
     assert "&lt;b&gt;" in page
     assert "up and to the left" in page
     assert "95.0 %" in page
@@ -154,6 +172,12 @@ def test_scores_of_different_metrics_are_not_compared() -> None:
         (lambda: tenfold.inspect("resnet-18"), InputError, "unknown network 'resnet-18'. Did you mean 'resnet18'"),
         (lambda: tenfold.inspect("mlp", input="3x"), InputError, "--input: must be sizes with x between, got '3x'"),
         (lambda: tenfold.inspect("mlp", input="0x3x3"), InputError, "--input: must be sizes"),
+        (
+            lambda: tenfold.inspect("mlp", input="99999x99999"),
+            InputError,
+            "must have at most 2.31 numbers, got 99999x9",
+        ),
+        (lambda: tenfold.inspect(nn.LazyConv2d(4, 9), input=(3, 5, 5)), InputError, "cannot be called .* 3x5x5"),
         (lambda: tenfold.inspect("mlp", input="3x3"), InputError, "--input: must be CxHxW .*got 3x3"),
         (lambda: tenfold.inspect("mlp", input=(3, 0, 3)), InputError, r"sizes >= 1, got \(3, 0, 3\)"),
         (lambda: tenfold.inspect("lenet", input="16"), InputError, "lenet: the input must be of kind image"),
@@ -162,6 +186,7 @@ def test_scores_of_different_metrics_are_not_compared() -> None:
         (lambda: tenfold.inspect(nn.Linear(2, 2), input=(torch.tensor(1.0),)), InputError, "tensors with a batch"),
         (lambda: tenfold.inspect("/no/such"), InputError, "/no/such is no run"),
         (lambda: tenfold.inspect("no_such_file:make"), InputError, "no module 'no_such_file'"),
+        (lambda: tenfold.inspect("no_such_file:"), InputError, "must be a module and a name in it"),
         (lambda: tenfold.inspect(lambda: 3, input=(2,)), InputError, "must return an nn.Module, got int"),
         (lambda: tenfold.inspect("mlp", data="iris", batches=[]), InputError, "two ways to say the same"),
         (
@@ -184,6 +209,10 @@ def test_a_wrong_call_is_answered_with_the_way_out(call: Callable[[], Any], erro
         (":make_nothing", "must return an nn.Module, got int"),
         (":number", "must be a module or make one, got int"),
         ("_broken:make", r"importing .* failed \(ZeroDivisionError: division by zero\)"),
+        ("_leaving:make", r"importing .* failed \(SystemExit: 4\)\. Mend it"),
+        (":make_trouble", r"make_trouble: making the network failed \(RuntimeError: no luck\)\. Mend the function"),
+        (":leave", r"leave: making the network failed \(SystemExit: 3\)"),
+        (".py", r"is a file, not a network. Name a function in it: mine_\d+:NAME"),
     ],
 )
 def test_a_file_that_does_not_hold_a_network_is_answered_so(mine: str, attribute: str, message: str) -> None:
