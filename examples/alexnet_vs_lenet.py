@@ -1,7 +1,9 @@
 """AlexNet against LeNet on small pictures: is deeper and wider better when there are few of them?
 
-Both learn digits of 16 x 16 pixels from scratch, AlexNet in its form for small pictures and at a sixteenth of its
+Both learn digits of 16 x 16 pixels from scratch, AlexNet in its form for small pictures and at an eighth of its
 width. Three seeds of each train as one stack; `tenfold.compare` pairs them and says what can be said of the gap.
+
+Takes 11 s on two cores of an AMD EPYC (torch 2.14.1, n = 1).
 """
 
 import tempfile
@@ -15,7 +17,7 @@ from tenfold.core.specs import InputSpec
 from tenfold.networks import build_network
 from tenfold.nn import upsampling
 
-NETWORKS = {"lenet": ("lenet", {}), "alexnet": ("alexnet", {"width": 1 / 16})}
+NETWORKS = {"lenet": ("lenet", {}), "alexnet": ("alexnet", {"width": 1 / 8, "dropout": 0.2})}
 
 
 def main() -> None:
@@ -32,8 +34,8 @@ def main() -> None:
             NETWORKS,
             (pictures.numpy(), labels),
             seeds=3,
-            epochs=4,
-            config={"lr": 0.003},
+            epochs=10,
+            config={"lr": 0.002},
             form="stacked",  # nothing is measured beforehand: the example is short
             out=Path(folder) / "run",
         )

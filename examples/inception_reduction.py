@@ -3,6 +3,8 @@
 A 5x5 convolution from 128 to 256 channels has 25 * 128 * 256 = 819,200 weights. A 1x1 convolution to 32 channels in
 front leaves 128 * 32 + 25 * 32 * 256 = 208,896, and a quarter of the work. Does it cost accuracy? Both forms, at an
 eighth of the width, learn digits with four seeds each; the seeds are one stack.
+
+Takes 3 s on two cores of an AMD EPYC (torch 2.14.1, n = 1).
 """
 
 import torch

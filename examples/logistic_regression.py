@@ -2,6 +2,8 @@
 
 The points can be told apart without error, so that the likelihood has no maximum: the longer one trains, the steeper
 the curve. Weight decay stops it. Eight decays are eight members of one stack, and the table shows what each believes.
+
+Takes 2 s on two cores of an AMD EPYC (torch 2.14.1, n = 1).
 """
 
 import torch

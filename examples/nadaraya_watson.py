@@ -3,6 +3,8 @@
 A new x is a query, the known points are keys and values, and a Gaussian kernel says how much each value counts. The
 question is the kernel's bandwidth. Sixty-four of them are members of one stack: one call gives the error of each when
 every point is predicted from all others. Then one bandwidth is learned by gradient descent on the same error.
+
+Takes 2 s on two cores of an AMD EPYC (torch 2.14.1, n = 1).
 """
 
 import torch
