@@ -248,12 +248,15 @@ def flops(work: Work) -> int:
 
 
 def roof(device: str, size: int = 2048) -> float:
-    """Floating-point operations a second of a large float32 product."""
+    """Floating-point operations a second of a large float32 product, on a CPU by the quicker of MKL and oneDNN."""
     a = torch.randn(size, size, device=device)
+    products: list[Callable[[], Any]] = [lambda: a @ a]
+    if device == "cpu" and torch.backends.mkldnn.is_available():
+        products.append(lambda: torch.ops.mkldnn._linear_pointwise(a, a, None, "none", [], ""))
     best = 0.0
-    for _ in range(8):
+    for product in products * 8:
         began = time.perf_counter()
-        a @ a
+        product()
         if device == "cuda":
             torch.cuda.synchronize()
         best = max(best, 2 * size**3 / (time.perf_counter() - began))

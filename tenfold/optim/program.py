@@ -22,6 +22,7 @@ from tenfold.core.errors import StackError
 from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
+from tenfold.stacking.kernels import with_own_products
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
 from tenfold.stacking.rules.tracing import tracing
 
@@ -87,7 +88,7 @@ class StepProgram:
         leaves, self._tree = pytree.tree_flatten(example)
         graph = self._traced(leaves)
         del self._call, self._function, self._optimizer  # programs are shared, and outlive who made them
-        self._run = _compiled(graph, leaves)
+        self._run = _compiled(with_own_products(graph), leaves)
         if sum(leaf.nbytes for leaf in leaves) < _TRIED_BYTES:
             with torch.no_grad():  # on copies: what cannot run must not have moved anybody
                 self._run(*(leaf.clone() for leaf in leaves))

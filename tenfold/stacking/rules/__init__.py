@@ -15,6 +15,7 @@ from typing import Any
 from tenfold.stacking.rules.activations import ACTIVATIONS
 from tenfold.stacking.rules.attention import ATTENTION
 from tenfold.stacking.rules.batches import BATCHES
+from tenfold.stacking.rules.convolution import CONVOLUTIONS
 from tenfold.stacking.rules.dense import DENSE
 from tenfold.stacking.rules.draws import DRAWN_IN_TURN, DRAWS, EMPTY
 from tenfold.stacking.rules.dropout import DROPOUT
@@ -23,6 +24,7 @@ from tenfold.stacking.rules.looped import LOOPED
 from tenfold.stacking.rules.losses import LOSSES
 from tenfold.stacking.rules.mode import OPENED, Rule, Rules
 from tenfold.stacking.rules.norms import NORMS
+from tenfold.stacking.rules.pooling import POOLING
 from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
 from tenfold.stacking.rules.tensors import GRADIENTS, SET_DATA, OneByOneError
 from tenfold.stacking.rules.watch import ModelWarning, watched
@@ -43,6 +45,8 @@ STACKED: dict[Any, Rule] = {
     **DRAWN_IN_TURN,
     **ACTIVATIONS,
     **NORMS,
+    **CONVOLUTIONS,
+    **POOLING,
     **BATCHES,
     **LOOPED,
     **RECURRENT_STACKED,

@@ -181,57 +181,88 @@ class Recurrence(torch.autograd.Function):
         *states: Tensor,
     ) -> tuple[Tensor, ...]:
         """See the class."""
-        transposed = weight.transpose(1, 2)
-        outputs: dict[int, Tensor] = {}
-        kept: list[Tensor] = []
-        for start, size in steps:
-            before = [state[:, :size] for state in states]
-            hidden = torch.bmm(before[0], transposed)
-            if bias is not None:
-                hidden += bias.unsqueeze(1)
-            new, saved = cell.forward(gates[:, start : start + size], hidden, before)
-            if projection is not None:
-                saved = (*saved, new[0])
-                new[0] = torch.bmm(new[0], projection.transpose(1, 2))
-            states = tuple(_first_rows_replaced(state, rows) for state, rows in zip(states, new, strict=True))
-            outputs[start] = new[0]
-            kept += [*before, *saved]
-        ctx.cell, ctx.steps, ctx.kept_a_step = cell, steps, len(kept) // len(steps)
-        ctx.has_bias = bias is not None
+        outputs, finals, kept = forward_loop(cell, steps, gates, weight, bias, projection, states)
+        ctx.cell, ctx.steps, ctx.has_bias = cell, steps, bias is not None
         ctx.save_for_backward(weight, projection, *kept)
-        return torch.cat([outputs[start] for start in sorted(outputs)], dim=1), *(state.clone() for state in states)
+        return outputs, *finals
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, *grad_states: Tensor) -> tuple[Any, ...]:
         """Step by step back; the weight's gradient is one product over all rows at the end."""
-        cell, steps = ctx.cell, ctx.steps
         weight, projection, *kept = ctx.saved_tensors
-        d_gates = grad_output.new_empty(*grad_output.shape[:2], weight.shape[1])
-        d_hidden = d_gates if not isinstance(cell, GRUCell) else torch.empty_like(d_gates)
-        befores: dict[int, Tensor] = {}
-        d_projected = None if projection is None else torch.zeros_like(projection)
-        grads: list[Tensor] = list(grad_states)
-        for number in reversed(range(len(steps))):
-            start, size = steps[number]
-            rows = slice(start, start + size)
-            mine = kept[number * ctx.kept_a_step : (number + 1) * ctx.kept_a_step]
-            before, saved = mine[: cell.num_states], tuple(mine[cell.num_states :])
-            now = [grad[:, :size] for grad in grads]
-            now[0] = now[0] + grad_output[:, rows]
-            if d_projected is not None:
-                d_projected.baddbmm_(now[0].transpose(1, 2), saved[-1])
-                now[0] = torch.bmm(now[0], projection)
-                saved = saved[:-1]
-            straight = cell.backward(now, saved, before, d_gates[:, rows], d_hidden[:, rows])
-            through = torch.bmm(d_hidden[:, rows], weight)
-            straight[0] = through if straight[0] is None else straight[0].add_(through)
-            grads = [_first_rows_replaced(grad, new) for grad, new in zip(grads, straight, strict=True)]
-            befores[start] = before[0]
-        hidden = torch.cat([befores[start] for start in sorted(befores)], dim=1)
-        d_weight = torch.bmm(d_hidden.transpose(1, 2), hidden)
-        d_bias = d_hidden.sum(1) if ctx.has_bias else None
-        return None, None, d_gates, d_weight, d_bias, d_projected, *grads
+        loop = (ctx.cell, ctx.steps, weight, projection, ctx.has_bias)
+        return None, None, *backward_loop(*loop, kept, grad_output, grad_states)
+
+
+def forward_loop(
+    cell: Cell,
+    steps: Sequence[Step],
+    gates: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    projection: Tensor | None,
+    states: Sequence[Tensor],
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """The outputs, the final states, and what the gradient needs, of each step equally many tensors."""
+    transposed = weight.transpose(1, 2)
+    outputs: dict[int, Tensor] = {}
+    kept: list[Tensor] = []
+    for start, size in steps:
+        before = [state[:, :size] for state in states]
+        hidden = torch.bmm(before[0], transposed)
+        if bias is not None:
+            hidden += bias.unsqueeze(1)
+        new, saved = cell.forward(gates[:, start : start + size], hidden, before)
+        if projection is not None:
+            saved = (*saved, new[0])
+            new[0] = torch.bmm(new[0], projection.transpose(1, 2))
+        states = tuple(_first_rows_replaced(state, rows) for state, rows in zip(states, new, strict=True))
+        outputs[start] = new[0]
+        kept += [*before, *saved]
+    return _in_rows(outputs), [state.clone() for state in states], kept
+
+
+def backward_loop(
+    cell: Cell,
+    steps: Sequence[Step],
+    weight: Tensor,
+    projection: Tensor | None,
+    has_bias: bool,
+    kept: Sequence[Tensor],
+    grad_output: Tensor,
+    grad_states: Sequence[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of gates, weight, bias, projection and initial states."""
+    d_gates = grad_output.new_empty(*grad_output.shape[:2], weight.shape[1])
+    d_hidden = d_gates if not isinstance(cell, GRUCell) else torch.empty_like(d_gates)
+    befores: dict[int, Tensor] = {}
+    d_projected = None if projection is None else torch.zeros_like(projection)
+    grads: list[Tensor] = list(grad_states)
+    kept_a_step = len(kept) // len(steps)
+    for number in reversed(range(len(steps))):
+        start, size = steps[number]
+        rows = slice(start, start + size)
+        mine = kept[number * kept_a_step : (number + 1) * kept_a_step]
+        before, saved = mine[: cell.num_states], tuple(mine[cell.num_states :])
+        now = [grad[:, :size] for grad in grads]
+        now[0] = now[0] + grad_output[:, rows]
+        if projection is not None and d_projected is not None:
+            d_projected.baddbmm_(now[0].transpose(1, 2), saved[-1])
+            now[0] = torch.bmm(now[0], projection)
+            saved = saved[:-1]
+        straight: list[Any] = cell.backward(now, saved, before, d_gates[:, rows], d_hidden[:, rows])
+        through = torch.bmm(d_hidden[:, rows], weight)
+        straight[0] = through if straight[0] is None else straight[0].add_(through)
+        grads = [_first_rows_replaced(grad, new) for grad, new in zip(grads, straight, strict=True)]
+        befores[start] = before[0]
+    d_weight = torch.bmm(d_hidden.transpose(1, 2), _in_rows(befores))
+    return d_gates, d_weight, d_hidden.sum(1) if has_bias else None, d_projected, *grads
+
+
+def _in_rows(parts: dict[int, Tensor]) -> Tensor:
+    """One after another in the order of their first rows, shape (M, N, ...)."""
+    return torch.cat([parts[start] for start in sorted(parts)], dim=1)
 
 
 def _first_rows_replaced(state: Tensor, rows: Tensor) -> Tensor:
