@@ -108,8 +108,9 @@ class TargetEncoder:
         return len(self.classes or self.labels or self.quantiles or (self.mean,))
 
     def encode(self, raw: np.ndarray) -> torch.Tensor:
-        """Class indices, int64 of shape (B,), or float32: labels of shape (B, L), standardised numbers of shape (B,).
+        """Class indices, int64 of shape (B,); labels, float32 of shape (B, L); standardised numbers, float64, (B,).
 
+        Numbers keep the digits of the raw ones, which metrics are told in; a loss rounds them to its outputs' type.
         Of masks places of classes, or 255 where there is no label, uint8 of shape (B, H, W).
 
         Raises:
@@ -121,7 +122,7 @@ class TargetEncoder:
         if self.labels is not None:
             return _multi_hot(raw, self.labels)
         if self.classes is None:
-            return torch.from_numpy(((raw.astype(np.float64) - self.mean) / self.std).astype(np.float32))
+            return torch.from_numpy((raw.astype(np.float64) - self.mean) / self.std)
         known = np.array(self.classes)
         if known.dtype.kind != raw.dtype.kind and {known.dtype.kind, raw.dtype.kind} & set("UO"):
             raw, known = raw.astype(str), known.astype(str)

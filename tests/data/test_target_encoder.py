@@ -29,7 +29,7 @@ def test_numbers_are_standardised_by_training_rows_alone():
     expected = (values - values[rows].mean()) / values[rows].std()
     np.testing.assert_allclose(encoder.encode(values), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(encoder.decode(encoder.encode(values)), values, rtol=1e-5)
-    assert (encoder.num_outputs, encoder.encode(values).dtype) == (1, torch.float32)
+    assert (encoder.num_outputs, encoder.encode(values).dtype) == (1, torch.float64)
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,14 @@ def test_float32_smoothing_does_not_change_the_dtype_of_the_loss():
 def test_predict_gives_log_probabilities_and_does_not_look_at_the_targets():
     model, x = nn.Linear(4, 3), torch.randn(7, 4)
     got = Classification(3).predict(model, (x, None))
-    torch.testing.assert_close(got, F.log_softmax(model(x), dim=1))
+    torch.testing.assert_close(got, F.log_softmax(model(x).double(), dim=1))
 
 
-def test_predictions_of_half_precision_come_in_float32():
-    model = nn.Linear(4, 3).bfloat16()
-    assert Classification(3).predict(model, (torch.randn(7, 4).bfloat16(), None)).dtype == torch.float32
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_probabilities_sum_to_one_to_the_last_digit_whatever_the_model_computes_in(dtype):
+    model = nn.Linear(4, 3).to(dtype)
+    log_p = Classification(3).predict(model, (torch.randn(7, 4).to(dtype), None))
+    torch.testing.assert_close(log_p.exp().sum(1), torch.ones(7, dtype=torch.float64), rtol=0, atol=1e-15)
 
 
 def test_a_model_of_several_inputs_gets_them_all():
@@ -98,7 +100,7 @@ def test_a_model_of_several_inputs_gets_them_all():
 
     x, codes = torch.randn(5, 2), torch.randint(0, 3, (5, 2))
     got = Classification(2).predict(Two(), (x, codes, torch.zeros(5).long()))
-    torch.testing.assert_close(got, F.log_softmax(x + codes, dim=1))
+    torch.testing.assert_close(got, F.log_softmax((x + codes).double(), dim=1))
 
 
 @pytest.mark.parametrize("own_targets", [False, True])
