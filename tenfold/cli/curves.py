@@ -12,16 +12,26 @@ from rich.console import Console
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
 from tenfold.cli.options import (
+    Balanced,
     BatchSize,
     Config,
     Device,
     Epochs,
     FormName,
+    Group,
+    Header,
+    Ignore,
+    ImageSize,
     Json,
+    LossName,
+    MaxRows,
     MetricName,
     NetworkName,
+    NoChecks,
+    Order,
     OutFolder,
     Overwrite,
+    Quantiles,
     Quiet,
     Resume,
     Seed,
@@ -29,8 +39,14 @@ from tenfold.cli.options import (
     Target,
     TaskName,
     Threads,
+    ValidFraction,
+    Workers,
     columns_of,
+    name_or_number,
+    numbers_of,
+    size_of,
     values_of,
+    words_of,
 )
 from tenfold.cli.screen import Screen
 from tenfold.core.errors import InputError
@@ -54,7 +70,19 @@ def learning_curve(
     ] = None,
     seeds: Seeds = 3,
     epochs: Epochs = None,
+    group: Group = None,
     batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    ignore: Ignore = None,
+    header: Header = None,
+    loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
+    balanced: Balanced = False,
+    valid_fraction: ValidFraction = 0.2,
+    max_rows: MaxRows = None,
+    workers: Workers = None,
+    no_checks: NoChecks = False,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -70,8 +98,11 @@ def learning_curve(
     _ask(
         lambda screen: tenfold.learning_curve(
             network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
-            seeds=seeds, epochs=epochs, batch_size=batch_size, form=form, threads=threads, seed=seed, device=device,
-            out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
+            seeds=seeds, group=name_or_number(group), epochs=epochs, batch_size=batch_size,
+            image_size=size_of(image_size), ignore=ignore, header=header, loss=loss, order=words_of(order),
+            quantiles=numbers_of(quantiles, "--quantiles"), balanced=balanced, valid_fraction=valid_fraction,
+            max_rows=max_rows, workers=workers, no_checks=no_checks, form=form, threads=threads, seed=seed,
+            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
         ),
         as_json, quiet,
     )  # fmt: skip
@@ -90,7 +121,19 @@ def width_curve(
     parameter: Annotated[str, typer.Option(help="Of the configuration: what is varied.")] = "hidden",
     seeds: Seeds = 3,
     epochs: Epochs = None,
+    group: Group = None,
     batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    ignore: Ignore = None,
+    header: Header = None,
+    loss: LossName = None,
+    order: Order = None,
+    quantiles: Quantiles = None,
+    balanced: Balanced = False,
+    valid_fraction: ValidFraction = 0.2,
+    max_rows: MaxRows = None,
+    workers: Workers = None,
+    no_checks: NoChecks = False,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -102,12 +145,19 @@ def width_curve(
     quiet: Quiet = False,
 ) -> None:
     """Would a larger network help? The score against its width."""
-    more: dict[str, Any] = {} if widths is None else {"widths": [int(w) for w in _numbers("--widths", widths)]}
+    more: dict[str, Any] = (
+        {}
+        if widths is None
+        else {"widths": [int(width) if width.is_integer() else width for width in _numbers("--widths", widths)]}
+    )
     _ask(
         lambda screen: tenfold.width_curve(
             network, source, parameter=parameter, target=columns_of(target), task=task, metric=metric,
-            config=values_of(config), seeds=seeds, epochs=epochs, batch_size=batch_size, form=form, threads=threads,
-            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
+            config=values_of(config), seeds=seeds, group=name_or_number(group), epochs=epochs, batch_size=batch_size,
+            image_size=size_of(image_size), ignore=ignore, header=header, loss=loss, order=words_of(order),
+            quantiles=numbers_of(quantiles, "--quantiles"), balanced=balanced, valid_fraction=valid_fraction,
+            max_rows=max_rows, workers=workers, no_checks=no_checks, form=form, threads=threads, seed=seed,
+            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **more,
         ),
         as_json, quiet,
     )  # fmt: skip

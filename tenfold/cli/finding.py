@@ -20,6 +20,7 @@ from tenfold.cli.options import (
     ImageSize,
     Json,
     LossName,
+    MaxRows,
     NetworkName,
     Quiet,
     Seed,
@@ -27,6 +28,7 @@ from tenfold.cli.options import (
     Target,
     TaskName,
     Threads,
+    Workers,
     columns_of,
     values_of,
 )
@@ -54,6 +56,8 @@ def find_lr(
     batch_size: BatchSize = None,
     image_size: ImageSize = None,
     header: Header = None,
+    max_rows: MaxRows = None,
+    workers: Workers = None,
     form: FormName = "auto",
     threads: Threads = None,
     seed: Seed = 0,
@@ -67,7 +71,8 @@ def find_lr(
         test = tenfold.find_lr(
             network, source, low=low, high=high, num_rates=rates, steps=steps, config=values_of(config),
             target=columns_of(target), task=task, loss=loss, batch_size=batch_size, image_size=image_size,
-            header=header, form=form, threads=threads, seed=seed, device=device, listener=screen,
+            header=header, max_rows=max_rows, workers=workers, form=form, threads=threads, seed=seed,
+            device=device, listener=screen,
         )  # fmt: skip
     finally:
         screen.close()

@@ -72,6 +72,18 @@ Repeats = Annotated[int, typer.Option(help="How often the rows are cut anew.")]
 NoChecks = Annotated[
     bool, typer.Option("--no-checks", help="Do not look for copies, leaks, cut groups, rare classes, shift.")
 ]
+NoSharing = Annotated[
+    bool,
+    typer.Option("--no-sharing", help="Let each network compute a frozen first part that all have alike."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes that augment or fetch samples ahead, 0 for none. Default: as many as pay."),
+]
+MaxRows = Annotated[
+    int | None,
+    typer.Option(help="Take so many rows of a larger source, at random, with classes and parts in proportion."),
+]
 TestFraction = Annotated[float, typer.Option(help="Share of the rows to score on, once, at the end.")]
 ValidFraction = Annotated[float, typer.Option(help="Share of the rows to score on where there are no folds.")]
 
@@ -143,6 +155,19 @@ def values_of(pairs: list[str] | None, option: str = "--config") -> dict[str, An
 def configs_of(texts: list[str] | None) -> list[dict[str, Any]]:
     """KEY=VALUE,... each as a configuration."""
     return [values_of(text.split(","), "--enqueue") for text in texts or []]
+
+
+def methods_of(texts: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Methods by name, each once.
+
+    Raises:
+        InputError: two have one name.
+    """
+    named = [method_of(text) for text in texts]
+    twice = [name for place, (name, _) in enumerate(named) if name in dict(named[:place])]
+    if twice:
+        raise InputError(f"--method: two methods are called {twice[0]!r}. Give each a name of its own.")
+    return dict(named)
 
 
 def method_of(text: str) -> tuple[str, tuple[str, dict[str, Any]]]:

@@ -37,6 +37,7 @@ def predict(
     out_file = out_file or Path("predictions" if of_masks else "predictions.csv")
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
+    out_file.parent.mkdir(parents=True, exist_ok=True)
     if of_masks:
         masks, skipped = model.predict_masks(inputs)
         write_masks(out_file, masks)

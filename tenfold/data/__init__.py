@@ -3,7 +3,8 @@
 - `read` reads a source (`Source`), `sources` lists the bundled ones, `read_inputs` reads inputs for prediction.
 - `fit_preprocessor`, `preprocessor_from_json`: from raw inputs to tensors (`Preprocessor` and its kinds).
 - `TargetEncoder`: from raw targets to class indices or standardised numbers, and back.
-- `split` cuts rows into training, validation and test (`Split`); `cut_folds` into folds (`Folds`).
+- `split` cuts rows into training, validation and test (`Split`); `cut_folds` into folds (`Folds`); `draw_rows` takes
+  a part of a large source.
 - `DataPart` and `Batches`: resident tensors, and batches of them in a reproducible order.
 - `FoldData` and `FoldBatches`: a source as every fold sees it, and a batch a member.
 - `examine` looks for what makes scores dishonest: copies, leaks, cut groups, parts that differ (`Finding`).
@@ -30,6 +31,7 @@ from tenfold.data.preprocessor import Preprocessor
 from tenfold.data.read import read
 from tenfold.data.source import Skipped, Source
 from tenfold.data.splitting import Split, split
+from tenfold.data.subset import draw_rows, interleaved
 from tenfold.data.table_preprocessor import TablePreprocessor
 from tenfold.data.target_encoder import TargetEncoder
 
@@ -65,11 +67,13 @@ __all__ = [
     "WorkersWarning",
     "cut_folds",
     "cut_holdouts",
+    "draw_rows",
     "examine",
     "feature_part",
     "fit_fold_encoders",
     "fit_fold_preprocessors",
     "fit_preprocessor",
+    "interleaved",
     "preprocessor_from_json",
     "read",
     "read_inputs",

@@ -36,6 +36,7 @@ class FoldData:
         inputs: for each fold what its preprocessor's `transform` gave for all rows, each of shape (N, ...); pictures
             are the very same tensor for all folds, and differ when a batch is prepared.
         targets: for each fold all targets encoded, shape (N, ...).
+        workers: processes that prepare training batches ahead; None for as many as pay.
     """
 
     folds: Folds
@@ -43,6 +44,7 @@ class FoldData:
     encoders: tuple[TargetEncoder, ...]
     inputs: tuple[Tensors, ...]
     targets: tuple[torch.Tensor, ...]
+    workers: int | None = None
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class FoldData:
         *,
         device: Any = "cpu",
         target_options: dict[str, Any] | None = None,
+        workers: int | None = None,
         **options: Any,
     ) -> FoldData:
         """Fits each fold's preprocessing on its training rows, and applies it to all rows.
@@ -61,6 +64,7 @@ class FoldData:
             folds: how.
             device: where the tensors lie.
             target_options: for `TargetEncoder.fit`.
+            workers: processes that prepare training batches ahead; None for as many as pay.
             **options: for `fit_preprocessor`.
 
         Raises:
@@ -83,8 +87,9 @@ class FoldData:
             transformed.append(tuple(tensor.to(device) for tensor in raw))
         targets = tuple(encoder.encode(source.targets).to(device) for encoder in encoders)
         return cls(
-            folds=folds, preprocessors=preprocessors, encoders=encoders, inputs=tuple(transformed), targets=targets
-        )
+            folds=folds, preprocessors=preprocessors, encoders=encoders, inputs=tuple(transformed), targets=targets,
+            workers=workers,
+        )  # fmt: skip
 
     @property
     def device(self) -> torch.device:
@@ -93,9 +98,9 @@ class FoldData:
 
     @cached_property
     def preparer(self) -> Preparer:
-        """The workers that all batches of these data share, as many as pay."""
+        """The workers that all batches of these data share."""
         first = self.preprocessors[0]
-        return Preparer(first, first.to_vary(self.inputs[0], self.targets[0]))
+        return Preparer(first, first.to_vary(self.inputs[0], self.targets[0]), workers=self.workers)
 
     def part(self, fold: int, rows: np.ndarray) -> DataPart:
         """Some rows as one fold sees them, for a model that trains or is scored alone."""

@@ -44,6 +44,7 @@ class Source:
         codes: which value of a mask stands for which class; None but for masks.
         skipped: files that could not be used.
         notes: one sentence for each inference; it names the flag that overrules it.
+        rows: the rows' numbers in what was read, int64, shape (N,), where only some were taken; else None.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Source:
     codes: MaskCodes | None = None
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
@@ -91,4 +93,9 @@ class Source:
             codes=self.codes,
             skipped=self.skipped,
             notes=self.notes,
+            rows=self.row_numbers(rows) if self.rows is not None else None,
         )
+
+    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of rows in what the user gave, counted from 0, int64 of the same shape."""
+        return rows if self.rows is None else self.rows[rows]

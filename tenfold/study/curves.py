@@ -72,7 +72,7 @@ def width_curve(
     network: Network | None,
     data: Any,
     *,
-    widths: Sequence[int] = WIDTHS,
+    widths: Sequence[float] = WIDTHS,
     parameter: str = "hidden",
     seeds: int = 3,
     config: Mapping[str, Any] | None = None,
@@ -88,7 +88,8 @@ def width_curve(
         network: a name of the zoo or a function `make_model(**config)`; None for "mlp".
         data: as in `fit`.
         widths: values of the parameter, two or more, rising.
-        parameter: of the configuration, which says the width (or the depth, or the rank).
+        parameter: of the configuration, which says the width (or the depth, or the rank); "width" of convolutional
+            networks, which multiplies their channels.
         seeds: trainings of each width.
         config: further values, the same for all widths.
         out: the run folder; `runs/<source>-<n>` by default.

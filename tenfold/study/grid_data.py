@@ -119,7 +119,9 @@ def prepare_grid(source: Source, options: GridOptions, device: torch.device) -> 
         folds = cut_folds(
             source, options.folds, seed=options.seed, manner=options.manner, repeats=options.repeats, rows=rows
         )
-    seen = FoldData.of(source, folds, device=device, target_options=encoder_options(source, options))
+    seen = FoldData.of(
+        source, folds, device=device, target_options=encoder_options(source, options), workers=options.workers
+    )
     weights = fold_weights(seen, options)
     tasks = tuple(task_of(encoder, options, class_weights=weights) for encoder in seen.encoders)
     metric = deciding_metric(tasks[0], options)

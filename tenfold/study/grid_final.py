@@ -37,8 +37,8 @@ Said = list[tuple[Lane, list[Tensor], list[Tensor]]]
 def save_out_of_fold(folder: Path, said: Said, data: GridData, options: GridOptions) -> dict[str, Any] | None:
     """Writes `out-of-fold.npz`: what the members say of the rows they did not learn from, a trial.
 
-    Arrays: "rows" (each time a row is scored), "folds", "targets" (encoded classes or labels, or values), and for
-    each trial "outputs-<trial>": probabilities or values, averaged over the seeds.
+    Arrays: "rows" (each time a row is scored, numbered as in what was read), "folds", "targets" (encoded classes or
+    labels, or values), and for each trial "outputs-<trial>": probabilities or values, averaged over the seeds.
 
     Returns:
         Every metric of the first trial's predictions together, with its interval; None unless each row was scored
@@ -51,7 +51,7 @@ def save_out_of_fold(folder: Path, said: Said, data: GridData, options: GridOpti
             found.setdefault((member.trial, member.fold), []).append(units)
     folds = range(len(data.folds))
     arrays: dict[str, Any] = {
-        "rows": np.concatenate([data.folds.valid[fold] for fold in folds]),
+        "rows": data.source.row_numbers(np.concatenate([data.folds.valid[fold] for fold in folds])),
         "folds": np.concatenate([np.full(len(data.folds.valid[fold]), fold) for fold in folds]),
     }
     targets = [_targets(data, fold) for fold in folds]
@@ -174,8 +174,9 @@ def _refit(trial: int, grid: Grid, options: GridOptions, job: Job, notes: dict[s
     rows = grid.data.folds.rows
     folds = Folds(train=(rows,), valid=(rows[:1],), names=("all",), rows=rows, manner="own", how="all rows")
     seen = FoldData.of(
-        grid.data.source, folds, device=job.device, target_options=encoder_options(grid.data.source, options)
-    )
+        grid.data.source, folds, device=job.device, target_options=encoder_options(grid.data.source, options),
+        workers=options.workers,
+    )  # fmt: skip
     task = task_of(seen.encoders[0], options, class_weights=fold_weights(seen, options))
     spec = next(spec for spec in grid.specs if spec.id.trial == trial)
     member = MemberId(trial=trial, fold=0, seed=options.seed)

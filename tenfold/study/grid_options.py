@@ -61,6 +61,10 @@ class GridOptions(FitOptions):
                 raise InputError(f"--{name} must be a whole number >= 1, got {value!r}. Raise it.")
         if isinstance(self.folds, int) and self.folds < 2:
             raise InputError(f"--folds must be a whole number >= 2, got {self.folds!r}. 5 or 10 are usual.")
+        if self.max_rows is not None and not isinstance(self.folds, int | None):
+            raise InputError(
+                "--max-rows is not for folds of your own, whose row numbers speak of all rows. Leave it out."
+            )
         if self.manner is not None and self.manner not in MANNERS:
             raise InputError(f"--manner must be one of {', '.join(MANNERS)}, got {self.manner!r}. Choose one.")
         unknown = [name for name in self.varies if name not in STREAMS]

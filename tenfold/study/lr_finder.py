@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def find_lr(
         source = read_source(data, fit_options)
         for note in source.notes:
             job.listener.note(note)
-        material = prepare(source, fit_options, job.device)
+        material = prepare(source, replace(fit_options, no_checks=True), job.device)
     task, metric = training_task(material, fit_options)
     spec, rows = material.preprocessor.spec, len(material.train)
     networks = choose_networks(fit_options, spec)

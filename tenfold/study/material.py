@@ -22,6 +22,7 @@ from tenfold.data import (
     Source,
     Split,
     TargetEncoder,
+    draw_rows,
     feature_part,
     fit_preprocessor,
     read,
@@ -51,6 +52,7 @@ class Material:
         valid: the validation part.
         test: the test part; None when there are no test rows.
         findings: what makes scores say other than they seem to.
+        workers: processes that prepare training batches ahead; None for as many as pay.
     """
 
     source: Source
@@ -61,6 +63,7 @@ class Material:
     valid: DataPart
     test: DataPart | None
     findings: tuple[Finding, ...] = ()
+    workers: int | None = None
 
     def fingerprint(self) -> str:
         """A short hash of inputs, targets and split: a resumed run must work on the same data."""
@@ -81,12 +84,13 @@ def target_bytes(source: Source) -> bytes:
 
 
 def read_source(argument: Any, options: FitOptions) -> Source:
-    """Reads a source as the options say."""
+    """Reads a source as the options say, and takes a part of it where they ask for one."""
     size: Any = options.image_size
-    return read(
+    source = read(
         argument, target=options.target, task=options.task, image_size=size, header=options.header,
         group=options.group, ignore=options.ignore,
     )  # fmt: skip
+    return source if options.max_rows is None else draw_rows(source, int(options.max_rows), options.seed)
 
 
 def prepare(source: Source, options: FitOptions, device: torch.device) -> Material:
@@ -126,6 +130,7 @@ def _material(
         train=part(train_rows),
         valid=part(rows.valid),
         test=part(rows.test) if len(rows.test) else None,
+        workers=options.workers,
     )
 
 
@@ -219,7 +224,10 @@ class DatasetProvider(BatchProvider):
     """The batches of a part, in the run's own order for each epoch; every stack sees the very same ones."""
 
     def __init__(self, material: Material, *, batch_size: int, seed: int) -> None:
-        self._batches = Batches(material.train, material.preprocessor, batch_size=batch_size, seed=seed, augment=True)
+        self._batches = Batches(
+            material.train, material.preprocessor, batch_size=batch_size, seed=seed, augment=True,
+            workers=material.workers,
+        )  # fmt: skip
         self.steps_per_epoch = self._batches.steps
 
     def epoch(self, epoch: int, stack: Any = None) -> Iterator[Batch]:

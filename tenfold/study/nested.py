@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tenfold.core.errors import InputError
-from tenfold.core.seeds import generator
-from tenfold.data import Folds, Source, Split
+from tenfold.data import Folds, Source, Split, interleaved
 
 FEWEST = 4
 
@@ -37,7 +36,7 @@ def nested_folds(source: Source, parts: Split, sizes: Sequence[float], seed: int
             f"got {list(sizes)!r}. Leave it out for 1/16 to all rows."
         )
     labels = source.targets[parts.train] if source.task == "classification" else np.zeros(total)
-    rows = parts.train[_interleaved(np.asarray(labels), seed)]
+    rows = parts.train[interleaved(np.asarray(labels), seed)]
     counts.sort()
     return Folds(
         train=tuple(np.sort(rows[:count]) for count in counts),
@@ -47,13 +46,3 @@ def nested_folds(source: Source, parts: Split, sizes: Sequence[float], seed: int
         manner="own",
         how=f"{', '.join(map(str, counts))} of {total} training rows, the smaller parts of the larger",
     )
-
-
-def _interleaved(labels: np.ndarray, seed: int) -> np.ndarray:
-    """An order in which every beginning has the classes nearly in proportion, and a row of each as soon as may be."""
-    shuffled = generator(seed, "split", 1).permutation(len(labels))
-    place = np.empty(len(labels))
-    for name in dict.fromkeys(labels.tolist()):
-        own = shuffled[labels[shuffled] == name]
-        place[own] = np.arange(len(own)) / len(own)
-    return shuffled[np.argsort(place[shuffled], kind="stable")]

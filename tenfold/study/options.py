@@ -59,6 +59,10 @@ class FitOptions:
         group: the column whose values (or, of picture files, the pattern of names whose groups) never stand on both
             sides of a split.
         no_checks: whether the data are not looked at for copies, leaks, cut groups, rare classes and shift.
+        max_rows: of a larger source so many rows are taken, at random, with classes and parts in proportion, >= 2.
+        no_sharing: whether a frozen first part that all members have alike is computed by each of them all the same,
+            so that later trials may bring another one.
+        workers: processes that prepare augmented or fetched samples ahead, >= 0; by default as many as pay.
         reduction_factor: the share of trials that goes on from a rung is one in this many, >= 2.
     """
 
@@ -89,6 +93,9 @@ class FitOptions:
     balanced: bool = False
     group: str | int | None = None
     no_checks: bool = False
+    max_rows: int | None = None
+    no_sharing: bool = False
+    workers: int | None = None
     reduction_factor: int = 3
 
     def __post_init__(self) -> None:
@@ -98,6 +105,12 @@ class FitOptions:
             if value is not None and (not _is_whole(value) or value < 1):
                 raise InputError(f"--{name.replace('_', '-')} must be a whole number >= 1, got {value!r}. Raise it.")
             object.__setattr__(self, name, None if value is None else int(value))
+        if self.max_rows is not None and (not _is_whole(self.max_rows) or self.max_rows < 2):
+            raise InputError(f"--max-rows must be a whole number >= 2, got {self.max_rows!r}. Raise it.")
+        if self.workers is not None and (not _is_whole(self.workers) or self.workers < 0):
+            raise InputError(
+                f"--workers must be a whole number >= 0, got {self.workers!r}. Leave it out, or raise it."
+            )
         if not _is_whole(self.seed):
             raise InputError(f"--seed must be a whole number, got {self.seed!r}. Choose one.")
         object.__setattr__(self, "seed", int(self.seed))

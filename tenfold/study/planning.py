@@ -170,7 +170,7 @@ class Question:
     def sharing(self, draws: list[Draw], stored: Mapping[str, Any] | None) -> Question:
         """The question on the features of a frozen first part that all these trials have, if there is one."""
         objectives = isinstance(self.options, SearchOptions) and self.options.objectives
-        if self.folds is not None or objectives or self.known.example is None:
+        if self.folds is not None or objectives or self.known.example is None or self.options.no_sharing:
             return self
         specs = self._whole_members(draws)
         size = specs[0].config.recipe.batch_size

@@ -39,7 +39,7 @@ class Shared(NamedTuple):
                 raise RunError(
                     f"trial {spec.id.trial}: the frozen first part of its network must be that of the trials before "
                     "it, whose features the run trains on, and is another one. Search networks with frozen parts "
-                    "of their own one at a time."
+                    "of their own one at a time, or with --no-sharing."
                 )
             rests.append(rest)
         return rests

@@ -80,6 +80,7 @@ def replicate(
     vary: Sequence[str] = VARIES,
     final: str = "none",
     config: Mapping[str, Any] | None = None,
+    test_fraction: float = 0.2,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -98,11 +99,12 @@ def replicate(
         final: "none", "best" keeps the best of the random starts, "average" all of them as one model, "vote" as one
             in which each has a vote, "refit" trains once more on training and validation rows.
         config: values that differ from the defaults.
+        test_fraction: share of the rows that every training is scored on once, at the end; 0 for none.
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
         listener: hears what happens.
-        **more: further options, such as target, metric, epochs, seed, valid_fraction, test_fraction.
+        **more: further options, such as target, metric, epochs, seed, valid_fraction.
 
     Returns:
         The run.
@@ -118,7 +120,8 @@ def replicate(
         >>> run.result["valid"]["n"]
         3
     """
-    options = grid_options("replicate", network, config, {**more, "varies": tuple(vary)}, seeds, final)
+    more = {**more, "varies": tuple(vary), "test_fraction": test_fraction}
+    options = grid_options("replicate", network, config, more, seeds, final)
     return ask_grid("replicate", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 
 
@@ -133,6 +136,7 @@ def compare(
     sequential: bool = False,
     final: str = "none",
     config: Mapping[str, Any] | None = None,
+    test_fraction: float = 0.2,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -154,6 +158,8 @@ def compare(
             (`tenfold.statistics.anytime_mean`). No model is kept.
         final: "none"; "best", "average", "vote" or "refit" keep a model of the method with the best mean.
         config: values of all methods.
+        test_fraction: share of the rows that every training is scored on once, at the end; 0 for none. Without folds
+            methods are compared on these.
         out: the run folder; `runs/<source>-<n>` by default.
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
@@ -179,7 +185,7 @@ def compare(
         Wang and Ramdas, arXiv 2310.03722, 2023 (the sequential mode).
     """
     more = {**more, "folds": folds, "methods": dict(methods), "against": against}
-    more |= {"varies": tuple(vary), "sequential": sequential}
+    more |= {"varies": tuple(vary), "sequential": sequential, "test_fraction": test_fraction}
     options = grid_options("compare", None, config, more, seeds, final)
     return ask_grid("compare", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
 

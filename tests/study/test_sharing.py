@@ -127,3 +127,18 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_shared(tmp_path):
             tenfold.fit("digits", network=Net, out=tmp_path / name, resume=True, **OPTIONS)
     whole, stopped = ((tmp_path / name / "records.jsonl").read_text().splitlines() for name in ("whole", "stopped"))
     assert whole == stopped
+
+
+def test_without_sharing_later_trials_may_bring_another_backbone(tmp_path):
+    class Other(Net):
+        def __init__(self, width=1):
+            super().__init__()
+            if width == 9:
+                self.backbone = body(seed=9)
+
+    run = tenfold.search(
+        Other, "digits", {"width": tenfold.Int(1, 9)}, sampler="tpe", halving="none", population=2, no_sharing=True,
+        enqueue=[{"width": 1}, {"width": 2}, {"width": 9}, {"width": 3}], out=tmp_path / "run", **OPTIONS,
+    )  # fmt: skip
+    assert run.info["shared"] is None
+    assert run.result["trials"] == 4
