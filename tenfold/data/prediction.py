@@ -15,7 +15,7 @@ from tenfold.data.arrays import as_array, as_images
 from tenfold.data.bundled import SOURCES
 from tenfold.data.columns import unique_names
 from tenfold.data.datasets import DatasetPreprocessor, fetch, is_dataset, map_style
-from tenfold.data.files import exists, missing
+from tenfold.data.files import exists, list_folder, missing
 from tenfold.data.idx import find_idx, load_idx
 from tenfold.data.image_folder import files_below
 from tenfold.data.image_preprocessor import ImagePreprocessor
@@ -76,6 +76,10 @@ def read_inputs(
             return _from_path(path, preprocessor, header, encoding)
         if str(argument) in SOURCES:
             inputs = SOURCES[str(argument)].load(None, None).inputs
+            if isinstance(inputs, TableInputs) != isinstance(preprocessor, TablePreprocessor):
+                kinds = ("pictures", "a table")
+                held, wanted = kinds if isinstance(preprocessor, TablePreprocessor) else kinds[::-1]
+                raise InputError(f"{argument}: holds {held}, the model takes {wanted}. Give inputs like its own.")
             return _numbered(inputs.frame if isinstance(inputs, TableInputs) else inputs, preprocessor)
         raise missing(path, tuple(SOURCES))
     if is_dataset(argument):
@@ -93,8 +97,9 @@ def _from_path(path: Path, preprocessor: Preprocessor, header: bool | None, enco
         frame = _named(raw.frame, raw.header, preprocessor, path.name)
         return RawInputs(inputs=TableInputs(frame), labels=_numbers(frame), notes=raw.notes)
     if isinstance(preprocessor, ImagePreprocessor):
-        if path.is_file() and find_idx([path]):
-            return _numbered(load_idx(path), preprocessor)
+        arrays = find_idx([path] if path.is_file() else list_folder(path))
+        if arrays:
+            return _numbered(np.concatenate([load_idx(file) for file in arrays.values()]), preprocessor)
         return _from_pictures(path, preprocessor)
     raise InputError(
         f"{path}: the model was trained on a data set of the user's own. Give it such a one to predict on."

@@ -330,12 +330,17 @@ def _groups(
 
 
 def _without_empty_tail(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Without empty last columns, which a separator at the end of each line makes."""
+    """Without empty last columns that have no name, which a separator at the end of each line makes."""
     notes = []
-    while len(frame.columns) > 1 and bool(frame.iloc[:, -1].isna().all()):
+    while len(frame.columns) > 1 and _is_nameless(frame.columns[-1]) and bool(frame.iloc[:, -1].isna().all()):
         notes.append(f"column {frame.columns[-1]!r}: left out, it is empty")
         frame = frame.iloc[:, :-1]
     return frame, notes
+
+
+def _is_nameless(column: str) -> bool:
+    """Whether a column was named by its place, because the table has no name for it."""
+    return re.fullmatch(r"(column|unnamed) \d+", column) is not None
 
 
 def features_source(features: Any, targets: Any, *, task: str | None, name: str, parts: np.ndarray | None) -> Source:

@@ -71,8 +71,9 @@ def courses(records: RunRecords) -> Html:
 def validation_loss(records: RunRecords, curve: Curve) -> np.ndarray | None:
     """The validation loss that compares with the training loss, float, shape (E,); None where there is none.
 
-    Of a classifier the log loss. Of a regression trained by squared error, 1 - R²: the squared error in units of the
-    target's variance, as the training loss is.
+    Of a classifier the log loss. Of a regression the metric that is its loss, in units of the spread of the scored
+    targets, as the training loss is in units of that of the training targets: by squared error 1 - R², by absolute
+    error the MAE, of quantiles the pinball loss.
     """
     trial = records.trials.get(curve.trial)
     config = trial.config if trial else {}
@@ -80,9 +81,16 @@ def validation_loss(records: RunRecords, curve: Curve) -> np.ndarray | None:
     if records.task == "classification":
         plain = not config.get("label_smoothing") and not arguments.get("balanced")
         return curve.valid.get("log_loss") if plain else None
-    if records.task == "regression" and (arguments.get("loss") or "mse") == "mse" and "r2" in curve.valid:
+    if records.task != "regression" or "r2" not in curve.valid:
+        return None
+    loss = "pinball" if arguments.get("quantiles") else arguments.get("loss") or "mse"
+    if loss == "mse":
         return 1 - curve.valid["r2"]
-    return None
+    value, rmse = curve.valid.get({"l1": "mae"}.get(loss, loss)), curve.valid.get("rmse")
+    if loss not in ("l1", "pinball") or value is None or rmse is None:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value * np.sqrt(1 - curve.valid["r2"]) / rmse  # 1 - R² is the squared RMSE over the targets' variance
 
 
 def diagnose(records: RunRecords, curves: Sequence[Curve]) -> FitDiagnosis | None:
@@ -119,7 +127,8 @@ def _diagnoses(records: RunRecords, curves: Sequence[Curve], trials: Sequence[in
     if not verdicts:
         reason = (
             f"There is no verdict: it takes {FEWEST_EPOCHS} epochs and a validation loss that compares with that of "
-            "training (log loss without label smoothing or class weights, or R² after training by squared error)."
+            "training (log loss without label smoothing or class weights; of a regression R² after squared error, "
+            "MAE after absolute error, the pinball loss of quantiles)."
         )
         return [note(reason)]
     lines = []

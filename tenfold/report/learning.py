@@ -36,7 +36,11 @@ def curve_sentence(result: Result) -> str:
     else:
         text += f" {curve['over']} {last['at']:g} gives {reached}"
     told = [f"{_subject(result, one)} would give {_gain(one, metric)}" for one in curve["remedies"][:1]]
-    return "; ".join([text, *told]) + f". Training is better by {format_difference(curve['gap'], metric)}."
+    return "; ".join([text, *told]) + f". Training is {_gap_words(as_number(curve['gap']), metric)}."
+
+
+def _gap_words(gap: float, metric: str) -> str:
+    return f"{'worse' if gap < 0 else 'better'} by {format_difference(abs(gap), metric, signed=False)}"
 
 
 def _subject(result: Result, remedy: Mapping[str, Any]) -> str:

@@ -9,6 +9,10 @@ from typing import Any
 from tenfold.report.records import Score
 
 SHARES = frozenset({"accuracy", "balanced_accuracy", "top_5_accuracy", "subset_accuracy", "coverage"})
+NEVER_NEGATIVE = frozenset(
+    {"rmse", "mae", "mape", "median_error", "log_loss", "brier", "calibration_error", "hamming_loss", "step_error"}
+    | {"pinball", "interval_width"}
+)
 ABBREVIATIONS = {
     "rmse": "RMSE", "mse": "MSE", "mae": "MAE", "r2": "R²",
     "miou": "mIoU", "mean_dice": "mean Dice", "roc_auc": "ROC AUC", "auc": "AUC", "mcc": "MCC", "mape": "MAPE",
@@ -62,6 +66,8 @@ def format_interval(score: Score, metric: str, *, bare: bool = False) -> str:
         '95 % interval 95.0 to 98.5 %'
         >>> format_interval(Score(value=0.97, low=0.93, high=1.01), "accuracy", bare=True)
         '93.0 to 100.0 %'
+        >>> format_interval(Score(value=0.2, low=-0.1, high=0.5), "rmse", bare=True)
+        '0 to 0.5'
     """
     if not score.has_interval:
         return ""
@@ -69,6 +75,7 @@ def format_interval(score: Score, metric: str, *, bare: bool = False) -> str:
     if is_share(metric):
         ends = f"{100 * max(low, 0.0):.1f} to {100 * min(high, 1.0):.1f} %"
     else:
+        low = max(low, 0.0) if metric in NEVER_NEGATIVE else low
         ends = f"{format_score(low, metric)} to {format_score(high, metric)}"
     return ends if bare else f"{100 * score.level:g} % interval {ends}"
 

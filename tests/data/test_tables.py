@@ -185,3 +185,10 @@ def test_real_tables_are_read_without_any_help(data_root, name, target, task, sh
 def test_titanic_loses_its_names_and_numbers(data_root):
     source = read(data_root / "tabular" / "titanic" / "train.csv", target="Survived")
     assert not {"Name", "PassengerId"} & set(source.inputs.frame.columns)
+
+
+@pytest.mark.parametrize("target", [None, "y"])
+def test_an_empty_target_is_said_and_no_other_column_takes_its_place(target):
+    frame = pd.DataFrame({"a": range(20), "b": [0, 1] * 10, "y": [np.nan] * 20})
+    with pytest.raises(InputError, match="no row has a value in the target 'y'"):
+        read(frame, target=target)

@@ -4,6 +4,7 @@ from sklearn.metrics import precision_score, recall_score
 
 import tenfold
 from tenfold.report import RunRecords, load_run
+from tenfold.report.courses import validation_loss
 from tenfold.report.errors import errors
 
 
@@ -47,3 +48,23 @@ def test_of_folds_the_middle_quantile_is_the_prediction(tmp_path, final):
     found = load_run(run.path).evaluation
     np.testing.assert_array_equal(found["predictions"], found["quantiles"][:, 1])
     assert "lie between the outer quantiles" in (run.path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("options", "loss"), [({"quantiles": [0.1, 0.5, 0.9]}, "pinball"), ({"loss": "l1"}, "mae")])
+def test_training_and_validation_loss_of_a_regression_are_in_one_unit(tmp_path, options, loss):
+    run = tenfold.cross_validate(
+        "linear",
+        "diabetes",
+        folds=3,
+        epochs=5,
+        final="none",
+        form="stacked",
+        threads=1,
+        out=tmp_path / "run",
+        **options,
+    )
+    records, kept = load_run(run.path), np.load(run.path / "out-of-fold.npz")
+    for (_, fold, _), curve in records.curves.items():
+        spread = kept["targets"][kept["folds"] == fold].std()
+        np.testing.assert_allclose(validation_loss(records, curve), curve.valid[loss] / spread, rtol=1e-9)
+        assert 0.5 < validation_loss(records, curve)[0] / curve.train_loss[0] < 2
