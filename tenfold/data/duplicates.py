@@ -119,7 +119,7 @@ def shown_samples(source: Source, rows: np.ndarray) -> str:
         'rows 4, 7, 9'
     """
     names = sample_names(source, rows[:SHOWN])
-    return ", ".join(names) if names else "rows " + ", ".join(str(row) for row in rows[:SHOWN])
+    return ", ".join(names) if names else "rows " + ", ".join(map(str, source.row_numbers(rows[:SHOWN])))
 
 
 def _is_coarse(frame: pd.DataFrame) -> bool:

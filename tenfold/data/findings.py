@@ -15,7 +15,7 @@ class Finding:
     """Something in the data that can make a score say other than it seems to.
 
     Attributes:
-        kind: "duplicates", "groups", "imbalance", "rare-classes", "shift" or "leakage".
+        kind: "duplicates", "near-duplicates", "groups", "imbalance", "rare-classes", "shift" or "leakage".
         severity: "warning" when scores cannot be trusted as they are, "note" when it is worth knowing.
         sentence: what was found, how much of it, and what to do.
         number: how much, in the unit of the kind: rows, groups, a ratio, an AUC.

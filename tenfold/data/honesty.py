@@ -14,6 +14,7 @@ from tenfold.data.findings import Finding
 from tenfold.data.folds import Folds
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, TableInputs
 from tenfold.data.leakage import find_leakage
+from tenfold.data.near_copies import find_near_copies
 from tenfold.data.shift import find_shift
 from tenfold.data.source import Source
 from tenfold.data.splitting import Split
@@ -55,7 +56,7 @@ def examine(
         train = learned = cut.rows
         by_design = cut.manner in ("plain", "stratified")
         pairs = [] if by_design else [(cut.train[-1], cut.valid[-1], cut.names[-1])]
-    found = _too_large(source) or find_duplicates(source, parts)
+    found = _too_large(source) or [*find_duplicates(source, parts), *find_near_copies(source, parts, seed=seed)]
     found += [] if groups is None else find_cut_groups(source, parts, groups)
     found += find_imbalance(source, train)
     found += find_leakage(source, learned, seed=seed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenfold.report.markup import Html, element, note, section, table
+from tenfold.report.pictures import sheet
 from tenfold.report.records import RunRecords
 
 SHOWN = 12
@@ -16,17 +17,28 @@ def honesty(records: RunRecords) -> Html | None:
     findings = records.run.get("honesty")
     if findings is None or (records.run.get("arguments") or {}).get("no_checks"):
         return None
-    looked = "Looked for: copies in two parts, columns that give the target away, groups cut in two, rare classes, "
-    parts = [note(looked + "parts that differ.")]
+    looked = "Looked for: copies and near-copies in two parts, columns that give the target away, groups cut in two, "
+    parts = [note(looked + "rare classes, parts that differ.")]
     if not findings:
         parts.append(element("p", "Nothing was found.", class_="verdict"))
         return section("honesty", "Honesty", *parts)
-    for finding in findings:
+    for number, finding in enumerate(findings):
         warns = finding["severity"] == "warning"
         sentence = finding["sentence"][:1].upper() + finding["sentence"][1:]
         parts.append(element("p", sentence, class_="verdict warn" if warns else "verdict"))
-        parts += _samples(finding)
+        parts += _pictures(records, number, finding) or _samples(finding)
     return section("honesty", "Honesty", *parts)
+
+
+def _pictures(records: RunRecords, number: int, finding: Mapping[str, Any]) -> list[Html]:
+    """The first of the samples concerned where they are pictures; near-copies stand beside one another."""
+    pictures = records.honesty.get(f"pictures-{number}")
+    if pictures is None or not len(pictures):
+        return []
+    captions = [str(caption) for caption in records.honesty.get(f"captions-{number}", [])]
+    what = "In pairs, the nearest first" if finding["kind"] == "near-duplicates" else "The first of them"
+    more = f"; {len(pictures)} of {len(finding['rows'])} are shown" if len(finding["rows"]) > len(pictures) else ""
+    return [note(f"{what}{more}."), sheet(pictures, captions)]
 
 
 def _samples(finding: Mapping[str, Any]) -> list[Html]:

@@ -74,6 +74,7 @@ def load_run(folder: str | os.PathLike[str]) -> RunRecords:
         final=finals[-1] if finals else None,
         evaluation=_evaluation(folder, run, problems),
         gallery=_read_arrays(folder / "gallery.npz", problems),
+        honesty=_read_arrays(folder / "honesty.npz", problems),
         worst_rows=_read_worst_rows(folder / "gallery.json", problems),
         problems=problems,
     )

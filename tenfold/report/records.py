@@ -164,6 +164,7 @@ class RunRecords:
             a verb that trains folds or seeds, of the rows that members did not learn from; empty when there are none.
         gallery: arrays of `gallery.npz`, empty when there is none.
         worst_rows: rows of `gallery.json`, empty when there are none.
+        honesty: arrays of `honesty.npz`, the pictures that the look at the data found, empty when there are none.
         problems: for each file that is there and could not be read, the reason.
     """
 
@@ -181,6 +182,7 @@ class RunRecords:
     evaluation: dict[str, np.ndarray] = field(default_factory=dict)
     gallery: dict[str, np.ndarray] = field(default_factory=dict)
     worst_rows: tuple[dict[str, Any], ...] = ()
+    honesty: dict[str, np.ndarray] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -74,3 +74,13 @@ def looks_of(info: Info, scores: Sequence[MemberScore], names: Mapping[int, str]
         pairs = compare_members(info, until, names)
         looks.append({"seeds": end, "shown": sum(pair.winner is not None for pair in pairs), "pairs": len(pairs)})
     return looks
+
+
+def is_settled(look: Mapping[str, Any]) -> bool:
+    """Whether a sequential comparison stops after a look: every difference is shown.
+
+    Example:
+        >>> is_settled({"seeds": 10, "shown": 2, "pairs": 3})
+        False
+    """
+    return bool(look["shown"] == look["pairs"])

@@ -23,6 +23,7 @@ from tenfold.core.records import RecordLog, finite
 from tenfold.data import DataPart
 from tenfold.networks import NETWORKS
 from tenfold.report import write_report
+from tenfold.study.baselines import score_baselines
 from tenfold.study.budget import training_deadline_s
 from tenfold.study.campaign import Campaign, build_lanes, log_trials
 from tenfold.study.describing import describe_code, describe_plan, describe_source
@@ -31,7 +32,7 @@ from tenfold.study.gains import score_gain
 from tenfold.study.gallery import write_gallery
 from tenfold.study.grid_data import describe_folds, prepare_grid
 from tenfold.study.grid_options import FoldedFitOptions, GridOptions
-from tenfold.study.honesty import findings_to_json
+from tenfold.study.honesty import findings_to_json, save_samples
 from tenfold.study.insights import insights
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import make_task, prepare, read_source
@@ -41,7 +42,7 @@ from tenfold.study.options import FitOptions, check_resumed
 from tenfold.study.planning import Question, framed, plan_question
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place
-from tenfold.study.scoring import TestScore, in_units_of, score_baselines, score_test
+from tenfold.study.scoring import TestScore, in_units_of, score_test
 from tenfold.study.search_options import SearchOptions
 from tenfold.study.temperature import with_temperature
 from tenfold.tasks import OwnMetric
@@ -178,6 +179,7 @@ def _begin(job: Job, verb: str, data: Any, question: Question, out: str | Path |
     folder = RunFolder.create(out, question.material.source.name, overwrite=overwrite)
     try:
         folder.update(**_describe(job, verb, data, question, folder))
+        save_samples(folder.path, (question.folds or question.material).findings, question.material.source)
     except BaseException:
         folder.remove()
         raise
@@ -192,7 +194,7 @@ def _describe(job: Job, verb: str, data: Any, question: Question, folder: RunFol
         "name": folder.path.name,
         "status": "running",
         "source": describe_source(source, data),
-        "honesty": findings_to_json((question.folds or material).findings),
+        "honesty": findings_to_json((question.folds or material).findings, source),
         "fingerprint": material.fingerprint(),
         "task": source.task,
         "metric": question.metric.name,
@@ -368,10 +370,9 @@ def _score(
 ) -> dict[str, Any]:
     """Scores baselines and the final model on the test part, once, and gives the answer in numbers."""
     options, material = job.options, question.material
-    everything = make_task(material, options)
     members = ranked(cohort)
     winner, own = members[0], [member for member in members if member.trial == members[0].trial]
-    for baseline in score_baselines(material, everything, options.seed):
+    for baseline in score_baselines(material, options, job.device, question.folds, model.notes.get("fold") or 0):
         log.append("baseline", **baseline)
     own_task = make_task(replace(material, encoder=model.encoder), options)
     test = score_test(model, material, own_task, options.seed, folder.path)

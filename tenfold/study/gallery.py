@@ -107,7 +107,7 @@ def _write_rows(path: Path, material: Material, outputs: np.ndarray, worst: np.n
         values = {str(name): _plain(value) for name, value in frame.iloc[row].items()}
         lines.append(
             {
-                "row": row,
+                "row": int(material.source.row_numbers(np.array(row))),
                 "target": _plain(truth[number]),
                 "prediction": _plain(said[number]),
                 "confidence": None if sure is None else float(sure[number]),

@@ -24,7 +24,7 @@ from tenfold.core.records import RecordLog, read_records
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
-from tenfold.study.comparing import LOOK_EVERY, looks_of
+from tenfold.study.comparing import LOOK_EVERY, is_settled, looks_of
 from tenfold.study.curve_answers import CURVES, answer_curve
 from tenfold.study.describing import describe_code, describe_plan, describe_source
 from tenfold.study.grid_data import (
@@ -42,7 +42,7 @@ from tenfold.study.grid_data import (
 )
 from tenfold.study.grid_final import Said, describe_together, keep_model, save_out_of_fold
 from tenfold.study.grid_options import GridOptions, Method, method_entries
-from tenfold.study.honesty import findings_to_json
+from tenfold.study.honesty import findings_to_json, save_samples
 from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import read_source
 from tenfold.study.options import Network, choose_networks, network_name
@@ -217,8 +217,9 @@ def _members(
         first = make_member(trial, whole, networks, spec, outputs, task_values, options.seed)
         first.make_model()
     except (TypeError, ValueError) as error:
-        given = ", ".join(key for key in config if key not in known) or "nothing"
-        raise InputError(f"--config: {name} was given {given} and cannot be built ({error}). Mend that.") from error
+        given = ", ".join(key for key in config if key not in known)
+        built = f"{name} was given {given} and cannot be built ({str(error).rstrip('.')}). Mend that."
+        raise InputError(f"--config: {built if given else error}") from error
     return cells(first, data, replace(options, seeds=len(seed_batches(options)[0])))
 
 
@@ -273,6 +274,7 @@ def _begin(
     folder = RunFolder.create(out, grid.data.source.name, overwrite=overwrite)
     try:
         folder.update(**_describe(job, argument, grid, options, folder))
+        save_samples(folder.path, grid.data.findings, grid.data.source)
     except BaseException:
         folder.remove()
         raise
@@ -288,7 +290,7 @@ def _describe(job: Job, argument: Any, grid: Grid, options: GridOptions, folder:
         "name": folder.path.name,
         "status": "running",
         "source": describe_source(source, argument),
-        "honesty": findings_to_json(data.findings),
+        "honesty": findings_to_json(data.findings, source),
         "fingerprint": data.fingerprint(),
         "task": source.task,
         "metric": data.metric.name,
@@ -418,7 +420,7 @@ def _is_settled(job: Job, grid: Grid, info: Mapping[str, Any], entries: Sequence
     names = {trial: name for trial, (name, _, _) in enumerate(grid.methods)}
     look = looks_of(info, [MemberScore(**entry) for entry in entries], names)[-1]
     job.listener.note(f"after {look['seeds']} seeds: {look['shown']} of {look['pairs']} differences shown")
-    return bool(look["shown"] == look["pairs"])
+    return is_settled(look)
 
 
 def _recorded(log: RecordLog, kind: str) -> list[dict[str, Any]]:

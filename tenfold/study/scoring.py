@@ -1,4 +1,4 @@
-"""The test part, touched once: the final model's metrics with intervals, beside baselines on the same rows."""
+"""The test part, touched once: the final model's metrics with intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenfold.data import DataPart, TargetEncoder
 from tenfold.study.material import Material
 from tenfold.study.model import Model
 from tenfold.study.outputs import answers_of, for_metrics
-from tenfold.tasks import BaselinePart, metric_intervals, run_baselines
+from tenfold.tasks import metric_intervals
 from tenfold.tasks.supervised import SupervisedTask
 
 
@@ -39,6 +39,7 @@ def score_test(model: Model, material: Material, task: SupervisedTask, seed: int
         return None
     part = DataPart.of(material.source, material.test.rows, model.preprocessor, model.encoder)
     outputs = model.outputs_on(material.source.inputs.take(part.rows))
+    part = DataPart(part.inputs, part.targets, material.source.row_numbers(part.rows))
     scores = score_outputs(task, model.encoder, outputs, part.targets, seed)
     save_evaluation(folder / "evaluation.npz", model.encoder, outputs.numpy(), part)
     return TestScore(scores=scores, outputs=outputs.numpy())
@@ -75,27 +76,3 @@ def save_evaluation(path: Path, encoder: TargetEncoder, outputs: np.ndarray, par
         arrays |= {"targets": encoder.decode(targets), "predictions": answers_of(encoder, outputs)}
         arrays |= {"quantiles": encoder.decode(outputs)} if encoder.quantiles else {}
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
-
-
-def score_baselines(material: Material, task: SupervisedTask, seed: int) -> list[dict[str, Any]]:
-    """Records of the baselines, on the very parts the networks were trained and scored on."""
-    spec = material.preprocessor.spec
-    results = run_baselines(
-        task,
-        _part(material, material.train),
-        _part(material, material.valid),
-        None if material.test is None else _part(material, material.test),
-        kind=spec.kind,
-        cardinalities=spec.cardinalities,
-        seed=seed,
-    )
-    return [{"name": r.name, "valid": r.valid, "test": r.test, "note": r.note} for r in results]
-
-
-def _part(material: Material, part: DataPart) -> BaselinePart:
-    """A part as the networks see it in evaluation, as arrays; where pixels are predicted, the masks alone."""
-    if material.encoder.codes is not None:
-        return BaselinePart(x=np.zeros((len(part), 0)), y=part.targets.cpu().numpy())
-    prepared = material.preprocessor.prepare_batch(part.inputs, False)
-    arrays = [tensor.cpu().numpy() for tensor in prepared]
-    return BaselinePart(x=arrays[0], y=part.targets.cpu().numpy(), codes=arrays[1] if len(arrays) > 1 else None)

@@ -5,9 +5,11 @@ import pytest
 import torch
 from sklearn import metrics
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import KFold
 
 import tenfold
 from tenfold.core.records import read_records
+from tenfold.core.seeds import derive_seed
 from tenfold.study import Listener
 
 QUICK = {"trials": 5, "epochs": 6, "form": "stacked", "threads": 1, "network": "mlp"}
@@ -149,3 +151,30 @@ def test_what_cannot_be_asked_of_folds_is_said_and_leaves_nothing(tmp_path, opti
     with pytest.raises(error, match=words):
         tenfold.fit("iris", out=tmp_path / "run", **QUICK, **options)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("final", ["best", "average", "refit"])
+def test_baselines_are_fitted_and_scored_on_the_rows_that_the_networks_are(tmp_path, final):
+    _, y = load_diabetes(return_X_y=True)
+    run = tenfold.fit("diabetes", folds=3, final=final, out=tmp_path / "run", **QUICK)
+    test = np.load(run.path / "evaluation.npz")["rows"]
+    rows = np.setdiff1d(np.arange(len(y)), test)
+    cut = KFold(3, shuffle=True, random_state=derive_seed(0, "split") % 2**32).split(rows)
+    folds = [(rows[train], rows[valid]) for train, valid in cut]
+    (mean,) = (record for record in records(run, "baseline") if record["name"] == "mean")
+    of_folds = [np.sqrt(np.mean((y[valid] - y[train].mean()) ** 2)) for train, valid in folds]
+    assert mean["valid"]["rmse"] == pytest.approx(np.mean(of_folds), abs=1e-9)
+    assert "the mean over 3 folds" in mean["note"]
+    learned = folds[run.model.notes["fold"]][0] if final == "best" else rows
+    expected = np.sqrt(np.mean((y[test] - y[learned].mean()) ** 2))
+    assert mean["test"]["rmse"]["value"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_refit_has_baselines_that_learned_from_the_validation_rows_too(tmp_path):
+    _, y = load_diabetes(return_X_y=True)
+    run = tenfold.fit("diabetes", final="refit", out=tmp_path / "run", **QUICK)
+    test = np.load(run.path / "evaluation.npz")["rows"]
+    (mean,) = (record for record in records(run, "baseline") if record["name"] == "mean")
+    learned = np.setdiff1d(np.arange(len(y)), test)
+    expected = np.sqrt(np.mean((y[test] - y[learned].mean()) ** 2))
+    assert mean["test"]["rmse"]["value"] == pytest.approx(expected, abs=1e-9)
