@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,3 +197,25 @@ def test_digits_are_taken_as_scikit_learn_keeps_them(form):
     read_back = preprocessor.transform(read_inputs(given, preprocessor).inputs)[0]
     expected = preprocessor.transform(source.inputs)[0][: len(read_back)]
     np.testing.assert_allclose(read_back.numpy(), expected.numpy(), atol=1e-6)
+
+
+def test_inputs_of_another_kind_are_refused_by_name():
+    table, pictures = trained(read("iris")), trained(read("digits"))
+    with pytest.raises(InputError, match="digits: holds pictures, the model takes a table"):
+        read_inputs("digits", table)
+    with pytest.raises(InputError, match="iris: holds a table, the model takes pictures"):
+        read_inputs("iris", pictures)
+
+
+def test_a_folder_of_idx_files_is_read_as_in_training(tmp_path):
+    for part, count in (("train", 12), ("t10k", 5)):
+        images = RNG.integers(0, 256, (count, 9, 9), dtype=np.uint8)
+        header = struct.pack(">BBBBIII", 0, 0, 8, 3, *images.shape)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        labels = (np.arange(count) % 2).astype(np.uint8)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">BBBBI", 0, 0, 8, 1, count) + labels.tobytes()
+        )
+    source = read(tmp_path)
+    found = read_inputs(tmp_path, trained(source))
+    np.testing.assert_array_equal(found.inputs.images, source.inputs.images)

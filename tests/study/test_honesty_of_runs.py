@@ -84,3 +84,26 @@ def test_a_search_for_copies_that_would_take_long_is_left_out_and_said(planted, 
     run = tenfold.fit(planted, trials=1, out=tmp_path / "run", **QUICK)
     sentences = [finding["sentence"] for finding in run.info["honesty"] if finding["kind"] == "duplicates"]
     assert sentences == ["copies were not looked for: the samples hold 480 numbers, more than 100."]
+
+
+def test_pictures_that_are_nearly_the_same_are_said_kept_and_shown_in_pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 6, 6, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    images[60:70] = np.clip(images[:10].astype(int) + 20, 0, 255)
+    heard = Heard()
+    run = tenfold.cross_validate(
+        "lenet", (images, np.arange(120) % 2), folds=3, out=tmp_path / "run", listener=heard, **QUICK
+    )
+    [found] = [finding for finding in run.info["honesty"] if finding["kind"] == "near-duplicates"]
+    folds = np.load(run.path / "out-of-fold.npz")
+    fold_of = dict(zip(folds["rows"].tolist(), folds["folds"].tolist(), strict=True))
+    apart = {(row, 60 + row) for row in range(10) if fold_of[row] != fold_of[60 + row]}
+    pairs = list(zip(found["rows"][::2], found["rows"][1::2], strict=True))
+    assert {tuple(sorted(pair)) for pair in pairs} == apart
+    assert any("nearly the same" in note for note in heard.notes)
+    kept = np.load(run.path / "honesty.npz")
+    shown = found["rows"][: len(kept["pictures-0"])]
+    np.testing.assert_array_equal(kept["pictures-0"], images[shown].transpose(0, 3, 1, 2))
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "In pairs, the nearest first" in page
+    assert f"row {shown[0]}: {shown[0] % 2}" in page

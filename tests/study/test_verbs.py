@@ -292,6 +292,8 @@ def test_the_command_line_prints_one_object(tenfold, tmp_path, arguments, over):
     [
         (["cv", "iris", "--config", "lr"], "--config must be KEY=VALUE, got 'lr'"),
         (["compare", "iris", "--method", "mlp", "--method", "b=mlp"], "--method must be NAME=NETWORK"),
+        (["compare", "iris", "--method", "a=mlp", "--method", "a=linear"], "two methods are called 'a'"),
+        (["cv", "iris", "--network", "mlp", "--config", "lr=-1"], "tenfold: --config: lr must be > 0"),
         (["cv", "no-such.csv"], "no-such.csv"),
     ],
 )
