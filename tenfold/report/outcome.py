@@ -154,7 +154,8 @@ def _comparison_line(result: Result) -> str:
     if len(found["pairs"]) == 1:
         pair = leader_first(found["pairs"][0], result)
         told = difference_words(pair, metric, as_number(found.get("level") or 0.95))
-        text += f" {pair['a']} − {pair['b']}: {metric_words(metric)} {told}, n = {pair['n']}."
+        known = f"{metric_words(metric)} {told}, n = {pair['n']}" if pair["n"] else told
+        text += f" {pair['a']} − {pair['b']}: {known}."
     lost = sum(int(method.get("diverged") or 0) for method in found["methods"])
     return text + (f" {plural(lost, 'training')} diverged." if lost else "")
 

@@ -64,6 +64,12 @@ def test_the_line_of_a_comparison_tells_the_difference_from_the_leaders_side(res
     assert f"deep − wide: accuracy {-100 * pair['difference']:+.2f} points" in outcome_line(found)
 
 
+def test_a_comparison_without_a_pair_says_no_number(result):
+    found = result("compare")
+    found["comparison"]["pairs"][0] |= {"difference": None, "n": 0}
+    assert outcome_line(found).count("wide − deep: no pair in which both trainings ended.") == 1
+
+
 PAIR = {
     "a": "x", "b": "y", "difference": 0.5, "low": 0.3, "high": 0.7, "a_better": 0.25, "a_better_low": 0.1,
     "a_better_high": 0.6, "diverged_a": 1, "diverged_b": 2, "p_adjusted": 0.01, "winner": "y",
