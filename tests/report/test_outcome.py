@@ -67,7 +67,7 @@ def test_the_line_of_a_comparison_tells_the_difference_from_the_leaders_side(res
 def test_a_comparison_without_a_pair_says_no_number(result):
     found = result("compare")
     found["comparison"]["pairs"][0] |= {"difference": None, "n": 0}
-    assert outcome_line(found).count("wide − deep: no pair in which both trainings ended.") == 1
+    assert ": no pair in which both trainings ended." in outcome_line(found)
 
 
 PAIR = {
