@@ -11,6 +11,7 @@ is taken only if running prefix and rest gives, bit for bit, what the model give
 from __future__ import annotations
 
 import copy
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from tenfold.stacking.values import gather_values
 from tenfold.train.plan import MemberSpec
 
 _MOST_CUTS = 12  # of which each is tried by running the model a few times
+_LOOKED_AT = 8  # samples of a batch on which it is run
 
 
 class Cut(NamedTuple):
@@ -74,7 +76,9 @@ class FrozenPrefix:
     def __init__(self, model: nn.Module, cut: Cut) -> None:
         self.cut = cut
         self._whole = copy.deepcopy(model)
-        self.module = _without_rest(model, cut)
+        self.module = _without_rest(self._whole, cut)
+        self._structure = structure_of(self.module)
+        self._first = [(weakref.ref(tensor), tensor._version) for tensor in _tensors(_without_rest(model, cut))]
 
     @torch.no_grad()
     def features(self, *inputs: Tensor, batch_size: int = 64) -> Tensor:
@@ -112,11 +116,12 @@ class FrozenPrefix:
     def is_of(self, model: nn.Module) -> bool:
         """Whether a model begins with this very prefix: structure, attributes, and tensors bit for bit."""
         other = _without_rest(model, self.cut) if _has(model, self.cut) else None
-        if other is None or structure_of(other) != structure_of(self.module) or gather_values([self.module, other]):
+        if other is None or structure_of(other) != self._structure or gather_values([self.module, other]):
             return False
+        pairs = zip(_tensors(self.module), _tensors(other), self._first, strict=True)  # of one structure
         return all(
-            torch.equal(a, b)
-            for a, b in zip(_tensors(self.module), _tensors(other), strict=True)  # of one structure
+            (first() is theirs and theirs._version == version) or torch.equal(own, theirs)  # most share the very same
+            for own, theirs, (first, version) in pairs
         )
 
 
@@ -169,7 +174,7 @@ def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | No
         model: in training mode; what is frozen has no gradients.
         inputs: of a real batch, each of shape (B, ...) with B >= 2.
     """
-    model = model.to(inputs[0].device)
+    model, inputs = model.to(inputs[0].device), [tensor[:_LOOKED_AT] for tensor in inputs]
     for cut in list(_cuts(model))[:_MOST_CUTS]:
         prefix = FrozenPrefix(model, cut)
         if any(True for _ in prefix.module.parameters()) and _is_sound(model, prefix, inputs):
@@ -277,10 +282,11 @@ def _rest(model: nn.Module, cut: Cut) -> nn.Module:
 
 
 def _without_rest(model: nn.Module, cut: Cut) -> nn.Module:
-    """A copy of a model that gives out what its rest would get."""
+    """A model that gives out what this one's rest would get; the tensors are the very same."""
     held = model.get_submodule(cut.path)
     short = nn.Identity() if cut.start is None else nn.Sequential(OrderedDict([*held.named_children()][: cut.start]))
-    memo = {id(held): short if cut.start is None else copy.deepcopy(short)}
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
+    memo[id(held)] = short if cut.start is None else copy.deepcopy(short, memo)
     prefix: nn.Module = copy.deepcopy(model, memo)  # what is held is not copied, but replaced
     return prefix
 

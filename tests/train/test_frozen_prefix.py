@@ -224,6 +224,19 @@ def test_members_with_backbones_of_their_own_share_nothing():
     assert split_off_prefix(specs_of([{}], build), [X]) is not None
 
 
+def test_a_shared_backbone_that_changes_between_two_builds_is_not_shared():
+    shared = backbone()
+
+    def build(scale):
+        with torch.no_grad():
+            next(shared.parameters()).mul_(scale)
+        return nn.Sequential(shared, nn.Linear(4, 2))
+
+    same = specs_of([{"scale": 1.0}, {"scale": 1.0}], build)
+    assert split_off_prefix(same, [X]) is not None
+    assert split_off_prefix(specs_of([{"scale": 1.0}, {"scale": 2.0}], build), [X]) is None
+
+
 def test_members_of_another_build_share_nothing():
     built = iter([Custom(), Custom(), nn.Sequential(backbone(), nn.Tanh(), nn.Linear(4, 2))])
     specs = specs_of([{}, {}], lambda: next(built))
