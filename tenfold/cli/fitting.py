@@ -86,7 +86,12 @@ def fit(
     valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
     test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
     reduction_factor: Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")] = 3,
-    form: Annotated[str, typer.Option(help="auto, stacked (one program), serial (one by one) or compiled.")] = "auto",
+    form: Annotated[
+        str,
+        typer.Option(
+            help="auto, stacked (one program), serial (one by one), side-by-side (one a CPU thread) or compiled."
+        ),
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")] = None,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

@@ -44,7 +44,11 @@ LossName = Annotated[
 Order = Annotated[str | None, typer.Option(help="Classes in an order that matters: low,middle,high.")]
 Quantiles = Annotated[str | None, typer.Option(help="Levels that a regression predicts: 0.05,0.5,0.95.")]
 FormName = Annotated[
-    str, typer.Option("--form", help="auto, stacked (one program), serial (one by one) or compiled.")
+    str,
+    typer.Option(
+        "--form",
+        help="auto, stacked (one program), serial (one by one), side-by-side (one a CPU thread) or compiled.",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice; the trainings' seeds count up from it.")]

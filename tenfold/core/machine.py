@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,20 @@ def versions() -> dict[str, Any]:
         "scikit-learn": sklearn.__version__,
         "platform": platform.platform(),
     }
+
+
+@contextmanager
+def num_threads(count: int) -> Iterator[None]:
+    """Runs a block with this many threads for torch's own work, and sets the old number again.
+
+    Example:
+        >>> with num_threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

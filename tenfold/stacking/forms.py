@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +95,7 @@ class MemberCall:
         self.attributes = PlainAttributes(model)
         self.stand_ins = cumulative_norms(model)
         self.draws_in_python = False
+        self.draws_from_torch = False
         self._places = TensorPlaces(model)
 
     def run(
@@ -157,6 +160,7 @@ class Around(NamedTuple):
 
 NOTHING_KNOWN = Around()
 _NOTHING = nullcontext()
+_beside: ContextVar[bool] = ContextVar("beside", default=False)
 
 Outcome = tuple[Any, Tensors]
 """What the function returned, with the member axis in front, and the buffers that it set anew."""
@@ -221,13 +225,15 @@ def run_serial(
     call, parameters, buffers, keys_M, values = members
     own, assemble = _split_batch(batch)
     leaves, tree = pytree.tree_flatten(own)
+    is_alone = not _beside.get()
     slices = _slices(parameters, around.noted)
     before, versions = around.before or call.attributes.snapshot(), batch_versions(batch)
-    seeds_python = around.is_first or call.draws_in_python
+    seeds_python = is_alone and (around.is_first or call.draws_in_python)
+    forked = torch.random.fork_rng(_cuda_of(keys_M)) if is_alone else _NOTHING
     results: list[Any] = []
     left: Mapping[Any, Any] = {}
     first_left = left
-    with torch.random.fork_rng(_cuda_of(keys_M)), disable_saved_tensors_hooks(CHECKPOINTED), _Unhindered():
+    with forked, disable_saved_tensors_hooks(CHECKPOINTED), _Unhindered():
         for i, key in enumerate(keys_M):
             if i > 0:
                 _refuse_shared_changes(call.attributes, before, batch, versions)
@@ -239,8 +245,10 @@ def run_serial(
             own_buffers = {name: tensor.data[i] for name, tensor in buffers.items()}
             own_values = {place: float(value[i]) for place, value in values.items()}
             try:
-                with _drawing_as(key, steps[i], seeds_python) as drew:
+                with _drawing_as(key, steps[i], seeds_python, is_alone) as drew:
                     results.append(call.run(function, assemble(mine), own_parameters, own_buffers, own_values))
+                    if around.is_first and is_alone:
+                        call.draws_from_torch |= _has_drawn(key, steps[i])
                     call.draws_in_python |= drew()
             except Exception as error:
                 if len(keys_M) > 1:
@@ -280,14 +288,22 @@ class _Unhindered:
     one where warnings are errors.
     """
 
+    _lock, _depth, _validates = threading.Lock(), 0, True
+
     def __enter__(self) -> None:
-        self._validates = Distribution._validate_args
-        Distribution._validate_args = False
-        _functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+        with _Unhindered._lock:  # members may run side by side, and the first changes what the last puts back
+            if _Unhindered._depth == 0:
+                _Unhindered._validates = Distribution._validate_args
+                Distribution._validate_args = False
+                _functorch._set_vmap_fallback_warning_enabled(False)  # type: ignore[attr-defined]
+            _Unhindered._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        _functorch._set_vmap_fallback_warning_enabled(True)  # type: ignore[attr-defined]
-        Distribution._validate_args = self._validates
+        with _Unhindered._lock:
+            _Unhindered._depth -= 1
+            if _Unhindered._depth == 0:
+                _functorch._set_vmap_fallback_warning_enabled(True)  # type: ignore[attr-defined]
+                Distribution._validate_args = _Unhindered._validates
 
 
 def _stack_results(*values: Any) -> Tensor:
@@ -324,21 +340,42 @@ def _cuda_of(keys: Tensor) -> list[torch.device]:
 
 
 @contextmanager
-def _drawing_as(key: Tensor, step: int, seeds_python: bool) -> Iterator[Callable[[], bool]]:
+def _drawing_as(key: Tensor, step: int, seeds_python: bool, seeds_torch: bool = True) -> Iterator[Callable[[], bool]]:
     """As `as_member`, but torch's generators are not put back, and Python's and NumPy's seeded only if asked for.
 
     Gives a function that tells whether Python's or NumPy's were used, where they are seeded.
     """
     seed = derive_seed(int(key), "noise", step)
-    torch.default_generator.manual_seed(seed)
-    for device in _cuda_of(key):
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    if seeds_torch:
+        torch.default_generator.manual_seed(seed)
+        for device in _cuda_of(key):
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     with streams_of(key, step), Rules(RANDOM), drawing_from(seed) if seeds_python else nullcontext(_unseen) as drew:
         yield drew
 
 
 def _unseen() -> bool:
     return False
+
+
+def _has_drawn(key: Tensor, step: int) -> bool:
+    """Whether PyTorch's own generator has moved on since `_drawing_as` seeded it."""
+    fresh = torch.Generator().manual_seed(derive_seed(int(key), "noise", step))
+    return not torch.equal(torch.default_generator.get_state(), fresh.get_state())
+
+
+@contextmanager
+def beside_others() -> Iterator[None]:
+    """A block in a thread beside which other members run: what the whole process shares is left alone.
+
+    The generators of torch, Python and NumPy are then not seeded for a member: who draws from them
+    (`Stack.draws_in_turn`) may not run in such a block.
+    """
+    token = _beside.set(True)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
 
 
 def batch_versions(batch: tuple[Any, ...]) -> list[int]:

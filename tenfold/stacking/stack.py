@@ -135,6 +135,11 @@ class Stack:
         return bool(self._values)
 
     @property
+    def draws_in_turn(self) -> bool:
+        """Whether a member was seen to draw from a generator that has one state for the whole process."""
+        return self._call.draws_in_python or self._call.draws_from_torch
+
+    @property
     def num_parameters(self) -> int:
         """Parameters of one member."""
         return sum(parameter[0].numel() for parameter in self._parameters.values())
@@ -443,10 +448,14 @@ class Stack:
             )
         return chosen
 
-    def unstack(self) -> list[nn.Module]:
-        """The members as plain modules of the user's own class, with tensors of their own, in the stack's order."""
+    def unstack(self, places: Sequence[int] | None = None) -> list[nn.Module]:
+        """The members as plain modules of the user's own class, with tensors of their own, in the stack's order.
+
+        Args:
+            places: only these members, in this order, each in [0, M).
+        """
         models = []
-        for i in range(len(self)):
+        for i in range(len(self)) if places is None else places:
             model = copy.deepcopy(self._call.model)
             for name, parameter in model.named_parameters():
                 parameter.data = self._parameters[name].detach()[i].clone(memory_format=torch.contiguous_format)

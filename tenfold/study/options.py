@@ -20,7 +20,7 @@ from tenfold.tuning import Space
 
 Network = str | Callable[..., nn.Module]
 FINALS = ("best", "refit", "average", "vote", "ensemble")
-FORMS = ("auto", "stacked", "serial", "compiled")
+FORMS = ("auto", "stacked", "serial", "side-by-side", "compiled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,9 @@ class FitOptions:
             of them have a vote, "ensemble" selects among them greedily and with weights.
         seed: of all streams.
         device: "auto", "cpu", "cuda", ...
-        form: "auto" measures whether members train faster as one program or one by one, and compiles steps where
-            that saves more time than it takes; "stacked", "serial" and "compiled" insist.
+        form: "auto" measures whether members train faster as one program, one by one, or side by side, each on a
+            CPU thread of its own, and compiles steps where that saves more time than it takes; "stacked", "serial",
+            "side-by-side" and "compiled" insist.
         threads: CPU threads for training, >= 1; measured by default.
         batch_size: samples a step, >= 1.
         image_size: pixels to which picture files are resized: a square's side, or height and width.

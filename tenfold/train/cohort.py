@@ -24,6 +24,7 @@ from tenfold.train.compiling import compile_where_it_pays
 from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
 from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
+from tenfold.train.team import Feed, Team
 
 
 @dataclass(kw_only=True)
@@ -41,6 +42,7 @@ class Cohort:
         restarts: epochs after which a lane ends because its trials are trained anew (at a larger scale, say) in lanes
             that `hooks.admit` gives.
         most_parked: how many trials that train no more stay in the race, the best ones; None for all.
+        team: takes the lanes' steps.
         whole: makes a model of the users' own class of one that was trained, where members train a part of it.
         epoch: epochs that are complete since the first lane began.
         parked: members that train no more and have left their stacks, and are still in the race.
@@ -57,6 +59,7 @@ class Cohort:
     hooks: Hooks = field(default_factory=Hooks)
     restarts: Sequence[int] = ()
     most_parked: int | None = None
+    team: Team = field(default_factory=Team)
     whole: Callable[[nn.Module], nn.Module] = lambda model: model
     epoch: int = 0
     epochs_trained: float = 0.0
@@ -114,21 +117,19 @@ class Cohort:
         shares = dict.fromkeys(self.lanes, 1.0)
         planned = self.epochs_trained + self._member_epochs_left()
         done = self.epochs_trained
-        for provider, lanes in self._streams():
-            progress.step, progress.steps = 0, provider.steps_per_epoch
-            here = sum(len(lane) for lane in lanes)
-            for batch in provider.epoch(lanes[0].epoch, lanes[0].stack):
-                for lane in lanes:
-                    lane.train_step(batch)
-                progress.step += 1
-                part = here * progress.step / max(provider.steps_per_epoch, 1)
+        for feeds in self.team.together(list(self._feeds())):
+            longest = max(feeds, key=lambda feed: feed.provider.steps_per_epoch)
+            progress.steps = longest.provider.steps_per_epoch
+            while self.team.advance(feeds):
+                progress.step = longest.step
+                part = sum(len(lane) * feed.share for feed in feeds for lane in feed.lanes)
                 progress.share = min((done + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
                     self.stopped_early = True
-                    shares.update(dict.fromkeys(lanes, progress.step / max(provider.steps_per_epoch, 1)))
+                    shares.update({lane: feed.share for feed in feeds for lane in feed.lanes})
                     break
-            done += here
+            done += sum(len(lane) for feed in feeds for lane in feed.lanes)
         for lane in self.lanes:
             lane.epoch += 1
         self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
@@ -156,16 +157,16 @@ class Cohort:
         members_a_trial = sum(len(lane) for lane in self.lanes) / max(len(ages), 1)
         return round(members_a_trial * self.judge.ahead(ages) + self.hooks.ahead())
 
-    def _streams(self) -> Iterator[tuple[BatchProvider, list[Lane]]]:
-        """The providers of this epoch, each with the lanes that train on it."""
+    def _feeds(self) -> Iterator[Feed]:
+        """The batches of this epoch, each provider's with the lanes that train on them."""
         shared: dict[tuple[int, int], list[Lane]] = {}
         for lane in self.lanes:
             if lane.provider is not None or self.data.own is not None:
-                yield self._provider(lane, lane.epoch), [lane]
+                yield Feed(self._provider(lane, lane.epoch), [lane])
             else:
                 shared.setdefault((lane.recipe.batch_size, lane.epoch), []).append(lane)
         for lanes in shared.values():
-            yield self._provider(lanes[0], lanes[0].epoch), lanes
+            yield Feed(self._provider(lanes[0], lanes[0].epoch), lanes)
 
     def _score(self, lane: Lane) -> dict[str, Tensor]:
         if self.data.scoring is not None:
@@ -181,10 +182,10 @@ class Cohort:
         waiting = [own for own in self.parked if len(self.curves[own.id.trial]) < self.last_epoch]
         standing: dict[MemberId, float] = {own.id: own.score for own in waiting}
         present = dict(standing)
-        for lane in self.lanes:
-            lr, loss_M = lane.lr(), lane.end_epoch().tolist()
+        losses = [lane.end_epoch().tolist() for lane in self.lanes]
+        for lane, loss_M, values in zip(self.lanes, losses, self.team.map(self._score, self.lanes), strict=True):
+            lr = lane.lr()
             self._log_events(lane)
-            values = self._score(lane)
             score_M = values[self.metric.name].double()
             stopped_M = lane.is_stopped_M
             lane.note_scores(score_M, lane.age)

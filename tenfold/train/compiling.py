@@ -105,9 +105,10 @@ def _with_compiled(
         takes = line.again_seconds if len(line.places) in line.compiled_before else line.compile_seconds
         return min(member_steps * line.step_seconds, member_steps * line.compiled_seconds + takes)
 
-    own = with_costs(lines[0].places, lines[0].form)
+    beside = lines[0].form == "side-by-side"  # compiled programs hold Python's lock, and run one at a time
+    own = None if beside else with_costs(lines[0].places, lines[0].form)
     together = tuple(place for line in lines for place in line.places)
-    if lines[0].form == "serial" and 1 < len(together) <= _MOST_MERGED:
+    if (beside or lines[0].form == "serial") and 1 < len(together) <= _MOST_MERGED:
         peak_bytes, _ = predict_memory_bytes(first, len(together), task, batch, device)
         if peak_bytes <= MEMORY_SHARE * available_memory_bytes(device):
             merged = with_costs(together, "stacked")

@@ -6,6 +6,7 @@ form is known; only what has not been seen side by side is measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -82,7 +83,10 @@ class KnownPlans:
             if known is None or (known.seen == 1 < len(places) and self.form != "serial"):
                 fresh += places
                 continue
-            plan += [replace(known.line, places=own) for own in cut_places(places, known.most)]
+            most = known.most
+            if known.line.form == "side-by-side":  # few are cut, too, so that each thread has some
+                most = min(most, math.ceil(len(places) / (self.threads or 1)))
+            plan += [replace(known.line, places=own) for own in cut_places(places, most)]
         return plan + self._measured(specs, sorted(fresh), training_s)
 
     def _measured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,8 @@ class Lane:
         illnesses: members that fell sick since they were last asked for.
         num_pieces: into how many the members are cut for a step: 1, or more after memory ran out.
         splits: what that number became since it was last asked for.
+        wait_for_room: asked when even a single member's step does not fit: waits until no other lane takes a step,
+            and says whether any did; None where lanes take their steps in turn.
         epoch: epochs it has trained; its batches follow them.
         begins_at: epochs that its trials had trained before, in other lanes.
     """
@@ -97,6 +99,7 @@ class Lane:
         self.illnesses: list[Illness] = []
         self.num_pieces = 1
         self.splits: list[int] = []
+        self.wait_for_room: Callable[[], bool] | None = None
         self.epoch, self.begins_at = 0, 0
         self.is_sick_M = torch.zeros(len(ids), dtype=torch.bool)
         self.is_stopped_M = torch.zeros(len(ids), dtype=torch.bool)
@@ -114,6 +117,11 @@ class Lane:
         return len(self.ids)
 
     @property
+    def is_beside(self) -> bool:
+        """Whether it trains side by side with others of its kind."""
+        return self.line is not None and self.line.form == "side-by-side" and self.stack.device.type == "cpu"
+
+    @property
     def age(self) -> int:
         """Epochs that its trials have trained."""
         return self.begins_at + self.epoch
@@ -126,7 +134,7 @@ class Lane:
         A member whose loss or gradient is not finite falls sick: the step is not applied to it, and it stays where
         it is from then on. (On a GPU losses are looked at only now and then, not to wait for them; its weights may
         then be lost, and the best so far take their place.) When memory runs out, the step is taken again with the
-        members cut in halves, and so are all later ones.
+        members cut in halves, and so are all later ones; beside other lanes, when these have taken theirs.
 
         Raises:
             OutOfMemoryError: not even a single member's step fits; or memory ran out when weights had begun to move.
@@ -172,6 +180,8 @@ class Lane:
 
     def _halve(self, reason: str) -> None:
         if self.num_pieces >= len(self):
+            if self.wait_for_room is not None and self.wait_for_room():
+                return
             raise OutOfMemoryError(
                 f"train: a step of a single member does not fit into memory ({reason}). Choose a smaller network or "
                 "batch size, or cut batches into pieces (accumulate=2)."
@@ -365,7 +375,7 @@ class Lane:
         """A member with its best weights (its present ones when it never had a score), as a plain module."""
         if self.best_epoch_M[place] == 0:
             return self.present_model(place)
-        model = self.stack.unstack()[place]
+        (model,) = self.stack.unstack([place])
         with torch.no_grad():
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
                 tensor.copy_(self._best[name][place])
@@ -374,7 +384,7 @@ class Lane:
     def present_model(self, place: int) -> nn.Module:
         """A member as it is now, averaged if it has an average, as a plain module."""
         with self._as_scored():
-            return self.stack.unstack()[place].eval()
+            return self.stack.unstack([place])[0].eval()
 
     # -- leaving and saving --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tenfold.core.records import MemberId
 from tenfold.core.seeds import derive_seed, torch_seed
 from tenfold.train.recipe import SplitConfig
 
-FormChoice = Literal["auto", "stacked", "serial", "compiled"]
+FormChoice = Literal["auto", "stacked", "serial", "side-by-side", "compiled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class PlannedStack:
 
     Attributes:
         places: positions of the members among the specs.
-        form: "stacked", "serial", or "compiled" where that was asked for; the others are compiled where it pays.
+        form: "stacked"; "serial"; "side-by-side", whose lines train at the same time, each on a thread of its own; or
+            "compiled" where that was asked for. The first two are compiled where it pays.
         reason: one sentence with the numbers.
         label: network and structure in words.
         parameters: parameters of one member.

@@ -1,8 +1,9 @@
 """The planner: which members stand in one stack, in which form they run, and how many fit into memory.
 
-Both forms are tried on a real batch, with the optimiser's step, and the quicker one is taken: a stack is quicker
-while a single member leaves the machine idle, and slower where the general form of a layer (a grouped
-convolution, say) is. What a single member's forward pass keeps for its backward pass is read off its graph.
+The forms are tried on a real batch, with the optimiser's step, and the quickest is taken: a stack is quicker while a
+single member leaves the machine idle, and slower where the general form of a layer (a grouped convolution, say) is;
+where one network's operators are too small for all cores, lanes that train side by side, a core each, are quicker
+than either. What a single member's forward pass keeps for its backward pass is read off its graph.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from tenfold.stacking import Form as StackForm
 from tenfold.stacking import SerialFallbackWarning, Stack, stack, structure_of
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
+from tenfold.train.team import Team
 
 _RESIDENT_COPIES = 3  # of every member while it trains, besides moments: parameter, gradient, best so far
 _MOMENTS = {"sgd": 1, "adagrad": 1, "asgd": 1}  # copies that an optimiser holds; the others hold two
@@ -31,6 +33,11 @@ _PASSING_COPIES = 2  # of the stack that is taking its step: what the optimiser 
 MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
+_WORTH_BESIDE_S = 1e-3  # shorter steps are mostly Python, of which one thread runs at a time
+NOT_BESIDE = (
+    "Members train side by side on a CPU, with two threads at least and memory for as many steps, and none of them "
+    "may draw from PyTorch's, Python's or NumPy's own generators."
+)
 _PROBE_SECONDS = 0.5
 
 
@@ -57,7 +64,8 @@ def plan_stacks(
 
     Raises:
         OutOfMemoryError: the members do not fit side by side, or not even one of them fits with its batch.
-        StackError: the form "stacked" or "compiled" was asked for and the members cannot run as one program.
+        StackError: the form "stacked" or "compiled" was asked for and the members cannot run as one program, or
+            "side-by-side" and they cannot run at the same time.
     """
     groups: dict[Any, list[int]] = {}
     resident_bytes = 0
@@ -136,27 +144,62 @@ def _plan_group(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     line = {"label": specs[0].label, "parameters": parameters}
     if example is None:
-        chosen = "stacked" if form == "auto" else form
+        kind = "stacked" if form == "auto" else form
         reason = "asked for" if form != "auto" else "not measured: the batches come from what the members do"
-        return _cut(places, 1 if chosen == "serial" else len(specs), form=chosen, reason=reason, **line)
+        most = 1 if kind in ("serial", "side-by-side") else len(specs)
+        return _cut(places, most, form=kind, reason=reason, **line)
     batch = example(specs[0].config.recipe.batch_size)
     alone_s, activation_bytes = _probe_alone(specs[0], task, batch, device)
     fit = _members_that_fit(specs[0], _parameter_bytes(model), activation_bytes, left_bytes)
     if form == "serial" or (len(specs) == 1 and form != "compiled"):
         reason = "asked for" if form == "serial" else "one member of this structure"
         return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
-    count = min(len(specs), fit)
-    stacked_s, fallback = _probe_stacked(specs[: min(count, _PROBE_MEMBERS)], task, batch, device, alone_s)
-    if fallback is not None:
-        if form != "auto":
-            raise StackError(f"plan: form {form!r} was asked for. {fallback} Use form='auto'.")
-        return _cut(places, 1, form="serial", reason=fallback, step_seconds=alone_s, **line)
-    reason = f"{stacked_s * 1e3:.2f} ms a member-step as one program, {alone_s * 1e3:.2f} ms one by one"
-    if form != "auto":
-        return _cut(places, count, form=form, reason=f"asked for; {reason}", step_seconds=stacked_s, **line)
-    if stacked_s < alone_s * _NOISE:
-        return _cut(places, count, form="stacked", reason=reason, step_seconds=stacked_s, **line)
-    return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
+    ways = {"serial": _Way(1, alone_s)}
+    reason = NOT_BESIDE
+    if form != "side-by-side":
+        count = min(len(specs), fit)
+        stacked_s, fallback = _probe_stacked(specs[: min(count, _PROBE_MEMBERS)], task, batch, device, alone_s)
+        ways |= {"stacked": _Way(count, stacked_s)} if fallback is None else {}
+        reason = fallback or ""
+    if form in ("auto", "side-by-side"):
+        beside = _probe_beside(specs, fit, task, batch, device, stacks="stacked" in ways, alone_s=alone_s)
+        worth = form != "auto" or alone_s >= _WORTH_BESIDE_S
+        ways |= {"side-by-side": beside} if beside is not None and worth else {}
+    chosen: str = _chosen(ways) if form == "auto" else "stacked" if form == "compiled" else form
+    if chosen not in ways:
+        raise StackError(f"plan: form {form!r} was asked for. {reason} Use form='auto'.")
+    told = _told(ways)
+    reason = f"asked for; {told}" if form != "auto" else told if "stacked" in ways else f"{reason} {told}"
+    way = ways[chosen]
+    return _cut(
+        places, way.size, form=chosen if form == "auto" else form, reason=reason, step_seconds=way.step_s, **line
+    )
+
+
+class _Way(NamedTuple):
+    """A form that was measured: how many members a line holds, and the seconds of one step of one of them."""
+
+    size: int
+    step_s: float
+
+
+def _chosen(ways: Mapping[str, _Way]) -> str:
+    """The quickest form; within the noise of measurements the stack, and lanes one after another."""
+    seconds = {form: way.step_s for form, way in ways.items()}
+    best = "stacked" if seconds.get("stacked", math.inf) < seconds["serial"] * _NOISE else "serial"
+    others = min(seconds["serial"], seconds.get("stacked", math.inf))
+    return "side-by-side" if seconds.get("side-by-side", math.inf) * _NOISE < others else best
+
+
+def _told(ways: Mapping[str, _Way]) -> str:
+    """What was measured, in words."""
+    words = {
+        "stacked": "as one program",
+        "side-by-side": f"side by side on {torch.get_num_threads()} threads",
+        "serial": "one by one",
+    }
+    told = [f"{ways[form].step_s * 1e3:.2f} ms {said}" for form, said in words.items() if form in ways]
+    return ", ".join(told).replace(" ms ", " ms a member-step ", 1)
 
 
 def _cut(places: Sequence[int], most: int, **line: Any) -> list[PlannedStack]:
@@ -210,7 +253,8 @@ def build_lane(
     member after another, with a warning.
     """
     models = [spec.make_model().to(device).train() for spec in specs]
-    stack_form: StackForm = "serial" if form == "serial" else "auto"
+    is_serial = form == "serial" or (form == "side-by-side" and len(specs) == 1)
+    stack_form: StackForm = "serial" if is_serial else "auto"
     members: Stack = stack(models, seeds=[spec.noise_seed for spec in specs], form=stack_form)
     return Lane(
         [spec.id for spec in specs],
@@ -276,14 +320,72 @@ def _probe_stacked(
     return time_steps(lane, batch) / len(probed), None
 
 
+def _probe_beside(
+    specs: Sequence[MemberSpec],
+    fit: int,
+    task: Task,
+    batch: Batch,
+    device: torch.device,
+    *,
+    stacks: bool,
+    alone_s: float,
+) -> _Way | None:
+    """The quicker of two ways to train members at the same time: one a thread, and a stack a thread; None if neither.
+
+    Args:
+        specs: the members.
+        fit: how many members fit into memory at once.
+        task: what they learn.
+        batch: a real training batch.
+        device: where they train.
+        stacks: whether they can stand in stacks.
+        alone_s: seconds of one step of one member; for steps that are mostly Python nothing is measured.
+    """
+    width = min(torch.get_num_threads(), len(specs))
+    if device.type != "cpu" or width < 2 or fit < width:
+        return None
+    sizes = {1, min(math.ceil(len(specs) / width), fit // width) if stacks and alone_s >= _WORTH_BESIDE_S else 1}
+    ways = [_Way(size, _time_beside(specs, size, width, task, batch, alone_s)) for size in sorted(sizes)]
+    best = min(ways, key=lambda way: way.step_s)
+    return best if best.step_s < math.inf else None
+
+
+def _time_beside(
+    specs: Sequence[MemberSpec], size: int, width: int, task: Task, batch: Batch, alone_s: float
+) -> float:
+    """Seconds of one step of one member where lanes of so many train side by side; infinite where they cannot."""
+    form, probed = "side-by-side", min(size, _PROBE_MEMBERS // width, max(1, int(_PROBE_SECONDS / alone_s)))
+    line = PlannedStack(places=(), form=form, reason="", label="", parameters=0)
+    lanes = [
+        build_lane(
+            (list(specs) * 2)[number * probed : (number + 1) * probed], task, form=form, device=torch.device("cpu"),
+            total_steps=1000, direction="minimize", line=line,
+        )
+        for number in range(width)
+    ]  # fmt: skip
+    team = Team()
+    team.train([(lane, [batch]) for lane in lanes])
+    if any(lane.stack.draws_in_turn for lane in lanes):
+        return math.inf
+    return _quickest(lambda: team.train([(lane, [batch]) for lane in lanes])) / (width * probed)
+
+
 def time_steps(lane: Lane, batch: Batch) -> float:
     """The quickest of a few steps, in seconds; a slow step is measured once."""
-    best, began = math.inf, time.perf_counter()
-    for _ in range(5):
-        start = time.perf_counter()
+
+    def step() -> None:
         lane.train_step(batch)
         if lane.stack.device.type == "cuda":
             torch.cuda.synchronize()
+
+    return _quickest(step)
+
+
+def _quickest(step: Callable[[], None]) -> float:
+    best, began = math.inf, time.perf_counter()
+    for _ in range(5):
+        start = time.perf_counter()
+        step()
         best = min(best, time.perf_counter() - start)
         if time.perf_counter() - began > _PROBE_SECONDS:
             break

@@ -7,11 +7,11 @@ thread and 480 s with two (measured once each).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 
+from tenfold.core.machine import num_threads
 from tenfold.core.task import Batch, Task
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.planner import plan_stacks
@@ -40,27 +40,11 @@ def quickest_plan(
         The plan and the number of threads to train with.
     """
     present = torch.get_num_threads()
-    counts = [threads] if threads else [present, 1] if device.type == "cpu" and present > 1 else [present]
+    choice = device.type == "cpu" and present > 1 and form != "side-by-side"
+    counts = [threads] if threads else [present, 1] if choice else [present]
     plans = {}
     for count in counts:
         with num_threads(count):
             plans[count] = plan_stacks(specs, task, example, device=device, form=form)
     best = min(plans, key=lambda count: sum(len(line.places) * line.step_seconds for line in plans[count]))
     return plans[best], best
-
-
-@contextmanager
-def num_threads(count: int) -> Iterator[None]:
-    """Runs a block with this many threads for torch's own work, and sets the old number again.
-
-    Example:
-        >>> with num_threads(1):
-        ...     torch.get_num_threads()
-        1
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

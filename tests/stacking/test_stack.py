@@ -258,6 +258,13 @@ def test_one_model_given_three_times_becomes_three_members():
     assert torch.equal(stack.parameters()[0][0], model.weight)
 
 
+def test_some_members_are_unstacked_in_the_order_asked_for():
+    stack = tenfold.stack([nn.Linear(2, 1) for _ in range(4)])
+    models = stack.unstack()
+    for model, place in zip(stack.unstack([3, 1]), (3, 1), strict=True):
+        assert torch.equal(model.weight, models[place].weight)
+
+
 def test_unstack_gives_the_training_mode_of_the_stack_and_frozen_parameters():
     out = tenfold.stack([frozen(), frozen()]).eval().unstack()
     assert not out[0].training

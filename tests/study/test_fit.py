@@ -237,6 +237,18 @@ def space_function(trial):
     return {"width": trial.suggest_int("width", 4, 9), "lr": trial.suggest_float("lr", 1e-3, 1e-1, log=True)}
 
 
+def test_a_run_side_by_side_gives_the_scores_of_one_in_turn(classes, fit, tmp_path):
+    kinds = {"side-by-side": 2, "serial": 1}
+    runs = {
+        form: fit(classes, network=OwnNet, trials=4, form=form, threads=threads, out=tmp_path / form)
+        for form, threads in kinds.items()
+    }
+    said = [[record["valid"]["log_loss"] for record in records_of(run, "epoch")] for run in runs.values()]
+    assert said[0] == pytest.approx(said[1], abs=1e-4)
+    info = json.loads((runs["side-by-side"].path / "run.json").read_text("utf-8"))
+    assert {line["form"] for line in info["plan_stacks"]} == {"side-by-side"}
+
+
 @pytest.mark.parametrize(
     "space",
     [
