@@ -468,7 +468,7 @@ def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], pla
     ("arguments", "sentence"),
     [
         (("runs/table-1", "table.csv", "--out", "numbers.csv"), "--out: numbers.csv exists. Choose another name, or"),
-        (("runs/table-1", "table.csv", "--out", "nowhere/p.csv"), "nowhere"),
+        (("runs/table-1", "table.csv", "--out", "nowhere/p.csv"), "--out: there is no folder nowhere. Make it, or"),
         (("runs/table-1", "table.csv", "--out", "pictures", "--overwrite"), "pictures"),
         (("runs/table-1", "nowhere.csv"), "no such file or folder"),
         (("runs/table-1", "pictures"), "pictures"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Annotated
 
@@ -10,29 +9,18 @@ import typer
 from rich.console import Console
 
 import tenfold
-from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.app import app, guarded
+from tenfold.cli.asking import ask
+from tenfold.cli.groups import grouped
 from tenfold.cli.options import (
-    BatchSize,
+    AnswerOptions,
     Config,
-    Device,
-    FormName,
-    Header,
-    ImageSize,
-    Json,
-    LossName,
-    MaxRows,
     NetworkName,
-    Quiet,
-    Seed,
     SourceName,
-    Target,
-    TaskName,
-    Threads,
-    Workers,
-    columns_of,
+    SourceOptions,
+    StepOptions,
     values_of,
 )
-from tenfold.cli.screen import Screen
 from tenfold.study import RateTest
 from tenfold.tuning import RateAdvice
 
@@ -42,46 +30,28 @@ BAR = 40
 
 @app.command(name="find-lr")
 @guarded
+@grouped
 def find_lr(
     source: SourceName,
-    target: Target = None,
-    task: TaskName = None,
     network: NetworkName = None,
     config: Config = None,
     low: Annotated[float, typer.Option(help="The lowest rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="The highest rate.")] = 10.0,
     rates: Annotated[int, typer.Option(help="Rates between them, evenly in the logarithm.")] = 64,
     steps: Annotated[int, typer.Option(help="Batches that each rate is trained on.")] = 100,
-    loss: LossName = None,
-    batch_size: BatchSize = None,
-    image_size: ImageSize = None,
-    header: Header = None,
-    max_rows: MaxRows = None,
-    workers: Workers = None,
-    form: FormName = "auto",
-    threads: Threads = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    data: SourceOptions,
+    step: StepOptions,
+    answer: AnswerOptions,
 ) -> None:
     """Which learning rate? Many rates side by side in one stack, one short pass; nothing is written to disk."""
-    screen = Screen(quiet=quiet)
-    try:
-        test = tenfold.find_lr(
+    ask(
+        lambda screen: tenfold.find_lr(
             network, source, low=low, high=high, num_rates=rates, steps=steps, config=values_of(config),
-            target=columns_of(target), task=task, loss=loss, batch_size=batch_size, image_size=image_size,
-            header=header, max_rows=max_rows, workers=workers, form=form, threads=threads, seed=seed,
-            device=device, listener=screen,
-        )  # fmt: skip
-    finally:
-        screen.close()
-    if as_json:
-        if not quiet:
-            _show(test, err)
-        print(json.dumps(test.to_json(), ensure_ascii=False))
-    else:
-        _show(test, out)
+            listener=screen, **data.arguments(), **step.arguments(),
+        ),
+        _show, RateTest.to_json, answer,
+    )  # fmt: skip
 
 
 def _show(test: RateTest, console: Console) -> None:

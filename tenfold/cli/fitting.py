@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 import tenfold
-from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.app import app, guarded
+from tenfold.cli.asking import ask_for_run
+from tenfold.cli.groups import grouped
 from tenfold.cli.options import (
-    Balanced,
+    AnswerOptions,
+    DataOptions,
+    FolderOptions,
     Folds,
-    Group,
-    Ignore,
-    ImageSize,
-    Json,
-    LossName,
     Manner,
-    MaxRows,
-    NoChecks,
+    MostEpochs,
+    Networks,
     NoSharing,
-    Order,
-    Quantiles,
-    Quiet,
+    ReductionFactor,
     Repeats,
-    Target,
-    TaskName,
+    SourceName,
+    SplitOptions,
+    StepOptions,
+    Time,
+    Trials,
+    TrialSeeds,
     Vary,
-    Workers,
-    columns_of,
-    name_or_number,
-    numbers_of,
-    size_of,
-    words_of,
 )
-from tenfold.cli.screen import Screen
 from tenfold.core.errors import InputError
 from tenfold.report import events_line, leaderboard, load_run, render_leaderboard, together_line
 from tenfold.study import Run
@@ -45,21 +37,15 @@ from tenfold.study import Run
 
 @app.command()
 @guarded
+@grouped
 def fit(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A folder, a file, or a name from `tenfold sources`.")
-    ],
-    target: Target = None,
-    task: TaskName = None,
-    metric: Annotated[str | None, typer.Option(help="What decides: accuracy, macro_f1, log_loss, rmse, ...")] = None,
-    network: Annotated[
-        list[str] | None, typer.Option(help="A name from `tenfold networks`; may be repeated.")
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is never stopped.")] = None,
-    time: Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")] = None,
+    source: SourceName,
+    network: Networks = None,
+    trials: Trials = None,
+    epochs: MostEpochs = None,
+    time: Time = None,
     folds: Folds = None,
-    seeds: Annotated[int, typer.Option(help="Trainings of each trial on each fold; their mean decides.")] = 1,
+    seeds: TrialSeeds = 1,
     manner: Manner = None,
     repeats: Repeats = 1,
     vary: Vary = None,
@@ -70,56 +56,25 @@ def fit(
             "best trial's folds and seeds) predict together. ensemble: the trials that do so best, with weights."
         ),
     ] = "best",
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
-    image_size: ImageSize = None,
-    ignore: Ignore = None,
-    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
-    loss: LossName = None,
-    order: Order = None,
-    quantiles: Quantiles = None,
-    balanced: Balanced = False,
-    group: Group = None,
-    max_rows: MaxRows = None,
-    workers: Workers = None,
-    no_checks: NoChecks = False,
+    reduction_factor: ReductionFactor = 3,
     no_sharing: NoSharing = False,
-    valid_fraction: Annotated[float, typer.Option(help="Share of the rows to choose by.")] = 0.2,
-    test_fraction: Annotated[float, typer.Option(help="Share of the rows to score on, once.")] = 0.2,
-    reduction_factor: Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")] = 3,
-    form: Annotated[
-        str,
-        typer.Option(
-            help="auto, stacked (one program), serial (one by one), side-by-side (one a CPU thread) or compiled."
-        ),
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    data: DataOptions,
+    splits: SplitOptions,
+    steps: StepOptions,
+    folder: FolderOptions,
+    answer: AnswerOptions,
 ) -> None:
     """Find a good model on your data, and keep it."""
-    folded = _of_folds(folds, seeds, manner, repeats, vary)
-    screen = Screen(quiet=quiet)
-    try:
-        run = tenfold.fit(
-            source,
-            target=columns_of(target), task=task, metric=metric, network=network, trials=trials, epochs=epochs,
-            time=time, folds=folds, seeds=seeds, final=final, batch_size=batch_size,
-            image_size=size_of(image_size), ignore=ignore, header=header, loss=loss, order=words_of(order),
-            quantiles=numbers_of(quantiles, "--quantiles"), balanced=balanced,
-            group=name_or_number(group), no_checks=no_checks, no_sharing=no_sharing, max_rows=max_rows,
-            workers=workers, valid_fraction=valid_fraction,
-            test_fraction=test_fraction, form=form,
-            reduction_factor=reduction_factor, threads=threads, seed=seed,
-            device=device, out=out_folder, resume=resume, overwrite=overwrite, listener=screen, **folded,
-        )  # fmt: skip
-    finally:
-        screen.close()
-    _answer(run, as_json, quiet)
+    given = data.arguments() | splits.arguments() | steps.arguments() | folder.arguments()
+    given |= _of_folds(folds, seeds, manner, repeats, vary)
+    ask_for_run(
+        lambda screen: tenfold.fit(
+            source, network=network, trials=trials, epochs=epochs, time=time, folds=folds, seeds=seeds, final=final,
+            reduction_factor=reduction_factor, no_sharing=no_sharing, listener=screen, **given,
+        ),
+        show_fit, answer,
+    )  # fmt: skip
 
 
 def _of_folds(
@@ -136,16 +91,6 @@ def _of_folds(
         flag = "--vary" if "varies" in found else f"--{next(iter(found))}"
         raise InputError(f"{flag} is for folds and seeds, and there are none. Add --folds 5 or --seeds 3.")
     return found
-
-
-def _answer(run: Run, as_json: bool, quiet: bool) -> None:
-    """The leaderboard, the sentence that answers, and where to look further."""
-    if as_json:
-        if not quiet:
-            show_fit(run, err)
-        print(json.dumps(run.result, ensure_ascii=False))
-    else:
-        show_fit(run, out)
 
 
 def show_fit(run: Run, console: Console) -> None:

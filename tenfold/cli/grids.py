@@ -2,77 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 import tenfold
-from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.app import app, guarded
+from tenfold.cli.asking import ask_for_run
+from tenfold.cli.groups import grouped
 from tenfold.cli.options import (
-    Balanced,
-    BatchSize,
+    AnswerOptions,
     Config,
-    Device,
+    DataOptions,
     Epochs,
+    FolderOptions,
     Folds,
-    FormName,
-    Group,
-    Header,
-    Ignore,
-    ImageSize,
-    Json,
-    LossName,
     Manner,
-    MaxRows,
-    MetricName,
     NetworkName,
-    NoChecks,
-    Order,
-    OutFolder,
-    Overwrite,
-    Quantiles,
-    Quiet,
     Repeats,
-    Resume,
-    Seed,
     SourceName,
-    Target,
-    TaskName,
+    SplitOptions,
+    StepOptions,
     TestFraction,
-    Threads,
-    ValidFraction,
     Vary,
-    Workers,
-    columns_of,
     methods_of,
-    name_or_number,
-    numbers_of,
-    size_of,
     values_of,
-    words_of,
 )
-from tenfold.cli.screen import Screen
 from tenfold.report import events_line, load_run, outcome_line, render_outcome, together_line
 from tenfold.study import Run
 
 
 @app.command()
 @guarded
+@grouped
 def cv(
     source: SourceName,
-    target: Target = None,
-    task: TaskName = None,
-    metric: MetricName = None,
     network: NetworkName = None,
     config: Config = None,
     folds: Folds = 5,
     repeats: Repeats = 1,
     seeds: Annotated[int, typer.Option(help="Trainings on each fold.")] = 1,
     manner: Manner = None,
-    group: Group = None,
     final: Annotated[
         str,
         typer.Option(
@@ -80,115 +51,68 @@ def cv(
         ),
     ] = "average",
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    image_size: ImageSize = None,
-    ignore: Ignore = None,
-    header: Header = None,
-    loss: LossName = None,
-    order: Order = None,
-    quantiles: Quantiles = None,
-    balanced: Balanced = False,
     test_fraction: TestFraction = 0.0,
-    max_rows: MaxRows = None,
-    workers: Workers = None,
-    no_checks: NoChecks = False,
-    form: FormName = "auto",
-    threads: Threads = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out_folder: OutFolder = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    data: DataOptions,
+    steps: StepOptions,
+    folder: FolderOptions,
+    answer: AnswerOptions,
 ) -> None:
     """How good is a network? Cross-validation, all folds as one program."""
-    _ask(
+    given = data.arguments() | steps.arguments() | folder.arguments()
+    ask_for_run(
         lambda screen: tenfold.cross_validate(
-            network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
-            folds=folds, repeats=repeats, seeds=seeds, manner=manner, group=name_or_number(group), final=final,
-            epochs=epochs,
-            batch_size=batch_size, image_size=size_of(image_size), ignore=ignore, header=header,
-            loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"),
-            balanced=balanced, test_fraction=test_fraction,
-            form=form, threads=threads, seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite,
-            no_checks=no_checks, max_rows=max_rows, workers=workers, listener=screen,
+            network, source, config=values_of(config), folds=folds, repeats=repeats, seeds=seeds, manner=manner,
+            final=final, epochs=epochs, test_fraction=test_fraction, listener=screen, **given,
         ),
-        as_json, quiet,
+        _show, answer,
     )  # fmt: skip
 
 
 @app.command()
 @guarded
+@grouped
 def replicate(
     source: SourceName,
-    target: Target = None,
-    task: TaskName = None,
-    metric: MetricName = None,
     network: NetworkName = None,
     config: Config = None,
     seeds: Annotated[int, typer.Option(help="How many trainings.")] = 10,
     vary: Vary = None,
-    group: Group = None,
     final: Annotated[
         str, typer.Option(help="none, best: the best start. average, vote: all as one model. refit: once more.")
     ] = "none",
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    image_size: ImageSize = None,
-    ignore: Ignore = None,
-    header: Header = None,
-    loss: LossName = None,
-    order: Order = None,
-    quantiles: Quantiles = None,
-    balanced: Balanced = False,
-    valid_fraction: ValidFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    max_rows: MaxRows = None,
-    workers: Workers = None,
-    no_checks: NoChecks = False,
-    form: FormName = "auto",
-    threads: Threads = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out_folder: OutFolder = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    data: DataOptions,
+    splits: SplitOptions,
+    steps: StepOptions,
+    folder: FolderOptions,
+    answer: AnswerOptions,
 ) -> None:
     """How much is luck? The same network from many seeds, as one program."""
-    varied = {"vary": vary} if vary else {}
-    _ask(
+    given = data.arguments() | splits.arguments() | steps.arguments() | folder.arguments() | _varied(vary)
+    ask_for_run(
         lambda screen: tenfold.replicate(
-            network, source, target=columns_of(target), task=task, metric=metric, config=values_of(config),
-            seeds=seeds, group=name_or_number(group), final=final, epochs=epochs, batch_size=batch_size,
-            image_size=size_of(image_size), ignore=ignore, header=header,
-            loss=loss, order=words_of(order), quantiles=numbers_of(quantiles, "--quantiles"), balanced=balanced,
-            valid_fraction=valid_fraction, test_fraction=test_fraction, form=form, threads=threads,
-            seed=seed, device=device, out=out_folder, resume=resume, overwrite=overwrite, no_checks=no_checks,
-            max_rows=max_rows, workers=workers, listener=screen, **varied,
+            network, source, config=values_of(config), seeds=seeds, final=final, epochs=epochs, listener=screen,
+            **given,
         ),
-        as_json, quiet,
+        _show, answer,
     )  # fmt: skip
 
 
 @app.command()
 @guarded
+@grouped
 def compare(
     source: SourceName,
     method: Annotated[
         list[str],
         typer.Option(help="NAME=NETWORK,KEY=VALUE,... such as small=mlp,hidden=32; at least two."),
     ],
-    target: Target = None,
-    task: TaskName = None,
-    metric: MetricName = None,
     config: Config = None,
     folds: Folds = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each method on each fold.")] = 10,
     manner: Manner = None,
-    group: Group = None,
     against: Annotated[
         str | None, typer.Option(help="Hold all others against this method. Default: all pairs.")
     ] = None,
@@ -199,62 +123,30 @@ def compare(
     ] = False,
     final: Annotated[str, typer.Option(help="none, or of the better method best, average, vote or refit.")] = "none",
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    image_size: ImageSize = None,
-    ignore: Ignore = None,
-    header: Header = None,
-    loss: LossName = None,
-    order: Order = None,
-    quantiles: Quantiles = None,
-    balanced: Balanced = False,
-    valid_fraction: ValidFraction = 0.2,
-    test_fraction: TestFraction = 0.2,
-    max_rows: MaxRows = None,
-    workers: Workers = None,
-    no_checks: NoChecks = False,
-    form: FormName = "auto",
-    threads: Threads = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    out_folder: OutFolder = None,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    *,
+    data: DataOptions,
+    splits: SplitOptions,
+    steps: StepOptions,
+    folder: FolderOptions,
+    answer: AnswerOptions,
 ) -> None:
     """Which is better, and how sure? Methods compared in pairs, by fold and seed."""
-    varied = {"vary": vary} if vary else {}
-    _ask(
+    given = data.arguments() | splits.arguments() | steps.arguments() | folder.arguments() | _varied(vary)
+    ask_for_run(
         lambda screen: tenfold.compare(
-            methods_of(method), source, target=columns_of(target), task=task,
-            metric=metric, config=values_of(config), folds=folds, seeds=seeds, manner=manner,
-            group=name_or_number(group),
-            against=against, final=final, epochs=epochs, batch_size=batch_size,
-            image_size=size_of(image_size), ignore=ignore, header=header, loss=loss, order=words_of(order),
-            quantiles=numbers_of(quantiles, "--quantiles"), balanced=balanced, valid_fraction=valid_fraction,
-            test_fraction=test_fraction, form=form, threads=threads, seed=seed, device=device, out=out_folder,
-            resume=resume, overwrite=overwrite, no_checks=no_checks, max_rows=max_rows, workers=workers,
-            listener=screen, sequential=sequential, **varied,
+            methods_of(method), source, config=values_of(config), folds=folds, seeds=seeds,
+            manner=manner, against=against, sequential=sequential, final=final, epochs=epochs, listener=screen,
+            **given,
         ),
-        as_json, quiet,
+        _show, answer,
     )  # fmt: skip
 
 
-def _ask(question: Callable[[Screen], Run], as_json: bool, quiet: bool) -> None:
-    screen = Screen(quiet=quiet)
-    try:
-        run = question(screen)
-    finally:
-        screen.close()
-    if as_json:
-        if not quiet:
-            _show_outcome(run, err)
-        print(json.dumps(run.result, ensure_ascii=False))
-    else:
-        _show_outcome(run, out)
+def _varied(vary: list[str] | None) -> dict[str, Any]:
+    return {"vary": vary} if vary else {}
 
 
-def _show_outcome(run: Run, console: Console) -> None:
+def _show(run: Run, console: Console) -> None:
     console.print(render_outcome(run.result))
     console.print(outcome_line(run.result), style="bold", markup=False, soft_wrap=True)
     for line in filter(None, (events_line(load_run(run.path)), together_line(run.result))):

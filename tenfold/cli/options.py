@@ -1,8 +1,9 @@
-"""The options that commands share, and their words as values."""
+"""The options that commands share, one by one and in groups, and their words as values."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,15 @@ NetworkName = Annotated[str | None, typer.Option("--network", help="A name from 
 Config = Annotated[
     list[str] | None, typer.Option("--config", help="KEY=VALUE, such as lr=0.003 or hidden=128; may be repeated.")
 ]
+Networks = Annotated[
+    list[str] | None, typer.Option("--network", help="A name from `tenfold networks`; may be repeated.")
+]
+Trials = Annotated[int | None, typer.Option(help="Configurations to try.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of every training.")]
+MostEpochs = Annotated[int | None, typer.Option("--epochs", help="Epochs of a trial that is never stopped.")]
+Time = Annotated[str | None, typer.Option("--time", help="What it all may take: 90s, 10m, 1h30m.")]
+TrialSeeds = Annotated[int, typer.Option("--seeds", help="Trainings of each trial on each fold; their mean decides.")]
+ReductionFactor = Annotated[int, typer.Option(help="From a rung one trial in this many goes on.")]
 BatchSize = Annotated[int | None, typer.Option(help="Samples a step.")]
 ImageSize = Annotated[
     str | None, typer.Option(help="Resize picture files to squares of this many pixels, or to HEIGHTxWIDTH.")
@@ -51,7 +60,7 @@ FormName = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option(help="CPU threads for training. Default: measured.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice; the trainings' seeds count up from it.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice; of several trainings the first seed.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/<source>-<n>.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
@@ -90,6 +99,93 @@ MaxRows = Annotated[
 ]
 TestFraction = Annotated[float, typer.Option(help="Share of the rows to score on, once, at the end.")]
 ValidFraction = Annotated[float, typer.Option(help="Share of the rows to score on where there are no folds.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Data: how a source is read, and what is learned from it."""
+
+    target: Target = None
+    task: TaskName = None
+    loss: LossName = None
+    order: Order = None
+    quantiles: Quantiles = None
+    header: Header = None
+    image_size: ImageSize = None
+    ignore: Ignore = None
+    max_rows: MaxRows = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments of the questions, here and in the other groups."""
+        return vars(self) | {
+            "target": columns_of(self.target),
+            "order": words_of(self.order),
+            "quantiles": numbers_of(self.quantiles, "--quantiles"),
+            "image_size": size_of(self.image_size),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(SourceOptions):
+    """Data: the same, and how trainings on it are scored."""
+
+    metric: MetricName = None
+    group: Group = None
+    balanced: Balanced = False
+    no_checks: NoChecks = False
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments."""
+        return super().arguments() | {"group": name_or_number(self.group)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Splits: of the rows, where there are no folds."""
+
+    valid_fraction: ValidFraction = 0.2
+    test_fraction: TestFraction = 0.2
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """Training: how steps are taken, and where."""
+
+    batch_size: BatchSize = None
+    form: FormName = "auto"
+    threads: Threads = None
+    workers: Workers = None
+    seed: Seed = 0
+    device: Device = "auto"
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """Run folder: where a run goes."""
+
+    out_folder: OutFolder = None
+    resume: Resume = False
+    overwrite: Overwrite = False
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments."""
+        return {"out": self.out_folder, "resume": self.resume, "overwrite": self.overwrite}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """Answer: how it is said."""
+
+    as_json: Json = False
+    quiet: Quiet = False
 
 
 def name_or_number(text: str | None) -> str | int | None:

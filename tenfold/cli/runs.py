@@ -37,7 +37,8 @@ def predict(
     out_file = out_file or Path("predictions" if of_masks else "predictions.csv")
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
-    out_file.parent.mkdir(parents=True, exist_ok=True)
+    if not out_file.parent.is_dir():
+        raise tenfold.RunError(f"--out: there is no folder {out_file.parent}. Make it, or choose another place.")
     if of_masks:
         masks, skipped = model.predict_masks(inputs)
         write_masks(out_file, masks)
