@@ -20,7 +20,7 @@ from tenfold.core.task import BatchProvider, Metric
 from tenfold.stacking.memory import give_memory_back
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
-from tenfold.train.compiling import compile_where_it_pays
+from tenfold.train.compiling import compile_where_it_pays, note_real_seconds
 from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
 from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
@@ -68,6 +68,7 @@ class Cohort:
     curves: dict[int, list[float]] = field(default_factory=dict)
     best: dict[int, list[float]] = field(default_factory=dict)
     _last_cause: str = ""
+    _epochs_as_chosen: int = 0
 
     def run(self) -> None:
         """Trains from where the cohort is until everybody is through or has left, or time is out.
@@ -120,6 +121,7 @@ class Cohort:
         for feeds in self.team.together(list(self._feeds())):
             longest = max(feeds, key=lambda feed: feed.provider.steps_per_epoch)
             progress.steps = longest.provider.steps_per_epoch
+            began = time.perf_counter()
             while self.team.advance(feeds):
                 progress.step = longest.step
                 part = sum(len(lane) * feed.share for feed in feeds for lane in feed.lanes)
@@ -130,6 +132,9 @@ class Cohort:
                     shares.update({lane: feed.share for feed in feeds for lane in feed.lanes})
                     break
             done += sum(len(lane) for feed in feeds for lane in feed.lanes)
+            if self._epochs_as_chosen == 1 and len(feeds) == len(feeds[0].lanes) == 1:
+                note_real_seconds(feeds[0].lanes[0], feeds[0].step, time.perf_counter() - began)
+        self._epochs_as_chosen += 1
         for lane in self.lanes:
             lane.epoch += 1
         self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
@@ -137,6 +142,7 @@ class Cohort:
 
     def _choose_steps(self) -> None:
         """Decides which lanes' steps are compiled until somebody leaves or joins; a resumed run decides alike."""
+        self._epochs_as_chosen = 0
 
         def steps_ahead(lane: Lane) -> int:
             epochs = self.judge.stretch({member.trial for member in lane.ids}, lane.age)

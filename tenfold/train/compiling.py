@@ -18,12 +18,13 @@ from tenfold.core.machine import available_memory_bytes
 from tenfold.core.task import Batch, Task
 from tenfold.optim import CompileFallbackWarning
 from tenfold.stacking import SerialFallbackWarning
-from tenfold.train.known_costs import StepCosts, cost_key, keep_costs, known_costs, note_compiled
+from tenfold.train.known_costs import StepCosts, correct_costs, cost_key, keep_costs, known_costs, note_compiled
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import MemberSpec, PlannedStack
 from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes, time_steps
 
 _WORTH_MEASURING_S = 60.0  # of training as it comes: compiling takes about 10 s and saves about half
+_LEAST_STEPS = 10  # of an epoch that says what a step takes
 _MOST_MERGED = 64  # serial members that are tried as one program
 
 
@@ -163,6 +164,18 @@ def _probe(
         compiled_s = time_steps(lane, batch)
         _, _, again_s = compiled_lane({})
     return StepCosts(step_s / len(specs), compiled_s / len(specs), anew_s, again_s, (len(specs),))
+
+
+def note_real_seconds(lane: Lane, steps: int, seconds: float) -> None:
+    """Corrects what this machine keeps of a lane's costs by an epoch that it has just trained.
+
+    Args:
+        lane: alone with the machine in that epoch, in which nothing was compiled.
+        steps: of the epoch.
+        seconds: that it took.
+    """
+    if lane.line is not None and lane.line.costs_key and steps >= _LEAST_STEPS:
+        correct_costs(lane.line.costs_key, len(lane), seconds / steps / len(lane), compiled=lane.is_compiled)
 
 
 def compile_where_it_pays(lanes: Iterable[Lane], steps_ahead: Callable[[Lane], int]) -> None:

@@ -2,8 +2,9 @@
 
 One small JSON file in the user's cache folder (`TENFOLD_CACHE`, else `XDG_CACHE_HOME/tenfold`, else
 `~/.cache/tenfold`). An entry is found by what its costs depend on: the processor, the versions, the members'
-structure and program, their form, the batch's shapes and the number of threads. What cannot be read counts as not
-there, and what cannot be written is not kept: the file saves time and is never needed.
+structure and program, their form, the batch's shapes and the number of threads. What training then really takes
+corrects it. What cannot be read counts as not there, and what cannot be written is not kept: the file saves time and
+is never needed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import tempfile
@@ -27,6 +29,7 @@ from tenfold.core.task import Batch
 from tenfold.train.plan import MemberSpec
 
 _MOST_ENTRIES = 500
+_WRONG = 1.5
 
 
 class StepCosts(NamedTuple):
@@ -112,6 +115,27 @@ def note_compiled(key: str, members: int) -> None:
         return {**entry, "counts": sorted({*entry["counts"], members})} if "counts" in entry else entry
 
     _change(key, change)
+
+
+def correct_costs(key: str, members: int, seconds: float, *, compiled: bool) -> None:
+    """Takes down what a member's step really took in training, where that contradicts what is kept.
+
+    Both are noisy on a busy machine, so the geometric mean of both is kept: a measurement that was wrong by a factor
+    of 16 is wrong by 4 in the next run, and by 2 in the one after. What is right within half is left alone.
+
+    Args:
+        key: of the costs; nothing happens where there are none for so many members.
+        members: of the lane.
+        seconds: of a member's step, > 0.
+        compiled: whether the steps were compiled.
+    """
+    kept = known_costs(key, members)
+    if kept is None:
+        return
+    before = kept.compiled if compiled else kept.step
+    if before > 0 and max(seconds / before, before / seconds) > _WRONG:
+        now = math.sqrt(before * seconds)
+        keep_costs(key, members, kept._replace(compiled=now) if compiled else kept._replace(step=now))
 
 
 def _change(key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

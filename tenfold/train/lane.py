@@ -204,6 +204,11 @@ class Lane:
             part.training.compiled = compiled and part.can_be_compiled and part.training.fallback is None
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether its steps are compiled, but for those that cannot be."""
+        return any(part.training.compiled for part in self._parts)
+
+    @property
     def fallback(self) -> str | None:
         """Why steps that were to be compiled are not, in one sentence; None otherwise."""
         return next((part.training.fallback for part in self._parts if part.training.fallback), None)

@@ -1,11 +1,22 @@
 """When steps are compiled: measured for long plans alone, decided for each stretch by what it saves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
-from train_kit import ACCURACY, CPU, Classify, finish, make_cohort, moons_data, records, specs_of, two_moons
+from train_kit import ACCURACY, CPU, LOG_LOSS, Classify, finish, make_cohort, moons_data, records, specs_of, two_moons
 
-from tenfold.train import PlannedStack, build_lane, compile_where_it_pays, compiling, plan_stacks, with_compiled_steps
+from tenfold.train import (
+    Hooks,
+    PlannedStack,
+    build_lane,
+    compile_where_it_pays,
+    compiling,
+    plan_stacks,
+    with_compiled_steps,
+)
+from tenfold.train.known_costs import StepCosts, keep_costs, known_costs
 
 X, Y = two_moons()
 FORM = "stacked"
@@ -186,3 +197,21 @@ def test_serial_members_are_tried_as_one_program_only_where_they_fit(monkeypatch
     monkeypatch.setattr(compiling, "_probe", lambda specs, *rest: tried.append(len(specs)))
     measured(specs, plan, 3600.0, {})
     assert tried == [1, 2]
+
+
+def test_the_second_epoch_as_chosen_corrects_the_costs_that_are_kept(tmp_path):
+    """The first may have compiled; ten steps of a small network take far less than a thousand seconds."""
+    keep_costs("wrong", 2, StepCosts(1e3, 5e2, 1.0, 1.0, (2,)))
+    specs = specs_of([{"lr": 0.1, "batch_size": 4}] * 2)
+    epochs = []
+    cohort = make_cohort(
+        specs, Classify(), moons_data(), LOG_LOSS, [(3, 2)], tmp_path, steps_per_epoch=16,
+        hooks=Hooks(seconds=lambda: epochs.append(known_costs("wrong", 2).step) or 0.0),
+    )  # fmt: skip
+    for lane in cohort.lanes:
+        lane.line = replace(lane.line, costs_key="wrong")
+    finish(cohort)
+    kept = known_costs("wrong", 2)
+    assert epochs == [1e3, kept.step, kept.step]
+    assert kept.step < 1e2
+    assert kept.compiled == 5e2

@@ -8,7 +8,15 @@ from torch import nn
 from train_kit import CPU, specs_of
 
 from tenfold.train import num_threads
-from tenfold.train.known_costs import StepCosts, cache_file, cost_key, keep_costs, known_costs, note_compiled
+from tenfold.train.known_costs import (
+    StepCosts,
+    cache_file,
+    correct_costs,
+    cost_key,
+    keep_costs,
+    known_costs,
+    note_compiled,
+)
 
 COSTS = StepCosts(0.002, 0.001, 10.0, 1.0, (64,))
 BATCH = (torch.zeros(16, 2), torch.zeros(16, dtype=torch.int64))
@@ -90,3 +98,23 @@ def test_costs_of_another_number_of_threads_are_others():
         one = key()
     with num_threads(2):
         assert key() != one
+
+
+@pytest.mark.parametrize(
+    ("seconds", "compiled", "expected"),
+    [
+        (COSTS.compiled * 4, True, COSTS._replace(compiled=COSTS.compiled * 2)),
+        (COSTS.compiled / 16, True, COSTS._replace(compiled=COSTS.compiled / 4)),
+        (COSTS.step * 4, False, COSTS._replace(step=COSTS.step * 2)),
+        (COSTS.step * 1.4, False, COSTS),
+    ],
+)
+def test_what_training_really_takes_corrects_what_is_kept(seconds, compiled, expected):
+    keep_costs("a", 64, COSTS)
+    correct_costs("a", 64, seconds, compiled=compiled)
+    assert known_costs("a", 64)[:4] == pytest.approx(expected[:4])
+
+
+def test_costs_that_nobody_measured_are_not_corrected():
+    correct_costs("a", 64, 1.0, compiled=True)
+    assert known_costs("a", 64) is None
