@@ -257,7 +257,8 @@ def test_started_anew_workers_change_no_bit_either(monkeypatch):
 
 
 SCRIPT = """
-    import multiprocessing, sys, time
+    import multiprocessing, signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
     sys.path.insert(0, {tests!r})
     from test_preparing import Batches, photos
     part, preprocessor = photos()
