@@ -17,10 +17,21 @@ OPERATORS = torch.library.Library("tenfold", "DEF")
 
 
 def are_there(*tensors: Tensor | None) -> bool:
-    """Whether kernels of ours take these: float32 on a CPU with AVX-512, for which they are written."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and all(
-        tensor is None or (tensor.device.type == "cpu" and tensor.dtype == torch.float32) for tensor in tensors
-    )
+    """Whether kernels of ours take these: float32 on a CPU with AVX-512, for which they are written.
+
+    The first call builds them.
+    """
+    suit = all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
+    return suit and torch.backends.cpu.get_cpu_capability() == "AVX512" and _can_be_built()
+
+
+@functools.cache
+def _can_be_built() -> bool:
+    try:
+        library()
+    except Exception:  # no compiler, or a TorchInductor with other names: PyTorch's operators stay
+        return False
+    return True
 
 
 @functools.cache

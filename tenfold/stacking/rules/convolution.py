@@ -54,14 +54,15 @@ def _last(x: Tensor) -> Tensor:
 
 def _relu(input: Tensor, inplace: bool = False) -> Tensor:
     """With members in the channels, as the convolution before leaves it, so that nothing is turned around."""
-    if inplace or not (_is_folded(input) and are_members(input)):
+    if not (_is_folded(input) and are_members(input)):
         return F.relu(input, inplace)
 
     def run(x_MBCHW: Tensor) -> Tensor:
         x = x_MBCHW.transpose(0, 1)
         return torch.relu(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).transpose(0, 1)
 
-    return at_once(run, input)
+    output = at_once(run, input)
+    return input.copy_(output) if inplace else output
 
 
 CONVOLUTIONS: dict[Any, Callable[..., Any]] = {F.conv2d: _conv2d, F.relu: _relu}
