@@ -23,7 +23,7 @@ SOURCES = {
     "digits": ("digits", {}, "mlp"),
     "classes": ("tabular/pima-indians-diabetes", {"header": False}, "mlp"),
     "numbers": ("tabular/boston-housing", {"header": False}, "mlp"),
-    "pictures": ("fashion-mnist", {"max_rows": 3000}, "lenet"),
+    "pictures": ("fashion-mnist", {"max_rows": 1000}, "lenet"),
 }
 ASK = {
     "fit --folds": ["fit", "--folds", "3", "--trials", "2"],
