@@ -47,7 +47,7 @@ def draw_rows(source: Source, max_rows: int, seed: int) -> Source:
             f"got {max_rows}. Raise it."
         )
     rows = np.sort(interleaved(strata, seed, first=FIRST)[:max_rows])
-    how = "classes in proportion" if labels is not None else "at random"
+    how = "with classes in proportion" if labels is not None else "at random"
     note = f"{len(rows):,} of {len(source):,} rows, drawn {how} (--max-rows)"
     return replace(source.take(rows), rows=rows, notes=(*source.notes, note))
 

@@ -98,9 +98,9 @@ def test_a_verb_answers_from_the_command_line_and_from_python_alike(tenfold, tmp
     assert tenfold("report", "run").code == 0
     if verb in KEEPS_NO_MODEL:
         return
-    assert (
-        tenfold("predict", "run", path if name == "digits" else inputs_of(path, tmp_path), *header(options)).code == 0
-    )
+    path = some_of(path, tmp_path)
+    predicted = tenfold("predict", "run", path, *header(options))
+    assert predicted.code == 0, predicted.err
     told = tenfold("evaluate", "run", path, "--json")
     assert told.code == 0, told.err
     check_evaluation(json.loads(told.out), tmp_path / "run", path, options)
