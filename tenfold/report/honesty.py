@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tenfold.report.markup import Html, element, note, section, table
 from tenfold.report.pictures import sheet
 from tenfold.report.records import RunRecords
@@ -36,9 +38,17 @@ def _pictures(records: RunRecords, number: int, finding: Mapping[str, Any]) -> l
     if pictures is None or not len(pictures):
         return []
     captions = [str(caption) for caption in records.honesty.get(f"captions-{number}", [])]
-    what = "In pairs, the nearest first" if finding["kind"] == "near-duplicates" else "The first of them"
     more = f"; {len(pictures)} of {len(finding['rows'])} are shown" if len(finding["rows"]) > len(pictures) else ""
-    return [note(f"{what}{more}."), sheet(pictures, captions)]
+    if finding["kind"] != "near-duplicates":
+        return [note(f"The first of them{more}."), sheet(pictures, captions)]
+    told = [" and ".join(pair) for pair in zip(captions[::2], captions[1::2], strict=True)]
+    return [note(f"In pairs, the nearest first{more}."), sheet(_side_by_side(pictures), told)]
+
+
+def _side_by_side(pictures: np.ndarray) -> np.ndarray:
+    """Pictures two by two, with a white line between: from shape (2n, C, H, W) to (n, C, H, 2W + line)."""
+    line = np.full((*pictures[::2].shape[:-1], max(1, pictures.shape[-1] // 16)), 255, np.uint8)
+    return np.concatenate([pictures[::2], line, pictures[1::2]], axis=-1)
 
 
 def _samples(finding: Mapping[str, Any]) -> list[Html]:

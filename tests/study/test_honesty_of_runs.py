@@ -106,4 +106,4 @@ def test_pictures_that_are_nearly_the_same_are_said_kept_and_shown_in_pairs(tmp_
     np.testing.assert_array_equal(kept["pictures-0"], images[shown].transpose(0, 3, 1, 2))
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "In pairs, the nearest first" in page
-    assert f"row {shown[0]}: {shown[0] % 2}" in page
+    assert f"row {shown[0]}: {shown[0] % 2} and row {shown[1]}: {shown[1] % 2}" in page
