@@ -7,10 +7,11 @@ below t by chance with probability 4 t^m or less, whatever the density. m is rea
 neighbour, which copies seldom are, and t chosen so that 0.05 pairs are expected by chance in all. A copy besides has
 a correlation of at least 0.97.
 
-Found, of 200 planted copies each: of photographs (146 pixels, JPEG of quality 50, half the size, brighter by 30)
-100 %; of Fashion-MNIST JPEG of quality 90 and mirrored 100 %, quality 50 90 %, brighter by 30 94 %. Half the size
-leaves 14 pixels of those 28, which is another picture: 0.5 %. More than four copies of one picture hide one another.
-70,000 pictures of 28x28, of which 22,000 are asked for, take 3 s on two cores.
+Photographs are told apart with ease: of copies at two thirds of the size, brighter by 30 of 255, or mirrored, all are
+found and nothing else. In small pictures less is left to go by: at 28 pixels a copy at half the size is another
+picture. Digits cut into five folds raise no alarm (`tests/data/test_near_copies.py`, ten seeds); what is found in
+Fashion-MNIST, some two dozen pairs in 22,000 pictures that are asked for, are twice the same article of clothing by
+eye. More than four copies of one picture hide one another. 70,000 pictures of 28x28 take 3 s on two cores.
 
 D numbers of a small picture, N pictures, Q of them asked for, R of them to choose from
 """
