@@ -22,12 +22,20 @@ from tenfold.core.errors import StackError
 from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
-from tenfold.stacking.kernels import with_own_products
+from tenfold.stacking.kernels import kept_bytes, with_own_products
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
 from tenfold.stacking.rules.tracing import tracing
 
 _TRIED_BYTES = 512 << 20  # of inputs of which there may be another copy for a moment
 _NO_CHECKS = {"size_asserts": False, "alignment_asserts": False}
+
+
+class LargeBlockError(Exception):
+    """Members that run better in smaller blocks; `kept_bytes` is what each keeps between forward and backward."""
+
+    def __init__(self, kept_bytes: int) -> None:
+        super().__init__(f"each member keeps {kept_bytes} bytes")
+        self.kept_bytes = kept_bytes
 
 
 class StepInputs(NamedTuple):
@@ -67,9 +75,11 @@ class StepProgram:
         groups: for each of the optimiser's groups the names of the parameters that it moves.
         example: inputs; all later ones must have their shapes, strides and devices.
         marks: for each part of the batch whether it is one that holds a value a member.
+        most_kept: bytes that the block's recurrent layers may keep between forward and backward, None for any number.
 
     Raises:
         StackError: the step does what a compiled program would not repeat.
+        LargeBlockError: they keep more.
     """
 
     def __init__(
@@ -80,6 +90,7 @@ class StepProgram:
         groups: Sequence[Sequence[str]],
         example: StepInputs,
         marks: Sequence[bool],
+        most_kept: int | None = None,
     ) -> None:
         self._call, self._values = members.call, members.values
         self._function, self._optimizer, self._groups = function, optimizer, groups
@@ -87,6 +98,8 @@ class StepProgram:
         self._options = [split_options(group)[1] for group in optimizer.param_groups]
         leaves, self._tree = pytree.tree_flatten(example)
         graph = self._traced(leaves)
+        if most_kept is not None and kept_bytes(graph) > most_kept:
+            raise LargeBlockError(kept_bytes(graph) // len(members.keys_M))
         del self._call, self._function, self._optimizer  # programs are shared, and outlive who made them
         self._run = _compiled(with_own_products(graph), leaves)
         if sum(leaf.nbytes for leaf in leaves) < _TRIED_BYTES:

@@ -219,6 +219,21 @@ def test_a_compiled_step_trains_as_torchs_own_layers_do(name):
             torch.testing.assert_close(tensor, model.state_dict()[tensor_name], rtol=1e-4, atol=1e-4)
 
 
+@needs_avx512
+def test_members_whose_lstms_keep_much_run_in_smaller_blocks(monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    x, y = torch.randn(4, 4, 7, 5, generator=generator), torch.randint(3, (4, 4), generator=generator)
+    results = []
+    for most_bytes, blocks in ((1 << 20, 1), (2 * 6 * 7 * 4 * 6 * 4, 2), (1, 4)):
+        monkeypatch.setattr("tenfold.optim.training_step._KEPT_BYTES", most_bytes)
+        _, step = compiled_step(Reader, members=4)
+        results.append(torch.stack([step(x[i], y[i]) for i in range(4)]))
+        assert step.fallback is None
+        assert len(step._blocks) == blocks
+    torch.testing.assert_close(results[1], results[0])
+    torch.testing.assert_close(results[2], results[0])
+
+
 def graph_of(function, *args):
     from torch.fx.experimental.proxy_tensor import make_fx
 

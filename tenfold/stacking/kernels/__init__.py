@@ -6,8 +6,8 @@ Where they do not apply, PyTorch's own operators stay.
 """
 
 from tenfold.stacking.kernels.library import are_there, has_slow_products
-from tenfold.stacking.kernels.lstm import LSTM
+from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.products import with_own_products
 
-__all__ = ["LSTM", "MaxPool", "are_there", "has_slow_products", "with_own_products"]
+__all__ = ["LSTM", "MaxPool", "are_there", "has_slow_products", "kept_bytes", "with_own_products"]

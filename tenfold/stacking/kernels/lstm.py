@@ -196,6 +196,16 @@ def _made_backward(*args: Any) -> tuple[Tensor, ...]:
     )
 
 
+def kept_bytes(graph: torch.fx.GraphModule) -> int:
+    """What the LSTMs of a traced step keep between their two calls.
+
+    Args:
+        graph: as `make_fx` gives it, with the tensors' shapes in its nodes.
+    """
+    calls = [node for node in graph.graph.nodes if node.target is torch.ops.tenfold.lstm.default]
+    return sum(tensor.nbytes for node in calls for tensor in node.meta["val"])
+
+
 @functools.cache
 def _kernels() -> tuple[Any, Any]:
     forward, backward = library().tenfold_lstm, library().tenfold_lstm_backward
