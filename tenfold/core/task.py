@@ -60,12 +60,15 @@ class Objective:
         loss: `(model, batch, member) -> loss`, a 0-dimensional tensor: the mean over the batch, for one plain model.
         parameters: patterns (as in `fnmatch`) of the names of the parameters that it trains.
         slow_copy: parameters that follow after each step of this objective.
+        repeats: whether the loss depends on its arguments alone, and not on a Python value that changes from step to
+            step (a weight that grows, a counter). Then the operators of a step may be recorded and run anew.
     """
 
     name: str
     loss: Callable[[nn.Module, Batch, MemberView], Tensor]
     parameters: tuple[str, ...] = ("*",)
     slow_copy: SlowCopy | None = None
+    repeats: bool = False
 
     def trains(self, parameter_name: str) -> bool:
         """Whether a parameter belongs to this objective."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tenfold.optim.adam_family import adam_directions
+from tenfold.optim.adam_family import adam_directions, fused_step
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
 
@@ -63,6 +63,8 @@ class Adam(StackedOptimizer):
         super().__init__(params, numbers, flags)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
+        if not self._is_traced and fused_step(batch, group, self._decouples(group)):
+            return
         parameters = [move.parameter for move in batch]
         directions = self._scratch(parameters, "directions")
         adam_directions(directions, batch, group)

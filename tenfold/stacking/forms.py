@@ -260,6 +260,19 @@ def run_serial(
     return pytree.tree_map(_stack_results, *results)
 
 
+def run_alone(members: Members, function: Callable[..., Any], batch: tuple[Any, ...], step: int | Tensor) -> Outcome:
+    """A stack of one member as `run_serial` runs it, where the operators are recorded: no generator is set."""
+    call, parameters, buffers, keys_M, values = members
+    own, assemble = _split_batch(batch)
+    mine = pytree.tree_map(lambda leaf: leaf[0], own)
+    own_parameters = {name: tensor.unbind(0)[0] for name, tensor in parameters.items()}
+    own_buffers = {name: tensor[0] for name, tensor in buffers.items()}
+    own_values = {place: float(value[0]) for place, value in values.items()}
+    with streams_of(keys_M[0], step), Rules(RANDOM), disable_saved_tensors_hooks(CHECKPOINTED), _Unhindered():
+        output, replaced = call.run(function, assemble(mine), own_parameters, own_buffers, own_values)
+    return pytree.tree_map(_stack_results, (output, replaced))
+
+
 def _slices(parameters: Tensors, noted: Noted | None) -> dict[str, Sequence[Tensor]]:
     """Each member's part of every parameter; where there is a graph, one that knows which members it reaches."""
     return {

@@ -17,6 +17,7 @@ from tenfold.core.errors import InputError
 from tenfold.core.task import Batch, MemberView, Metric, Objective, Task, TaskInfo
 from tenfold.stacking import PerMember
 from tenfold.tasks.own_metric import OwnMetric
+from tenfold.tasks.task_losses import TaskLoss
 
 
 class SupervisedTask(Task):
@@ -80,7 +81,13 @@ class SupervisedTask(Task):
 
     def objectives(self) -> Sequence[Objective]:
         """The one objective, "loss", over all parameters."""
-        return (Objective(name="loss", loss=self.loss),)
+        return (Objective(name="loss", loss=self.loss, repeats=self._loss_repeats()),)
+
+    def _loss_repeats(self) -> bool:
+        """Whether all of the loss is known: a user's own function may count its calls."""
+        chosen: TaskLoss | None = getattr(self, "_loss", None)
+        known = type(self).loss.__module__.startswith("tenfold.tasks.")
+        return known and chosen is not None and not chosen.is_own
 
     def evaluate(self, outputs: Sequence[Tensor], batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Every metric for every member, over all batches together.

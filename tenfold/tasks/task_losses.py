@@ -17,11 +17,13 @@ class TaskLoss:
         function: `(outputs, targets, **options) -> loss`, the mean over the batch.
         values: options that are values a member, which a search may draw, with their defaults.
         takes_weights: whether classes or labels may weigh differently in it.
+        is_own: whether it is the user's.
     """
 
     function: Loss
     values: Mapping[str, float] = field(default_factory=dict)
     takes_weights: bool = True
+    is_own: bool = False
 
 
 def choose_loss(noun: str, loss: str | Loss, known: Mapping[str, TaskLoss]) -> tuple[str, TaskLoss]:
@@ -42,7 +44,9 @@ def choose_loss(noun: str, loss: str | Loss, known: Mapping[str, TaskLoss]) -> t
         tenfold.core.errors.InputError: unknown regression loss 'l2'. Choose from 'l1'.
     """
     if callable(loss):
-        return getattr(loss, "__name__", type(loss).__name__), TaskLoss(function=loss, takes_weights=False)
+        return getattr(loss, "__name__", type(loss).__name__), TaskLoss(
+            function=loss, takes_weights=False, is_own=True
+        )
     if loss not in known:
         raise InputError(f"unknown {noun} loss {loss!r}.{did_you_mean(loss, known)}")
     return loss, known[loss]

@@ -20,7 +20,7 @@ from tenfold.core.task import BatchProvider, Metric
 from tenfold.stacking.memory import give_memory_back
 from tenfold.train.checkpoint import Checkpointer
 from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
-from tenfold.train.compiling import compile_where_it_pays, note_real_seconds
+from tenfold.train.compiling import STEPS_TO_REPLAY, compile_where_it_pays, note_real_seconds
 from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
 from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
@@ -149,6 +149,8 @@ class Cohort:
             return epochs * self._provider(lane, self.last_epoch - 1).steps_per_epoch
 
         compile_where_it_pays(self._training(), steps_ahead)
+        for lane in self._training():
+            lane.replay(steps_ahead(lane) >= STEPS_TO_REPLAY)
 
     def _provider(self, lane: Lane, epoch: int) -> BatchProvider:
         """Where a lane's batches of an epoch come from: the task's own provider, or the data that lanes share."""

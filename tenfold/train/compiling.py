@@ -25,6 +25,7 @@ from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes
 
 _WORTH_MEASURING_S = 60.0  # of training as it comes: compiling takes about 10 s and saves about half
 _LEAST_STEPS = 10  # of an epoch that says what a step takes
+STEPS_TO_REPLAY = 200  # steps ahead from which recording one pays: it takes as long as some 100 save
 _MOST_MERGED = 64  # serial members that are tried as one program
 
 
@@ -148,6 +149,7 @@ def _probe(
         lane = build_lane(
             specs, task, form=form, device=device, total_steps=1000, direction="minimize", programs=shelf
         )
+        lane.replay()  # as the cohort does where nothing is compiled
         lane.train_step(batch)
         step_s = time_steps(lane, batch)
         lane.compile()

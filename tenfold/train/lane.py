@@ -203,6 +203,14 @@ class Lane:
         for part in self._parts:
             part.training.compiled = compiled and part.can_be_compiled and part.training.fallback is None
 
+    def replay(self, replayed: bool = True) -> None:
+        """Lets the operators of steps that come back be recorded and run anew, where objectives allow it.
+
+        Not of lanes side by side: one thread would record what others run.
+        """
+        for part in self._parts:
+            part.gradients.is_on = replayed and part.objective.repeats and not self.is_beside
+
     @property
     def is_compiled(self) -> bool:
         """Whether its steps are compiled, but for those that cannot be."""

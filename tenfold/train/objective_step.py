@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tenfold.core.task import Batch, Direction, MemberView, Objective
 from tenfold.optim import LossScaler, TrainingStep, clip_grad_norm_, clip_grad_value_, resting
-from tenfold.stacking import Stack, member_streams, per_member
+from tenfold.stacking import GradientReplay, Stack, member_streams, per_member
 from tenfold.stacking.layout import take_members
 from tenfold.train.batch_parts import Part, micro_batches, resting_places
 from tenfold.train.optimizing import clip_bounds, make_optimizer, make_schedule
@@ -65,6 +65,7 @@ class ObjectiveStep:
             max_norm=clip_bounds(recipes, "clip_norm", stack.device),
             programs=programs,
         )
+        self.gradients = GradientReplay(stack, self.loss, self.trained)
         self.follows = _slow_pairs(objective, stack)
         self.broken: list[int] = []
         self.is_well = False
@@ -123,6 +124,8 @@ class ObjectiveStep:
 
     def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
         """Adds a part's gradients to those that are there; its losses, with zeros for members that have no part."""
+        if places is None and share == 1.0 and self.scaler is None:
+            return self.gradients(per_member(values), *batch)
         if places is None:
             loss_M = self.stack.each(self.loss, per_member(values), *batch)
         else:

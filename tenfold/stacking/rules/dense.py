@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tenfold.stacking.layout import NARROW
+from tenfold.stacking.rules.at_once import are_members, at_once
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -23,11 +24,42 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         return F.linear(input, weight, bias)
     plain = input.dim() == 2
     rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-    narrow = weight.shape[0] < NARROW  # contiguous then, because users call view() on what a layer gives
-    output = torch.mm(weight, rows.t()).t().contiguous() if narrow else torch.mm(rows, weight.t())
+    output = _narrow(rows, weight) if weight.shape[0] < NARROW else torch.mm(rows, weight.t())
     if bias is not None:
         output = _add_to_new(output, bias)
     return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def _narrow(rows: Tensor, weight: Tensor) -> Tensor:
+    """A product with few columns, contiguous because users call view() on what a layer gives."""
+    if torch.is_grad_enabled() and are_members(rows) and are_members(weight):
+        return at_once(_NarrowProduct.apply, rows, weight)
+    return torch.mm(weight, rows.t()).t().contiguous()
+
+
+class _NarrowProduct(torch.autograd.Function):
+    """rows @ weight^T of stacked matrices, computed transposed, but with a gradient of the rows that lies as they do.
+
+    As autograd has it that gradient lies transposed, and what comes before the layer computes with it slowly: with 80
+    members, 128 features and 32 rows a ReLU's gradient takes 0.67 ms in place of 0.02, and the product after it 1.5
+    in place of 0.4 (two CPU cores).
+
+    Args of `apply`: rows, shape (M, B, D), and weight, shape (M, K, D).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
+        """The product, shape (M, B, K)."""
+        ctx.save_for_backward(rows, weight)
+        return torch.bmm(weight, rows.transpose(1, 2)).transpose(1, 2).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of both; made of functions that have gradients themselves."""
+        rows, weight = ctx.saved_tensors
+        of_rows = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        of_weight = torch.bmm(gradient.transpose(1, 2), rows) if ctx.needs_input_grad[1] else None
+        return of_rows, of_weight
 
 
 def _add_to_new(fresh: Tensor, other: Tensor) -> Tensor:

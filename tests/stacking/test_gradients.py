@@ -1,0 +1,201 @@
+"""Steps that come back: the very bits of `each` and `backward`; left alone where a record would not repeat them."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from stacking_nets import CASES
+from torch import nn
+from users_modules import USERS
+
+import tenfold
+from tenfold.core.seeds import torch_seed
+from tenfold.stacking.gradients import GradientReplay
+
+pytestmark = pytest.mark.filterwarnings("ignore::tenfold.stacking.SerialFallbackWarning")
+X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+
+
+def trained(make, loss, batches, *, replayed, form="auto", count=3, steps=12):
+    """The losses of some steps of SGD, and the stack after them."""
+    models = []
+    for seed in range(count):
+        with torch_seed(seed):
+            models.append(make())
+    stack = tenfold.stack(models, form=form)
+    parameters = [parameter for parameter in stack.parameters() if parameter.requires_grad]
+    losses = GradientReplay(stack, loss, parameters)
+    losses.is_on = replayed
+    optimizer, found = tenfold.optim.SGD(parameters, lr=0.05), []
+    for batch in itertools.islice(itertools.cycle(batches), steps):
+        optimizer.zero_grad()
+        found.append(losses(*batch))
+        optimizer.step()
+    return losses, torch.stack(found), stack
+
+
+def is_replayed(losses):
+    return any(recorded is not None for recorded in losses._recorded.values())
+
+
+def assert_same_bits(one, two):
+    for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    for (name, a), (_, b) in zip(one.named_buffers(), two.named_buffers(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("form", ["auto", "serial"])
+@pytest.mark.parametrize("case", [*CASES, *USERS], ids=lambda case: case.name)
+def test_replayed_steps_give_the_bits_of_steps_as_they_come(case, form):
+    count = 1 if form == "serial" else 3
+    run = {"form": form, "count": count}
+    _, losses, plain = trained(case.make, case.loss, case.batches, replayed=False, **run)
+    _, again, replayed = trained(case.make, case.loss, case.batches, replayed=True, **run)
+    assert torch.equal(losses, again)
+    assert_same_bits(plain, replayed)
+
+
+ORDINARY = ["linear", "mlp with batch norm and dropout", "convolutions with batch norm", "attention", "transformer"]
+
+
+@pytest.mark.parametrize("form", ["auto", "serial"])
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in ORDINARY], ids=lambda case: case.name)
+def test_ordinary_networks_are_replayed(case, form):
+    count = 1 if form == "serial" else 3
+    losses, _, _ = trained(case.make, case.loss, case.batches, replayed=True, form=form, count=count)
+    assert is_replayed(losses)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(8, 3), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) / self.calls
+
+
+class Clamping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.layer.weight.clamp_(-0.1, 0.1)
+        return self.layer(x)
+
+
+class Renewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return self.layer(x - self.mean)
+
+
+def squares(model, x):
+    return model(x).square().mean()
+
+
+@pytest.mark.parametrize("make", [Counting, Clamping, Renewing])
+def test_what_a_record_would_not_repeat_is_left_as_it_is(make):
+    losses, found, replayed = trained(make, squares, [(X,)], replayed=True)
+    assert not is_replayed(losses)
+    _, plain, as_it_comes = trained(make, squares, [(X,)], replayed=False)
+    assert torch.equal(found, plain)
+    assert_same_bits(as_it_comes, replayed)
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(8, 40), nn.ReLU(), nn.Linear(40, 3))
+
+
+def test_a_batch_a_member_and_batches_that_all_share_have_records_of_their_own():
+    own = tenfold.per_member(torch.stack([X, X + 1, X + 2]))
+    losses, _, replayed = trained(mlp, squares, [(X,), (own,)], replayed=True, steps=110)
+    assert [recorded is not None for recorded in losses._recorded.values()] == [True, True]
+    _, _, plain = trained(mlp, squares, [(X,), (own,)], replayed=False, steps=110)
+    assert_same_bits(plain, replayed)
+
+
+def test_gradients_are_added_to_what_is_there():
+    losses, _, stack = trained(mlp, squares, [(X,)], replayed=True)
+    first = [parameter.grad.clone() for parameter in stack.parameters()]
+    for parameter in stack.parameters():
+        parameter.grad = None
+    losses(X)
+    one = [parameter.grad.clone() for parameter in stack.parameters()]
+    losses(X)
+    for parameter, own, before in zip(stack.parameters(), one, first, strict=True):
+        assert not torch.equal(own, before)
+        torch.testing.assert_close(parameter.grad, 2 * own)
+
+
+def test_who_is_left_after_keep_goes_on_as_without_a_record():
+    stacks = []
+    for replayed in (True, False):
+        losses, _, stack = trained(mlp, squares, [(X,)], replayed=replayed)
+        optimizer = tenfold.optim.SGD(stack.parameters(), lr=0.05)
+        stack.keep([2, 0])
+        for _ in range(6):
+            optimizer.zero_grad()
+            losses(X)
+            optimizer.step()
+        stacks.append(stack)
+        assert is_replayed(losses) == replayed
+    assert_same_bits(*stacks)
+
+
+def test_a_member_that_is_nan_changes_no_bit_of_another():
+    bits = []
+    for poisoned in (False, True):
+        losses, _, stack = trained(mlp, squares, [(X,)], replayed=True)
+        if poisoned:
+            with torch.no_grad():
+                stack.parameters()[0][1] = torch.nan
+        for parameter in stack.parameters():
+            parameter.grad = None
+        found = losses(X)
+        bits.append([found[[0, 2]], *(parameter.grad[[0, 2]] for parameter in stack.parameters())])
+    assert all(torch.equal(one, two) for one, two in zip(*bits, strict=True))
+
+
+def test_long_steps_are_left_alone(monkeypatch):
+    monkeypatch.setattr("tenfold.stacking.gradients._LONG_S", 0.0)
+    losses, _, _ = trained(mlp, squares, [(X,)], replayed=True)
+    assert not is_replayed(losses)
+
+
+def test_a_parameter_that_nobody_uses_has_no_gradient():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(8, 2), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    losses, _, stack = trained(Half, squares, [(X,)], replayed=True)
+    assert is_replayed(losses)
+    assert [parameter.grad is None for parameter in stack.parameters()] == [False, False, True, True]
+
+
+def test_narrow_layers_have_gradients_of_gradients():
+    """A penalty on the gradient goes through the product of few columns a second time."""
+    model = nn.Linear(8, 3)
+    stack = tenfold.stack([model, nn.Linear(8, 3)])
+    rows = tenfold.per_member(torch.stack([X, X]).requires_grad_())
+    out = stack.each(lambda model, x: model(x).square().sum(), rows)
+    (slope,) = torch.autograd.grad(out.sum(), rows.value, create_graph=True)
+    slope.square().sum().backward(inputs=stack.parameters())
+    x = X.clone().requires_grad_()
+    (own,) = torch.autograd.grad(F.linear(x, model.weight, model.bias).square().sum(), x, create_graph=True)
+    (expected,) = torch.autograd.grad(own.square().sum(), model.weight)
+    torch.testing.assert_close(stack.parameters()[0].grad[0], expected)
