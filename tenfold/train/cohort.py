@@ -7,7 +7,7 @@ Lanes of one batch size that are in the same epoch of theirs share their batches
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,12 +39,11 @@ class Cohort:
         log: where the facts go.
         checkpointer: where the state goes.
         hooks: what the study does meanwhile.
-        restarts: epochs after which a lane ends because its trials are trained anew (at a larger scale, say) in lanes
-            that `hooks.admit` gives.
         most_parked: how many trials that train no more stay in the race, the best ones; None for all.
         team: takes the lanes' steps.
         whole: makes a model of the users' own class of one that was trained, where members train a part of it.
         epoch: epochs that are complete since the first lane began.
+        epochs_trained: by all members together; on a ladder counted in epochs on its last step.
         parked: members that train no more and have left their stacks, and are still in the race.
         curves: for every trial that ever ran its score after each of its own epochs, the mean over its members.
         best: likewise the mean of its members' best scores so far.
@@ -57,7 +56,6 @@ class Cohort:
     log: RecordLog
     checkpointer: Checkpointer
     hooks: Hooks = field(default_factory=Hooks)
-    restarts: Sequence[int] = ()
     most_parked: int | None = None
     team: Team = field(default_factory=Team)
     whole: Callable[[nn.Module], nn.Module] = lambda model: model
@@ -85,6 +83,7 @@ class Cohort:
             best = self._score_epoch(shares)
             self.stopped_early = self.hooks.is_enough() or self.stopped_early
             changed = self._let_go(best)
+            changed = self._climb() or changed
             changed = self._admit() or changed
             is_last = self.stopped_early or not self._training()
             if changed:
@@ -93,18 +92,13 @@ class Cohort:
                 self.save()
 
     @property
-    def last_epoch(self) -> int:
-        """Epochs of a trial that never leaves."""
-        return self.judge.rule.max_resource
-
-    @property
     def longest(self) -> int:
-        """Epochs of the trial that has trained the most."""
-        return max((len(curve) for curve in self.curves.values()), default=0)
+        """Epochs of the trial that has trained the most; on a ladder on one step."""
+        return min(max((len(curve) for curve in self.curves.values()), default=0), self.judge.lane_epochs)
 
     def _training(self) -> list[Lane]:
         """The lanes that have not come to their end."""
-        return [lane for lane in self.lanes if lane.age < self.last_epoch]
+        return [lane for lane in self.lanes if lane.epoch < self.judge.lane_epochs]
 
     # -- one epoch -----------------------------------------------------------------------------------------
 
@@ -112,7 +106,7 @@ class Cohort:
         """Trains one epoch; returns the share of it that each lane did (less than 1 when time ran out)."""
         members = sum(len(lane) for lane in self.lanes)
         progress = Progress(
-            epoch=max(lane.age for lane in self.lanes), epochs=self.last_epoch, members=members,
+            epoch=max(lane.epoch for lane in self.lanes), epochs=self.judge.lane_epochs, members=members,
             best=self.best_score(), trials=len(self.curves) if self.hooks.admit else 0,
         )  # fmt: skip
         shares = dict.fromkeys(self.lanes, 1.0)
@@ -124,20 +118,20 @@ class Cohort:
             began = time.perf_counter()
             while self.team.advance(feeds):
                 progress.step = longest.step
-                part = sum(len(lane) * feed.share for feed in feeds for lane in feed.lanes)
+                part = sum(self._weight(lane) * feed.share for feed in feeds for lane in feed.lanes)
                 progress.share = min((done + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
                     self.stopped_early = True
                     shares.update({lane: feed.share for feed in feeds for lane in feed.lanes})
                     break
-            done += sum(len(lane) for feed in feeds for lane in feed.lanes)
+            done += sum(self._weight(lane) for feed in feeds for lane in feed.lanes)
             if self._epochs_as_chosen == 1 and len(feeds) == len(feeds[0].lanes) == 1:
                 note_real_seconds(feeds[0].lanes[0], feeds[0].step, time.perf_counter() - began)
         self._epochs_as_chosen += 1
         for lane in self.lanes:
             lane.epoch += 1
-        self.epochs_trained += sum(share * len(lane) for lane, share in shares.items())
+        self.epochs_trained += sum(share * self._weight(lane) for lane, share in shares.items())
         return shares
 
     def _choose_steps(self) -> None:
@@ -146,15 +140,15 @@ class Cohort:
 
         def steps_ahead(lane: Lane) -> int:
             epochs = self.judge.stretch({member.trial for member in lane.ids}, lane.age)
-            return epochs * self._provider(lane, self.last_epoch - 1).steps_per_epoch
+            return epochs * self._provider(lane).steps_per_epoch
 
         compile_where_it_pays(self._training(), steps_ahead)
         for lane in self._training():
             lane.replay(steps_ahead(lane) >= STEPS_TO_REPLAY)
 
-    def _provider(self, lane: Lane, epoch: int) -> BatchProvider:
-        """Where a lane's batches of an epoch come from: the task's own provider, or the data that lanes share."""
-        provider = lane.provider or self.data.provider(lane.recipe.batch_size, lane.ids, epoch)
+    def _provider(self, lane: Lane) -> BatchProvider:
+        """Where a lane's batches come from: the task's own provider, or the data that lanes share."""
+        provider = lane.provider or self.data.provider(lane.recipe.batch_size, lane.ids, lane.step)
         if provider is None:
             raise RunError("the task brings no batches of its own and no training data was given.")
         return provider
@@ -165,16 +159,21 @@ class Cohort:
         members_a_trial = sum(len(lane) for lane in self.lanes) / max(len(ages), 1)
         return round(members_a_trial * self.judge.ahead(ages) + self.hooks.ahead())
 
+    def _weight(self, lane: Lane) -> float:
+        """What an epoch of all members of a lane counts."""
+        return len(lane) * self.judge.cost(lane.step)
+
     def _feeds(self) -> Iterator[Feed]:
         """The batches of this epoch, each provider's with the lanes that train on them."""
-        shared: dict[tuple[int, int], list[Lane]] = {}
+        shared: dict[tuple[int, ...], list[Lane]] = {}
         for lane in self.lanes:
             if lane.provider is not None or self.data.own is not None:
-                yield Feed(self._provider(lane, lane.epoch), [lane])
+                yield Feed(self._provider(lane), [lane])
             else:
-                shared.setdefault((lane.recipe.batch_size, lane.epoch), []).append(lane)
+                step = lane.step if self.data.by_step else 0
+                shared.setdefault((lane.recipe.batch_size, lane.epoch, step), []).append(lane)
         for lanes in shared.values():
-            yield Feed(self._provider(lanes[0], lanes[0].epoch), lanes)
+            yield Feed(self._provider(lanes[0]), lanes)
 
     def _score(self, lane: Lane) -> dict[str, Tensor]:
         if self.data.scoring is not None:
@@ -187,7 +186,7 @@ class Cohort:
         That is a member's best score so far, since its best weights are what it would be kept for; NaN when its
         present score is NaN, for such a member has nothing before it. Who stopped stays in the race with its best.
         """
-        waiting = [own for own in self.parked if len(self.curves[own.id.trial]) < self.last_epoch]
+        waiting = [own for own in self.parked if len(self.curves[own.id.trial]) < self.judge.length(own.id.trial)]
         standing: dict[MemberId, float] = {own.id: own.score for own in waiting}
         present = dict(standing)
         losses = [lane.end_epoch().tolist() for lane in self.lanes]
@@ -211,6 +210,7 @@ class Cohort:
                     train_loss=loss_M[place],
                     valid={name: column[place] for name, column in table.items()},
                     lr=lr[place],
+                    **({} if self.judge.ladder is None else {"step": lane.step}),
                     **({} if shares[lane] == 1.0 else {"share": shares[lane]}),
                 )
         self._refuse_if_all_are_sick()
@@ -252,11 +252,12 @@ class Cohort:
 
     def _let_go(self, best: Mapping[MemberId, float]) -> bool:
         """Lets those leave who stopped, were judged, or came to their end; whether anybody did."""
-        stopped = {trial: len(self.curves[trial]) for trial in stopped_trials(self.lanes)}
+        last = [lane for lane in self.lanes if self.judge.is_last(lane.step)]  # others go on when they climb
+        stopped = {trial: len(self.curves[trial]) for trial in stopped_trials(last)}
         self._park(set(stopped))
         departures = {trial: Departure(how="complete", epoch=epoch) for trial, epoch in stopped.items()}
         is_over = self.stopped_early or not self.lanes
-        race = Race(best=best, curves=self.curves, sick=self._sick_trials(), is_over=is_over)
+        race = Race(best=best, curves=self.curves, sick=self._sick_trials(), is_over=is_over, standings=self.best)
         verdict = self.judge.decide(race)
         if verdict.rungs or verdict.leavers:
             departures |= self._leave(verdict, race)
@@ -287,14 +288,29 @@ class Cohort:
         """Where others may follow, trials that came to their end leave their stacks; they stay in the race."""
         if self.hooks.admit is None:
             return {}
-        ended = {member.trial: lane.age for lane in self.lanes for member in lane.ids if lane.age >= self.last_epoch}
+        through = [lane for lane in self._through() if self.judge.is_last(lane.step)]
+        ended = {member.trial: lane.age for lane in through for member in lane.ids}
         self._park(set(ended))
         return {trial: Departure(how="complete", epoch=age) for trial, age in ended.items()}
+
+    def _through(self) -> list[Lane]:
+        """The lanes that have come to their end."""
+        return [lane for lane in self.lanes if lane.epoch >= self.judge.lane_epochs]
+
+    def _climb(self) -> bool:
+        """Lets those who are through with a step of the ladder begin the next, in lanes that the study gives."""
+        through = [lane for lane in self._through() if not self.judge.is_last(lane.step)]
+        if not through or self.stopped_early:
+            return False
+        fresh = self.hooks.climb(through)
+        self.lanes = [lane for lane in self.lanes if lane not in through] + fresh
+        give_memory_back()
+        return True
 
     def _admit(self) -> bool:
         """Lets lanes begin that the study has ready; whether there are any."""
         fresh = self.hooks.admit() if self.hooks.admit and not self.stopped_early else []
-        self.lanes = [lane for lane in self.lanes if lane.epoch == 0 or lane.age not in self.restarts] + fresh
+        self.lanes += fresh
         return bool(fresh)
 
     def _park(self, trials: set[int]) -> None:
@@ -361,13 +377,13 @@ class Cohort:
         self.epoch, self.epochs_trained = state["epoch"], state["epochs_trained"]
         self.stopped_early = state["stopped_early"]
         self.curves, self.best = dict(state["curves"]), dict(state["best"])
-        saved = {tuple(ids): entry for entry in state["lanes"] for ids in map(tuple, entry["ids"])}
-        self.parked = parked_from(state["parked"], self.lanes)
-        self._keep_in_lanes({ids[0] for ids in saved})
+        saved = {(entry["state"].get("step", 0), *ids): entry for entry in state["lanes"] for ids in entry["ids"]}
+        self.parked = parked_from(state["parked"], [lane for lane in self.lanes if self.judge.is_last(lane.step)])
+        alive = {(step, trial) for step, trial, _, _ in saved}
+        self.lanes = [lane for lane in self.lanes if _keep_trials(lane, {t for s, t in alive if s == lane.step})]
         for lane in self.lanes:
             first = lane.ids[0]
-            entry = saved[(first.trial, first.fold, first.seed)]
-            lane.load_state_dict(entry["state"])
+            lane.load_state_dict(saved[(lane.step, first.trial, first.fold, first.seed)]["state"])
 
 
 def _keep_trials(lane: Lane, trials: set[int]) -> bool:

@@ -48,19 +48,19 @@ class CohortData:
             fold's, in their seed's order); it takes the place of `training`.
         scoring: how a lane's members are scored, where each has rows of its own; it takes the place of `validation`.
             Gives every metric, float, shape (M,).
-        level: which of several amounts of data an epoch (0 is the first) trains on; it is handed to `training` and
-            `own` as `level` where it is not None.
+        by_step: whether steps of a ladder train on different amounts of data; `training` and `own` are then handed
+            the step as `step`.
     """
 
     training: Callable[..., BatchProvider] | None
     validation: Callable[[int], Iterable[Batch]]
     own: Callable[..., BatchProvider] | None = None
     scoring: Callable[[Lane], dict[str, Tensor]] | None = None
-    level: Callable[[int], int] | None = None
+    by_step: bool = False
 
-    def provider(self, batch_size: int, ids: Sequence[MemberId], epoch: int) -> BatchProvider | None:
-        """The provider of a lane's batches in an epoch; None where there is none."""
-        more = {} if self.level is None else {"level": self.level(epoch)}
+    def provider(self, batch_size: int, ids: Sequence[MemberId], step: int = 0) -> BatchProvider | None:
+        """The provider of a lane's batches; None where there is none."""
+        more = {"step": step} if self.by_step else {}
         if self.own is not None:
             return self.own(batch_size, ids, **more)
         return None if self.training is None else self.training(batch_size, **more)
@@ -95,6 +95,7 @@ class Hooks:
             an error when all of them are sick. It has a list ready when it has no more.
         is_enough: asked after each epoch; True ends training.
         ahead: member-epochs of trials that have not begun.
+        climb: given lanes that are through with their step of the ladder, those in which their trials take the next.
     """
 
     on_step: Callable[[Progress], None] = lambda progress: None
@@ -105,3 +106,4 @@ class Hooks:
     admit: Callable[[], list[Lane]] | None = None
     is_enough: Callable[[], bool] = lambda: False
     ahead: Callable[[], float] = lambda: 0.0
+    climb: Callable[[list[Lane]], list[Lane]] = lambda lanes: []

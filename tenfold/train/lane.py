@@ -41,6 +41,8 @@ class Lane:
         direction: of the metric that decides which weights are the best.
         programs: compiled steps that lanes of one task share; see `compile`.
         line: the line of the plan that this lane is.
+        step: of a ladder, the step that its trials train on.
+        begins_at: epochs that its trials had trained before, in other lanes.
 
     Attributes:
         averages: the members' averaged weights, which are scored and kept; None where no member has any.
@@ -52,7 +54,6 @@ class Lane:
         wait_for_room: asked when even a single member's step does not fit: waits until no other lane takes a step,
             and says whether any did; None where lanes take their steps in turn.
         epoch: epochs it has trained; its batches follow them.
-        begins_at: epochs that its trials had trained before, in other lanes.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Lane:
         direction: Direction,
         programs: ProgramShelf | None = None,
         line: PlannedStack | None = None,
+        step: int = 0,
+        begins_at: int = 0,
     ) -> None:
         self.ids = list(ids)
         self.stack = stack
@@ -100,7 +103,7 @@ class Lane:
         self.num_pieces = 1
         self.splits: list[int] = []
         self.wait_for_room: Callable[[], bool] | None = None
-        self.epoch, self.begins_at = 0, 0
+        self.epoch, self.step, self.begins_at = 0, step, begins_at
         self.is_sick_M = torch.zeros(len(ids), dtype=torch.bool)
         self.is_stopped_M = torch.zeros(len(ids), dtype=torch.bool)
         self._loss_sum_M = torch.zeros(len(ids), device=device)
@@ -399,6 +402,24 @@ class Lane:
         with self._as_scored():
             return self.stack.unstack([place])[0].eval()
 
+    def go_on_from(self, others: Sequence[Lane]) -> None:
+        """Takes over the weights and buffers that its members have in other lanes, bit for bit, as they are now.
+
+        What members draw while they train goes on where the furthest of these lanes is; optimisers, averages and
+        schedules begin anew.
+        """
+        places = {member: (lane, place) for lane in others for place, member in enumerate(lane.ids)}
+        sources = [places[member] for member in self.ids]
+        with torch.no_grad():
+            theirs = {id(lane): dict(lane.tensors()) for lane, _ in sources}
+            for name, tensor in self.tensors():
+                for own, (lane, place) in enumerate(sources):
+                    tensor[own].copy_(theirs[id(lane)][name][place])
+        furthest = max(
+            (lane for lane, _ in sources), key=lambda lane: sum(lane.stack.call_counts()["calls"].values())
+        )
+        self.stack.set_call_counts({**furthest.stack.call_counts(), "missed": {}})
+
     # -- leaving and saving --------------------------------------------------------------------------------
 
     def keep(self, indices: Tensor) -> None:
@@ -434,6 +455,7 @@ class Lane:
             "last_losses": [watch.last_M for watch in self._watches],
             "pieces": self.num_pieces,
             "epoch": self.epoch,
+            "step": self.step,
             "provider": self.provider.state_dict() if self.provider is not None else {},
         }
 

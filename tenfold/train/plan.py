@@ -25,6 +25,8 @@ class MemberSpec:
         config: its configuration, cut by owner.
         build: makes the model; called under the member's `init` stream.
         init_seed: seed of that stream, where it is not the member's own.
+        step: of a ladder, the step that it trains on.
+        begins_at: epochs that it has trained on the steps before.
     """
 
     id: MemberId
@@ -32,6 +34,8 @@ class MemberSpec:
     config: SplitConfig
     build: Callable[[], nn.Module]
     init_seed: int | None = None
+    step: int = 0
+    begins_at: int = 0
 
     def make_model(self) -> nn.Module:
         """The model as initialised from the member's own stream."""

@@ -266,6 +266,8 @@ def build_lane(
         direction=direction,
         programs=programs,
         line=line,
+        step=specs[0].step,
+        begins_at=specs[0].begins_at,
     )
 
 

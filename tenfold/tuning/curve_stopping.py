@@ -44,6 +44,7 @@ class CurveStopping:
         direction: "maximize" or "minimize".
         min_resource: no trial leaves before so many epochs, at least 1.
         threshold: what the chances of those who leave after an epoch stay below together, in (0, 0.5].
+        unit: what the resource is counted in, for the reasons in words.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -60,6 +61,7 @@ class CurveStopping:
     direction: str
     min_resource: int = 3
     threshold: float = THRESHOLD
+    unit: str = "epoch"
 
     def __post_init__(self) -> None:
         check_direction("CurveStopping", self.direction)
@@ -89,7 +91,7 @@ class CurveStopping:
         }
         here = {trial: rising[trial] for trial in sorted(running) if trial in rising}
         leaving = {
-            trial: f"its score after {epochs(len(curve))} is not a number"
+            trial: f"its score after {epochs(len(curve), self.unit)} is not a number"
             for trial, curve in here.items()
             if self._may_leave(curve) and not math.isfinite(curve[-1])
         }
@@ -100,7 +102,7 @@ class CurveStopping:
         for trial in self._least_likely(chances, known):
             score = sign * float(known[trial][-1])
             leaving[trial] = (
-                f"{score:.4g} after {epochs(len(known[trial]))} has a chance of {_percent(chances[trial])} "
+                f"{score:.4g} after {epochs(len(known[trial]), self.unit)} has a chance of {_percent(chances[trial])} "
                 f"to be the best after {self.max_resource}"
             )
         return dict(sorted(leaving.items()))

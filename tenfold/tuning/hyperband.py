@@ -111,6 +111,7 @@ class Halving:
         direction: "maximize" or "minimize".
         by_best: whether trials are compared by their best scores until the rung, whose weights are kept, or by the
             last one alone (on a ladder, where each step is a training of its own).
+        unit: what the resource is counted in, for the reasons in words.
 
     Raises:
         ValueError: the direction has no such name.
@@ -127,6 +128,7 @@ class Halving:
     max_resource: int
     direction: str
     by_best: bool = True
+    unit: str = "epoch"
 
     def __post_init__(self) -> None:
         check_direction("Halving", self.direction)
@@ -172,8 +174,9 @@ class Halving:
         scores = {trial: best_by(curve[begin:], reached - begin, self.direction) for trial, curve in there.items()}
         order = promote(scores, len(scores), self.direction)
         go_on = f"{rung.keep} goes on" if rung.keep == 1 else f"{rung.keep} go on"
+        after = f"after {epochs(reached, self.unit)}"
         return {
-            trial: f"{scores[trial]:.4g} after {epochs(reached)} is number {place} of {len(order)}, and {go_on}"
+            trial: f"{scores[trial]:.4g} {after} is number {place} of {len(order)}, and {go_on}"
             for place, trial in enumerate(order, start=1)
             if place > rung.keep and trial in running
         }

@@ -32,6 +32,7 @@ class MedianStopping:
         direction: "maximize" or "minimize".
         min_resource: no trial leaves before so many epochs (the warm-up), at least 1.
         min_trials: nobody leaves while fewer others can be compared with, at least 1.
+        unit: what the resource is counted in, for the reasons in words.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -47,6 +48,7 @@ class MedianStopping:
     direction: str
     min_resource: int = 1
     min_trials: int = 5
+    unit: str = "epoch"
 
     def __post_init__(self) -> None:
         check_direction("MedianStopping", self.direction)
@@ -81,14 +83,15 @@ class MedianStopping:
     def _reason(self, best: float, epoch: int, others: Sequence[float]) -> str | None:
         """Why a trial of this best score leaves; None when it stays."""
         if math.isnan(best):
-            return f"its score after {epochs(epoch)} is not a number"
+            return f"its score after {epochs(epoch, self.unit)} is not a number"
         if len(others) < self.min_trials:
             return None
         middle = median(others)
         worse = best < middle if self.direction == "maximize" else best > middle
         if not worse:
             return None
-        return f"{best:.4g} after {epochs(epoch)} is worse than {middle:.4g}, the median of {len(others)} others"
+        after = f"after {epochs(epoch, self.unit)}"
+        return f"{best:.4g} {after} is worse than {middle:.4g}, the median of {len(others)} others"
 
     def _averages(self, epoch: int, curves: Mapping[int, Sequence[float]], running: Set[int]) -> dict[int, float]:
         """The running averages by this epoch of those to compare with; the worst there is for one without a score."""

@@ -171,6 +171,39 @@ class Proposer:
             )
         return [self._draw(number) for number in range(first, len(self._trials))]
 
+    def retake(self, first: int, configs: Sequence[Mapping[str, Any]]) -> list[Draw]:
+        """Takes these configurations as the proposals from a number on, in place of those that were asked for.
+
+        For a resumed run, whose records count more than what a sampler says now.
+
+        Args:
+            first: the number of the first of them; none from there on has been told.
+            configs: whole configurations.
+
+        Raises:
+            InputError: a name is unknown or does not apply, or a value is not in its range.
+            ValueError: one of them has been told.
+
+        Example:
+            >>> from tenfold.tuning import Int
+            >>> proposer = Proposer(Space({"depth": Int(1, 99)}), seed=0)
+            >>> _ = proposer.ask(2)
+            >>> [draw.config["depth"] for draw in proposer.retake(1, [{"depth": 7}])]
+            [7]
+        """
+        known = [number for number in (*self._told, *self._failed) if number >= first]
+        if known:
+            raise ValueError(f"Proposer.retake: none of them must have been told, got {known[0]}. Retake sooner.")
+        queued = [self.space.params_of(config) for config in configs]
+        with quiet_optuna():
+            for number in range(first, len(self._trials)):
+                self._keys.discard(_key(self._configs[number]))
+                self._study.tell(self._trials[number], state=TrialState.FAIL)
+            del self._trials[first:], self._configs[first:]
+            for params in queued:
+                self._try(self._random, params)
+        return [self._draw(number) for number in range(first, len(self._trials))]
+
     def tell(
         self,
         number: int,

@@ -63,11 +63,11 @@ def filled(curve: FloatArray) -> FloatArray:
     return scores
 
 
-def epochs(count: int) -> str:
-    """A number of epochs in words.
+def epochs(count: int, unit: str = "epoch") -> str:
+    """A number of epochs in words, or of steps of a ladder.
 
     Example:
-        >>> epochs(1), epochs(3)
-        ('1 epoch', '3 epochs')
+        >>> epochs(1), epochs(3), epochs(2, "step")
+        ('1 epoch', '3 epochs', '2 steps')
     """
-    return f"{count} epoch" if count == 1 else f"{count} epochs"
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

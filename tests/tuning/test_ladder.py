@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,32 @@ def test_the_score_of_the_present_step_counts_and_not_a_better_one_of_a_cheaper_
     ladder = make_ladder("successive", FRACTIONS, 9, "maximize")
     scores = {0: [0.9, 0.6], 1: [0.7, 0.8], 2: [0.7, 0.7]}
     assert set(ladder.rule.leavers(scores, {0, 1, 2})) == {0, 2}
+
+
+def test_epochs_are_counted_in_those_of_the_last_step():
+    ladder = replace(make_ladder("hyperband", FRACTIONS, 15, "maximize"), epochs=3, costs=FRACTIONS)
+    assert ladder.first_step(9) == 1
+    assert ladder.spent(0, 3) == pytest.approx(3 / 9)
+    assert ladder.spent(0, 9) == pytest.approx(3 / 9 + 1 + 3)
+    assert ladder.spent(9, 4) == pytest.approx(1 + 1)
+    assert (ladder.length(0), ladder.length(9)) == (9, 6)
+
+
+def test_what_lies_ahead_is_what_those_who_go_on_will_take():
+    ladder = replace(make_ladder("successive", FRACTIONS, 9, "maximize"), epochs=3, costs=FRACTIONS)
+    assert ladder.ahead(dict.fromkeys(range(9), 0)) == pytest.approx(9 * 3 / 9 + 3 * 1 + 3)
+    assert ladder.ahead(dict.fromkeys(range(9), 1)) == pytest.approx(9 * 2 / 9 + 3 * 1 + 3)
+    assert ladder.ahead(dict.fromkeys(range(3), 3)) == pytest.approx(3 * 1 + 3)
+    assert ladder.ahead({0: 9}) == 0
+    whole = replace(make_ladder("median", FRACTIONS, 9, "maximize"), epochs=3, costs=FRACTIONS)
+    assert whole.ahead({0: 0, 1: 3}) == pytest.approx(3 / 9 + 1 + 3 + 1 + 3)
+
+
+def test_a_rule_sees_one_score_a_step():
+    ladder = replace(make_ladder("hyperband", FRACTIONS, 15, "maximize"), epochs=2)
+    assert ladder.curve(0, [0.1, 0.2, 0.15, 0.3, 0.25]) == [0.2, 0.3]
+    assert ladder.curve(9, [0.1, 0.2])[1:] == [0.2]
+    assert math.isnan(ladder.curve(9, [0.1, 0.2])[0])
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,26 @@ def test_what_cannot_be_told_is_refused(number, values, state, message):
 def test_no_proposals_at_all_are_refused():
     with pytest.raises(ValueError, match=r"Proposer.ask: n must be at least 1, got 0"):
         Proposer(SPACE, seed=0).ask(0)
+
+
+def test_recorded_configurations_take_the_place_of_what_was_proposed():
+    proposer = Proposer(Space({"x": Float(0, 1)}), sampler="tpe", seed=0)
+    first = proposer.ask(3)[0]
+    proposer.tell(first.number, [0.5], state="complete")
+    taken = proposer.retake(1, [{"x": 0.25}, {"x": 0.75}])
+    assert [(own.number, own.config["x"]) for own in taken] == [(1, 0.25), (2, 0.75)]
+    for own in taken:
+        proposer.tell(own.number, [own.config["x"]], state="complete")
+    (after,) = proposer.ask(1)
+    assert after.number == 3
+    assert after.config not in [own.config for own in taken]
+
+
+def test_what_has_been_told_is_not_taken_back():
+    proposer = Proposer(Space({"x": Float(0, 1)}), sampler="random", seed=0)
+    for own in proposer.ask(2):
+        proposer.tell(own.number, [0.5], state="complete")
+    with pytest.raises(
+        ValueError, match=r"Proposer\.retake: none of them must have been told, got 1\. Retake sooner"
+    ):
+        proposer.retake(1, [{"x": 0.25}])
