@@ -242,12 +242,12 @@ def ask_for_too_much_memory(library: str) -> None:
     import numpy as np
     import torch
 
-    import tenfold.study.planning as planning
+    import tenfold.study.question as question
 
     def ask(*args: Any, **kwargs: Any) -> None:
         np.empty(1 << 60, np.uint8) if library == "numpy" else torch.empty(1 << 60, dtype=torch.uint8)
 
-    _at(planning, "training_task", 1, ask, before=True)
+    _at(question, "training_task", 1, ask, before=True)
 
 
 def no_threads_for_events() -> None:

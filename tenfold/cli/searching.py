@@ -19,7 +19,6 @@ from tenfold.cli.options import (
     DataOptions,
     FolderOptions,
     Folds,
-    MostEpochs,
     Networks,
     NoSharing,
     ReductionFactor,
@@ -30,7 +29,7 @@ from tenfold.cli.options import (
     TrialSeeds,
     configs_of,
 )
-from tenfold.study import Run, SearchOptions, space_of
+from tenfold.study import Question, Run, SearchOptions, framed_on
 from tenfold.study.options import parse_time
 from tenfold.tuning import Space, format_space
 
@@ -49,9 +48,17 @@ def search(
         str, typer.Option(help="grid, random, tpe, gp, anneal, genetic, cmaes, qmc, nsga2; grid:points=5 sets one.")
     ] = "tpe",
     halving: Annotated[str, typer.Option(help="none, successive, hyperband, median or curve.")] = "hyperband",
-    resource: Annotated[str, typer.Option(help="What those who go on get more of: epochs.")] = "epochs",
+    resource: Annotated[
+        str, typer.Option(help="What those who go on get more of: epochs, data or scale.")
+    ] = "epochs",
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Of data or scale: 0.1,0.3,1 of the rows or of the width, or resnet18,resnet50."),
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to try. Default: 64, of photos 16.")] = None,
-    epochs: MostEpochs = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a trial that is never stopped; of data and scale on each step.")
+    ] = None,
     time: Time = None,
     epoch_budget: Annotated[float | None, typer.Option(help="Epochs that all trainings together may take.")] = None,
     target_score: Annotated[float | None, typer.Option(help="It is enough when a trial has this score.")] = None,
@@ -81,23 +88,23 @@ def search(
     *,
     data: DataOptions,
     splits: SplitOptions,
-    steps: StepOptions,
+    training: StepOptions,
     folder: FolderOptions,
     answer: AnswerOptions,
 ) -> None:
     """Which hyper-parameters? Any sampler, losers leave, others take their room."""
     ranges = None if space is None else Space.from_toml(space)
-    given: dict[str, Any] = data.arguments() | splits.arguments() | steps.arguments() | {
-        "sampler": sampler, "halving": halving, "resource": resource, "trials": trials, "epochs": epochs,
+    given: dict[str, Any] = data.arguments() | splits.arguments() | training.arguments() | {
+        "sampler": sampler, "halving": halving, "resource": resource, "steps": steps or (), "trials": trials,
+        "epochs": epochs,
         "epoch_budget": epoch_budget, "target_score": target_score, "population": population,
         "min_resource": min_resource, "reduction_factor": reduction_factor, "objectives": objective or (),
         "enqueue": configs_of(enqueue), "warm_start": None if warm_start is None else str(warm_start),
         "storage": storage, "folds": folds, "seeds": seeds, "final": final, "no_sharing": no_sharing,
     }  # fmt: skip
     if show_space:
-        _show_space(
-            space_of(source, SearchOptions(network=network, space=ranges, time_s=parse_time(time), **given)), answer
-        )
+        options = SearchOptions(network=network, space=ranges, time_s=parse_time(time), **given)
+        _show_space(framed_on(source, options), answer)
         return
     ask_for_run(
         lambda screen: tenfold.search(
@@ -107,10 +114,12 @@ def search(
     )  # fmt: skip
 
 
-def _show_space(space: Space, answer: AnswerOptions) -> None:
-    out.print(format_space(space, width=out.width), markup=False, soft_wrap=True)
+def _show_space(question: Question, answer: AnswerOptions) -> None:
+    out.print(format_space(question.space, width=out.width), markup=False, soft_wrap=True)
+    if question.steps is not None:
+        out.print(question.steps.describe(question.epochs, question.rows), markup=False, soft_wrap=True)
     if answer.as_json:
-        print(json.dumps(space.to_json(), ensure_ascii=False))
+        print(json.dumps(question.space.to_json(), ensure_ascii=False))
 
 
 def _show(run: Run, console: Console) -> None:

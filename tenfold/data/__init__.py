@@ -31,7 +31,7 @@ from tenfold.data.preprocessor import Preprocessor
 from tenfold.data.read import read
 from tenfold.data.source import Skipped, Source
 from tenfold.data.splitting import Split, split
-from tenfold.data.subset import draw_rows, interleaved
+from tenfold.data.subset import draw_rows, interleaved, num_of
 from tenfold.data.table_preprocessor import TablePreprocessor
 from tenfold.data.target_encoder import TargetEncoder
 
@@ -74,6 +74,7 @@ __all__ = [
     "fit_fold_preprocessors",
     "fit_preprocessor",
     "interleaved",
+    "num_of",
     "preprocessor_from_json",
     "read",
     "read_inputs",

@@ -58,6 +58,12 @@ class DataPart:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, places: np.ndarray) -> DataPart:
+        """The part of the samples at these places, in this order."""
+        index = torch.from_numpy(np.asarray(places)).to(self.targets.device)
+        inputs = tuple(tensor.index_select(0, index.to(tensor.device)) for tensor in self.inputs)
+        return DataPart(inputs, self.targets.index_select(0, index), self.rows[places])
+
     def to(self, device: Any) -> DataPart:
         """This part on another device."""
         return DataPart(tuple(tensor.to(device) for tensor in self.inputs), self.targets.to(device), self.rows)

@@ -75,3 +75,13 @@ def interleaved(labels: np.ndarray, seed: int, *, first: int = 1) -> np.ndarray:
         ranks = np.arange(len(own))
         place[own] = np.where(ranks < first, 0, ranks / len(own))
     return shuffled[np.argsort(place[shuffled], kind="stable")]
+
+
+def num_of(fraction: float, count: int) -> int:
+    """How many of `count` rows a fraction of them is, at least 1.
+
+    Example:
+        >>> num_of(1 / 9, 100), num_of(1e-9, 100)
+        (11, 1)
+    """
+    return max(1, round(fraction * count))

@@ -135,7 +135,7 @@ def ladder(name: str, by: str = "family") -> tuple[tuple[str, dict[str, Any]], .
 
     Args:
         name: a name in `NETWORKS`.
-        by: "family" (resnet18 < resnet34 < resnet50) or "width" (the network's own width multipliers).
+        by: "family" (resnet18 < resnet34 < resnet50) or "width" (values of the network's own width).
 
     Returns:
         The rungs, smallest first, each a name and its settings; a network without such a ladder is its only rung.
@@ -154,7 +154,7 @@ def ladder(name: str, by: str = "family") -> tuple[tuple[str, dict[str, Any]], .
     if by not in ("family", "width"):
         raise ValueError(f"ladder: by must be 'family' or 'width', got {by!r}. Choose one.")
     if by == "width":
-        return tuple((name, {"width": width}) for width in entry.widths) or ((name, {}),)
+        return tuple((name, {entry.width_setting: width}) for width in entry.widths) or ((name, {}),)
     family = [other for other in NETWORKS if entry.family and NETWORKS[other].family == entry.family]
     return tuple((other, {}) for other in family or [name])
 

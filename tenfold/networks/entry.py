@@ -57,8 +57,8 @@ class NetworkEntry:
             taken when they are asked for.
         family: networks of one family, in the order of the registry, are each larger than the one before; the
             empty string where it stands alone.
-        widths: values of its setting `width` from small to large, a ladder within one network; empty where it
-            has no such setting.
+        widths: values of its width from small to large, a ladder within one network; empty where it has none.
+        width_setting: the setting that is its width.
         published: what others measured of it.
         small: settings with which it is quickly built and trained, for checks.
         heavy: whether its checks take long in spite of `small`.
@@ -81,6 +81,7 @@ class NetworkEntry:
     default: bool = False
     family: str = ""
     widths: tuple[float, ...] = ()
+    width_setting: str = "width"
     published: Published | None = None
     small: Mapping[str, Any] = field(default_factory=dict)
     heavy: bool = False

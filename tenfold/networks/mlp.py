@@ -140,5 +140,7 @@ MLP_ENTRY = NetworkEntry(
     },
     reference="Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021, section 3.1",
     default=True,
+    widths=(32, 64, 128),
+    width_setting="hidden",
     stacks="members of equal hidden, depth, activation, norm and form are one program; drop_prob may differ above 0",
 )

@@ -173,5 +173,7 @@ REALMLP = NetworkEntry(
     },
     reference="Holzmüller, Grinsztajn and Steinwart, Better by Default, NeurIPS 2024 (a variant: see its file)",
     small={"hidden": 8},
+    widths=(64, 128, 256),
+    width_setting="hidden",
     stacks="members of equal hidden, depth and activation are one program; drop_prob may differ above 0",
 )

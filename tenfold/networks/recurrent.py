@@ -155,6 +155,8 @@ def _entry(cell: str, reference: str) -> NetworkEntry:
         reference=reference,
         needs_numbers=True,
         small={"hidden": 8},
+        widths=(32, 64, 128),
+        width_setting="hidden",
         stacks="members of equal hidden, depth and direction are one program, all of them a step at a time",
     )
 

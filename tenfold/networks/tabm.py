@@ -100,5 +100,7 @@ TABM = NetworkEntry(
     },
     reference="Gorishniy, Kotelnikov and Babenko, TabM, ICLR 2025",
     small={"hidden": 8, "num_predictions": 4},
+    widths=(32, 64, 128),
+    width_setting="hidden",
     stacks="members of equal num_predictions, hidden and depth are one program; drop_prob may differ above 0",
 )

@@ -180,9 +180,14 @@ def tiles(records: RunRecords) -> Html:
     tiles = [
         ("methods" if records.verb == "compare" else "trials", str(len(records.trials))),
         ("members", str(result.get("members") or len(records.curves))),
-        ("epochs trained", f"{result.get('epochs_trained') or trained:g}"),
+        (_trained_in(records), f"{result.get('epochs_trained') or trained:g}"),
         ("time", format_seconds(float(seconds)) if seconds is not None else None),
         ("device", records.run.get("device")),
     ]
     shown = [element("div", element("dt", name), element("dd", value)) for name, value in tiles if value]
     return element("dl", join(shown), class_="tiles")
+
+
+def _trained_in(records: RunRecords) -> str:
+    """What trained epochs are counted in: on a ladder those of cheaper steps count for what they cost."""
+    return f"epochs trained, counted on {records.ladder['labels'][-1]}" if records.ladder else "epochs trained"

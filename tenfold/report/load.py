@@ -188,6 +188,7 @@ def _curve(member: tuple[int, int, int], by_epoch: dict[int, Line]) -> Curve:
         epochs=np.array(epochs, dtype=np.int64),
         train_loss=np.array([_number(by_epoch[epoch].get("train_loss")) for epoch in epochs]),
         valid={name: np.array([scores.get(name, np.nan) for scores in valid]) for name in metrics},
+        steps=np.array([by_epoch[epoch]["step"] for epoch in epochs]) if "step" in by_epoch[epochs[0]] else None,
     )
 
 
@@ -234,6 +235,7 @@ def _departures(lines: Iterable[Line]) -> tuple[DepartureRecord, ...]:
             epoch=int(line.get("epoch") or 0),
             how=str(line.get("how") or "left"),
             reason=str(line.get("reason") or ""),
+            step=int(line.get("step") or 0),
         )
         for line in lines
     }

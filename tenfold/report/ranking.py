@@ -43,7 +43,8 @@ class TrialScore:
 
     Attributes:
         trial: the trial.
-        valid: the metric on the validation part at the trial's best epoch, NaN when it never had a number.
+        valid: the metric on the validation part at the trial's best epoch (on a ladder, of its last step), NaN when
+            it never had a number.
         best_epoch: that epoch, or None.
         spread: standard deviation over the members at that epoch, NaN for fewer than two.
         members: number of members that finished an epoch.
@@ -94,7 +95,8 @@ def _score_trial(
         for epoch, value in zip(curve.epochs.tolist(), values.tolist(), strict=True):
             by_epoch[epoch].append(value)
     course = {e: float(np.mean(by_epoch[e])) for e in sorted(by_epoch) if len(by_epoch[e]) == len(curves)}
-    finite = [epoch for epoch, value in course.items() if np.isfinite(value)]
+    begin = _begin_of_last_step(curves)
+    finite = [epoch for epoch, value in course.items() if np.isfinite(value) and epoch >= begin]
     best = min(finite, key=lambda epoch: sort_key(course[epoch], maximize), default=None)
     return TrialScore(
         trial=trial,
@@ -105,6 +107,16 @@ def _score_trial(
         epochs=max(by_epoch, default=0),
         left_rung=left_rung,
         course=course,
+    )
+
+
+def _begin_of_last_step(curves: Sequence[Curve]) -> int:
+    """The first epoch of the step that a trial trained on last: on a ladder each step is a training of its own."""
+    stepped = [curve for curve in curves if curve.steps is not None]
+    if not stepped:
+        return 0
+    return max(
+        int(curve.epochs[curve.steps == curve.steps.max()].min()) for curve in stepped if curve.steps is not None
     )
 
 

@@ -65,6 +65,7 @@ class Curve:
         epochs: int, shape (E,), rising, counted from 1.
         train_loss: float, shape (E,).
         valid: for each metric a float array of shape (E,).
+        steps: of a search over data or scale, on which step each epoch was, int, shape (E,); None elsewhere.
     """
 
     trial: int
@@ -73,6 +74,7 @@ class Curve:
     epochs: np.ndarray
     train_loss: np.ndarray
     valid: dict[str, np.ndarray]
+    steps: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +117,16 @@ class RungRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DepartureRecord:
-    """A trial of a search that trains no more: after which epoch, how ("complete", "left", "sick", "budget"), why."""
+    """A trial of a search that trains no more: after which epoch, how ("complete", "left", "sick", "budget"), why.
+
+    Where trials climb a ladder, `step` is the one that it was on, counted from 0.
+    """
 
     trial: int
     epoch: int
     how: str
     reason: str = ""
+    step: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +205,11 @@ class RunRecords:
     def result(self) -> dict[str, Any]:
         """The answer in numbers, empty while there is none."""
         return dict(self.run.get("result") or {})
+
+    @property
+    def ladder(self) -> dict[str, Any]:
+        """Of a search over data or scale the steps: "resource", "labels", "costs", "epochs" on each; else empty."""
+        return dict(self.run.get("ladder") or {})
 
     @property
     def best_trial(self) -> int:

@@ -11,7 +11,7 @@ from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, legend, polyline, spans
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.ranking import TrialScore
-from tenfold.report.records import RunRecords
+from tenfold.report.records import DepartureRecord, RunRecords
 from tenfold.report.slices import varied_parameters
 from tenfold.report.wording import format_score, is_share, metric_words, plural
 
@@ -64,6 +64,8 @@ def departures(records: RunRecords) -> Html:
     if not records.departures:
         return section("halving", title, empty("Nobody has left yet."))
     rows = sorted(records.departures, key=lambda record: record.trial)
+    if records.ladder:
+        return _departures_by_step(records, rows)
     longest = max(record.epoch for record in rows)
     height = float(np.clip(60 + 5 * len(rows), 160, 900))
     across, up = spans(WIDTH, height)
@@ -80,19 +82,50 @@ def departures(records: RunRecords) -> Html:
         x, y, join(marks), width=WIDTH, height=height, label="epochs that every trial trained",
         x_label="epochs of its own", y_label="trial", y_ticks=_numbers(rows[0].trial, rows[-1].trial), near=True,
     )  # fmt: skip
+    reasons = [(r.trial, r.epoch, HOW.get(r.how, r.how), r.reason) for r in rows if r.reason]
+    return section("halving", title, note(_counted(rows)), figure(drawing), _listed(reasons, "epochs"))
+
+
+def _counted(rows: Sequence[DepartureRecord]) -> str:
+    """How many left in which way."""
     counts = {how: sum(record.how == how for record in rows) for how in HOW}
     told = ", ".join(f"{count} {HOW[how]}" for how, count in counts.items() if count)
-    reasons = [(r.trial, r.epoch, HOW.get(r.how, r.how), r.reason) for r in rows if r.reason]
+    return f"{plural(len(rows), 'trial')}: {told}."
+
+
+def _listed(reasons: Sequence[tuple[Any, ...]], resource: str) -> Html | None:
+    """The reasons as a table that unfolds."""
+    if not reasons:
+        return None
     more = note(f"{len(reasons) - SHOWN} more are in records.jsonl.") if len(reasons) > SHOWN else None
-    listed = element(
-        "details",
-        element("summary", "The reasons"),
-        table(("trial", "epochs", "", "why"), reasons[:SHOWN], numeric=(0, 1), wide=True),
-        more,
-    )
-    return section(
-        "halving", title, note(f"{plural(len(rows), 'trial')}: {told}."), figure(drawing), listed if reasons else None
-    )
+    shown = table(("trial", resource, "", "why"), reasons[:SHOWN], numeric=(0, 1), wide=True)
+    return element("details", element("summary", "The reasons"), shown, more)
+
+
+def _departures_by_step(records: RunRecords, rows: Sequence[DepartureRecord]) -> Html:
+    """The ladder: which steps each trial took, from where it began to where it left."""
+    labels, each = list(records.ladder["labels"]), int(records.ladder["epochs"])
+    height = float(np.clip(60 + 5 * len(rows), 160, 900))
+    across, up = spans(WIDTH, height)
+    x = Axis(low=-0.3, high=len(labels) - 0.7, start=across[0], stop=across[1], whole=True)
+    y = Axis(low=rows[-1].trial + 0.8, high=rows[0].trial - 0.8, start=up[0], stop=up[1], whole=True)
+    marks: list[Html | None] = []
+    for record in rows:
+        kind = "chosen" if record.trial == records.chosen else "trial" if record.how == "complete" else "left"
+        first = record.step - max(record.epoch - 1, 0) // each
+        at, line = x.place(np.arange(first, record.step + 1)), float(y.place(record.trial))
+        marks.append(polyline(at, np.full(len(at), line), class_=f"curve {kind}", data_trial=record.trial))
+        marks += [dot(float(one), line, 2.5, class_=f"end {kind}", data_trial=record.trial) for one in at]
+    drawing = chart(
+        x, y, join(marks), width=WIDTH, height=height, label="steps that every trial took",
+        x_label=f"trained {plural(each, 'epoch')} on", y_label="trial",
+        y_ticks=_numbers(rows[0].trial, rows[-1].trial),
+        x_ticks=[(float(step), label) for step, label in enumerate(labels)], near=True,
+    )  # fmt: skip
+    reasons = [(r.trial, labels[r.step], HOW.get(r.how, r.how), r.reason) for r in rows if r.reason]
+    text = f"{_counted(rows)} The {records.ladder.get('said') or 'steps'}."
+    title = "Who climbed how far, and why others left"
+    return section("halving", title, note(text), figure(drawing), _listed(reasons, "left on"))
 
 
 def parallel(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tenfold.report.markup import Html, element, note, section
@@ -18,7 +18,7 @@ def verdicts(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
     """What is to be said of trials and ranges, the saving, and whether early scores could be trusted."""
     told: dict[str, Any] = records.run.get("insights") or {}
     each = list(told.get("verdicts") or [])
-    lines = [best_line(records, scores), saved_line(told), str(told.get("proxy") or "")]
+    lines = [best_line(records, scores), saved_line(told, records.ladder), str(told.get("proxy") or "")]
     shown = [element("p", line) for line in lines if line]
     if each:
         kinds = list(told.get("kinds") or each[:SHOWN])  # runs of before have no kinds
@@ -29,21 +29,28 @@ def verdicts(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
     return section("verdicts", "What is to be said of it", *shown) if shown else None
 
 
-def saved_line(told: dict[str, Any]) -> str:
-    """What was trained, against training everybody to the end.
+def saved_line(told: dict[str, Any], ladder: Mapping[str, Any] = {}) -> str:
+    """What was trained, against training everybody to the end; on a ladder, in epochs of its last step.
 
     Example:
         >>> saved_line({"saved": {"trained": 300, "full": 1000}})
         '300 epochs were trained; training every trial to the end would have taken 1000: 70 % were saved.'
+        >>> saved_line({"saved": {"trained": 30, "full": 100}}, {"labels": ["1/3 of the rows", "all rows"]})
+        'As much was trained as 30 epochs on all rows; training every trial so would have taken 100: 70 % were saved.'
     """
     saved = told.get("saved") or {}
     trained, full = saved.get("trained"), saved.get("full")
     if not trained or not full:
         return ""
-    return (
-        f"{trained} epochs were trained; training every trial to the end would have taken {full}: "
-        f"{100 * (1 - trained / full):.0f} % were saved."
-    )
+    saved_words = f"{100 * (1 - trained / full):.0f} % were saved."
+    if trained > full:
+        saved_words = f"{100 * (trained / full - 1):.0f} % more."
+    if ladder:
+        return (
+            f"As much was trained as {trained} epochs on {ladder['labels'][-1]}; training every trial so would have "
+            f"taken {full}: {saved_words}"
+        )
+    return f"{trained} epochs were trained; training every trial to the end would have taken {full}: {saved_words}"
 
 
 def winner(records: RunRecords) -> Html | None:

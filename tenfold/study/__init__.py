@@ -7,13 +7,14 @@
 """
 
 from tenfold.study.curves import learning_curve, width_curve
-from tenfold.study.engine import space_of
+from tenfold.study.engine import framed_on
 from tenfold.study.fit import fit
 from tenfold.study.inspecting import inspect
 from tenfold.study.job import Listener
 from tenfold.study.lr_finder import RateTest, find_lr
 from tenfold.study.model import Model, ModelPart, load
 from tenfold.study.options import FitOptions
+from tenfold.study.question import Question
 from tenfold.study.run import Best, Run
 from tenfold.study.search import search
 from tenfold.study.search_options import SearchOptions
@@ -25,6 +26,7 @@ __all__ = [
     "Listener",
     "Model",
     "ModelPart",
+    "Question",
     "RateTest",
     "Run",
     "SearchOptions",
@@ -32,11 +34,11 @@ __all__ = [
     "cross_validate",
     "find_lr",
     "fit",
+    "framed_on",
     "inspect",
     "learning_curve",
     "load",
     "replicate",
     "search",
-    "space_of",
     "width_curve",
 ]

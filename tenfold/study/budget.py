@@ -11,9 +11,9 @@ from tenfold.tuning import Rung, successive_halving_rungs
 
 _TARGET_STEPS = 4000  # optimiser steps that a small network wants before more of them stop paying
 _MOST_EPOCHS = 100
-_TRAINING_SHARE = 0.7  # of the time that is left; the rest is for scoring, the final model, baselines and the report
+TRAINING_SHARE = 0.7  # of the time that is left; the rest is for scoring, the final model, baselines and the report
 _DEADLINE = 0.85  # of the whole time: then training ends wherever it is
-_REFIT_SHARE = 0.6  # of both, when the chosen configuration is to be trained once more
+REFIT_SHARE = 0.6  # of both, when the chosen configuration is to be trained once more
 
 
 def default_batch_size(num_rows: int, spec: InputSpec | None = None) -> int:
@@ -97,7 +97,7 @@ def training_deadline_s(time_s: float | None, *, refit: bool) -> float:
     """
     if time_s is None:
         return float("inf")
-    return time_s * _DEADLINE * (_REFIT_SHARE if refit else 1.0)
+    return time_s * _DEADLINE * (REFIT_SHARE if refit else 1.0)
 
 
 def fit_to_time(
@@ -137,7 +137,7 @@ def fit_to_time(
             epoch_seconds[spec.id.trial] += line.quickest_seconds * steps_per_epoch(spec.config.recipe.batch_size)
     while True:
         mean_epoch_s = sum(epoch_seconds[:trials]) / trials
-        affordable = seconds * _TRAINING_SHARE * (_REFIT_SHARE if refit else 1.0) / max(mean_epoch_s, 1e-9)
+        affordable = seconds * TRAINING_SHARE * (REFIT_SHARE if refit else 1.0) / max(mean_epoch_s, 1e-9)
         fitting = _most_epochs_within(affordable, trials, epochs or most_epochs, reduction_factor, fewest)
         if fitting >= min(5, epochs or 5) or trials <= 3:
             return trials, epochs or max(fitting, 1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tenfold.core.records import read_records
-from tenfold.study.planning import Question
+from tenfold.study.question import Question
 from tenfold.study.run_folder import RunFolder
 from tenfold.tuning import front
 
@@ -34,12 +34,12 @@ class Costs:
         return [known[name](trial, question) for name in self.names]
 
     def _parameters(self, trial: int, question: Question) -> float:
-        place = trial * question.members_a_trial
+        place = _place(trial, question)
         return float(next(line.parameters for line in question.plan if place in line.places))
 
     def _latency(self, trial: int, question: Question) -> float:
         """Milliseconds that a new network of this kind takes for one sample; once for each structure."""
-        place = trial * question.members_a_trial
+        place = _place(trial, question)
         label = next(line.label for line in question.plan if place in line.places)
         known = self.folder.info.get("latency_ms") or {}
         if label not in known:
@@ -64,6 +64,11 @@ class Costs:
                 {"trial": trials[place], **dict(zip(names, told[trials[place]], strict=True))} for place in best
             ]
         }
+
+
+def _place(trial: int, question: Question) -> int:
+    """Where a trial's first member stands."""
+    return next(place for place, spec in enumerate(question.specs) if spec.id.trial == trial)
 
 
 def _measured_ms(question: Question, place: int) -> float:

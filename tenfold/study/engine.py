@@ -39,14 +39,15 @@ from tenfold.study.material import make_task, prepare, read_source
 from tenfold.study.mirrors import Mirrors
 from tenfold.study.model import Model
 from tenfold.study.options import FitOptions, check_resumed
-from tenfold.study.planning import Question, framed, plan_question
+from tenfold.study.planning import plan_question
+from tenfold.study.question import Question, framed
 from tenfold.study.run import Run
 from tenfold.study.run_folder import RunFolder, refuse_place
 from tenfold.study.scoring import TestScore, in_units_of, score_test
 from tenfold.study.search_options import SearchOptions
 from tenfold.study.temperature import with_temperature
 from tenfold.tasks import OwnMetric
-from tenfold.train import Checkpointer, Clock, Cohort, Hooks, Progress, num_threads
+from tenfold.train import Checkpointer, Clock, Cohort, Hooks, MemberSpec, Progress, num_threads
 from tenfold.tuning import Space
 
 
@@ -227,6 +228,7 @@ def _describe_trials(question: Question) -> dict[str, Any]:
     return {
         "trials": question.generations.trials,
         "epochs": question.epochs,
+        **_describe_ladder(question),
         "brackets": [
             {"trials": trials, "rungs": rungs}
             for trials, rungs in zip(question.generations.rule.start_trials, brackets, strict=True)
@@ -236,6 +238,14 @@ def _describe_trials(question: Question) -> dict[str, Any]:
     }
 
 
+def _describe_ladder(question: Question) -> dict[str, Any]:
+    """What trials climb; nothing where the resource is epochs."""
+    if question.steps is None:
+        return {}
+    said = question.steps.describe(question.epochs, question.rows)
+    return {"ladder": {**question.steps.to_json(), "epochs": question.epochs, "said": said}}
+
+
 def _describe_folds(question: Question, options: FitOptions) -> dict[str, Any]:
     """What is known of the folds and seeds of a trial; nothing where it has one member."""
     if question.folds is None or not isinstance(options, GridOptions):
@@ -243,15 +253,15 @@ def _describe_folds(question: Question, options: FitOptions) -> dict[str, Any]:
     return {"folds": describe_folds(question.folds), "seeds": options.seeds, "varies": list(options.varies)}
 
 
-def space_of(data: Any, options: FitOptions) -> Space:
-    """What would be searched on these data.
+def framed_on(data: Any, options: FitOptions) -> Question:
+    """What follows from these data and options alone: the space, the metric, the steps of a ladder.
 
     Raises:
         InputError: the data or an option cannot be used.
     """
     device = choose_device(options.device)
     material = prepare(read_source(data, options), replace(options, no_checks=True), device)
-    return framed(material, options, device).space
+    return framed(material, options, device)
 
 
 # -- training and after ------------------------------------------------------------------------------------------
@@ -341,7 +351,7 @@ def _build_cohort(
 def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Checkpointer) -> Model:
     model = final_model(
         cohort,
-        [question.first_of(drawn.number) for drawn in question.draws],
+        _as_trained(question, cohort),
         question.material,
         job.options,
         job.device,
@@ -352,6 +362,12 @@ def _make_final(job: Job, question: Question, cohort: Cohort, checkpointer: Chec
     )
     unseen = _unseen(question, model, job.options)
     return model if unseen is None else with_temperature(model, unseen)
+
+
+def _as_trained(question: Question, cohort: Cohort) -> list[MemberSpec]:
+    """For each trial its first member; of one that is still on a lower step of a ladder, as it is there."""
+    steps = {member.trial: lane.step for lane in cohort.lanes for member in lane.ids}
+    return [question.first_of(drawn.number, steps.get(drawn.number)) for drawn in question.draws]
 
 
 def _unseen(question: Question, model: Model, options: FitOptions) -> DataPart | None:
@@ -378,7 +394,7 @@ def _score(
     test = score_test(model, material, own_task, options.seed, folder.path)
     if test is not None:
         write_gallery(folder.path, material, in_units_of(material.encoder, model, test.outputs), options.seed)
-    together = _together(question, winner, model, options, test)
+    together = _together(question, cohort, winner, model, options, test)
     scores = None if test is None else test.scores
     valid = best_valid(folder.records, own) if log.sync() else {}
     log.append("final", trial=winner.trial, how=options.final, epoch=winner.epoch, valid=valid, test=scores or {})
@@ -393,17 +409,30 @@ def _score(
         "valid": {**_spread([member.score for member in own]), "over": "folds x seeds"},
         "test": None if scores is None else finite(scores[metric]),
         "trials": len(question.draws),
-        "members": len(question.specs),
+        "members": len({spec.id for spec in question.specs}),
         "epochs_trained": round(cohort.epochs_trained, 3),
         "seconds": round(job.clock(), 3),
         "best": {"trial": winner.trial, "network": drawn.config["network"], "config": _plain(drawn.config)},
         "metrics": finite({"valid": valid, **({} if scores is None else {"test": scores})}),
         **({} if together is None else {"ensemble": together}),
+        **_on_ladder(question, winner),
+    }
+
+
+def _on_ladder(question: Question, winner: Winner) -> dict[str, Any]:
+    """Of a search over data or scale the steps, and which one the winner is of; `epochs_trained` is in whole ones."""
+    ladder, steps = question.ladder, question.steps
+    if ladder is None or steps is None:
+        return {}
+    on = ladder.words(ladder.step_of(winner.trial, winner.epoch)) if winner.epoch else None
+    return {
+        "ladder": {"resource": steps.resource, "steps": list(steps.labels), "epochs": ladder.epochs, "best_on": on}
     }
 
 
 def _together(
     question: Question,
+    cohort: Cohort,
     winner: Winner,
     model: Model,
     options: FitOptions,
@@ -417,8 +446,7 @@ def _together(
     material, folds = question.material, question.folds
     if test is None or material.test is None:
         return told | {"gain": None}
-    first_specs = [question.first_of(drawn.number) for drawn in question.draws]
-    single = joined([winner], first_specs, material, question.own_networks, {}, folds)
+    single = joined([winner], _as_trained(question, cohort), material, question.own_networks, {}, folds)
     narrow = make_task(replace(material, encoder=model.encoder), options, [question.metric.name])
     outputs = torch.from_numpy(test.outputs)
     gain = score_gain(model, single, outputs, material.source, material.test.rows, narrow, options.seed)

@@ -69,7 +69,7 @@ def ranked(cohort: Cohort) -> list[Winner]:
             best_model=partial(_whole_model, cohort, partial(lane.best_model, place)),
             line=lane.line,
         )
-        for lane in cohort.lanes
+        for lane in furthest(cohort)
         for place, member in enumerate(lane.ids)
     ]
     members += [
@@ -94,6 +94,14 @@ def ranked(cohort: Cohort) -> list[Winner]:
         return lost, 0.0 if lost else mean, member.trial, math.isnan(own), own, member.fold, member.seed
 
     return sorted(members, key=key)
+
+
+def furthest(cohort: Cohort) -> list[Lane]:
+    """The lanes whose members may be chosen: all, but where steps are other models those of the highest step."""
+    if cohort.judge.ladder is None or not cohort.judge.ladder.anew:
+        return cohort.lanes
+    steps = [lane.step for lane in cohort.lanes] + [cohort.judge.ladder.last for _ in cohort.parked[:1]]
+    return [lane for lane in cohort.lanes if lane.step == max(steps)]
 
 
 def _whole_model(cohort: Cohort, trained: Callable[[], nn.Module]) -> nn.Module:

@@ -18,8 +18,9 @@ from tenfold.core.errors import InputError, RunError
 from tenfold.core.records import finite
 from tenfold.core.task import Direction
 from tenfold.report import load_run
-from tenfold.report.ranking import score_trials
+from tenfold.report.ranking import TrialScore, score_trials
 from tenfold.study.search_options import SearchOptions
+from tenfold.study.steps import Steps
 from tenfold.tuning import HALVINGS, Draw, Halving, Proposer, Space, StoppingRule
 from tenfold.tuning.proposals import State
 
@@ -74,11 +75,16 @@ def told_of(folder: str | Path, metric: str) -> list[Told]:
             config=dict(score.trial.config),
             score=score.valid,
             state="complete" if score.trial.number in through else "pruned",
-            curve=score.course,
+            curve=_by_step(score, records.ladder) if records.ladder else score.course,
         )
         for score in score_trials(records)
         if math.isfinite(score.valid)
     ]
+
+
+def _by_step(score: TrialScore, ladder: Mapping[str, Any]) -> dict[int, float]:
+    """A trial's last score on each step that it took, in the order of the steps."""
+    return {(epoch - 1) // int(ladder["epochs"]) + 1: value for epoch, value in sorted(score.course.items())}
 
 
 class Generations:
@@ -91,9 +97,11 @@ class Generations:
         trials: how many in all, at least 1.
         epochs: of a trial that is never stopped.
         warm: trials of an earlier run; what does not fit the space is left out.
+        steps: what trials climb, where the resource is not epochs.
 
     Attributes:
         rule: who leaves.
+        ladder: the steps under that rule; None where the resource is epochs.
         num_asked: trials asked for so far.
         num_warm: of the earlier run's trials those that fit.
     """
@@ -107,10 +115,13 @@ class Generations:
         trials: int,
         epochs: int,
         warm: Sequence[Told] = (),
+        steps: Steps | None = None,
     ) -> None:
         self.options, self.trials = options, trials
         self.population = self._population()
-        self.rule = self._rule(direction, epochs)
+        compared = self.population if options.halving == "successive" else trials
+        self.ladder = None if steps is None else steps.ladder(options, compared, direction, epochs)
+        self.rule = self._rule(direction, epochs) if self.ladder is None else self.ladder.rule
         directions = (direction, *("minimize" for _ in options.objectives))
         self._proposer = Proposer(space, sampler=options.sampler, seed=options.seed, directions=directions)
         self.num_warm = self._warm_up(space, warm)
@@ -170,6 +181,11 @@ class Generations:
         warm = f", told of {self.num_warm} earlier trials" if self.num_warm else ""
         return f"{sampler} proposes {at_a_time}{warm}; {options.halving} over {options.resource}{brackets}"
 
+    def climb_at(self, steps: Steps) -> None:
+        """Takes the costs of the steps over, which are known once there are trials."""
+        assert self.ladder is not None
+        self.ladder = replace(self.ladder, costs=steps.costs)
+
     # -- asking --------------------------------------------------------------------------------------------
 
     @property
@@ -202,6 +218,24 @@ class Generations:
         self._news = False
         return draws
 
+    def retake(self, draws: Sequence[Draw], recorded: Sequence[Mapping[str, Any]]) -> list[Draw]:
+        """Takes recorded trials in place of the last draws.
+
+        Raises:
+            RunError: one is not in the space.
+        """
+        self.num_asked += len(recorded) - len(draws)
+        try:
+            taken = self._proposer.retake(
+                recorded[0]["trial"] + self.num_warm, [record["config"] for record in recorded]
+            )
+        except InputError as error:
+            raise RunError(
+                f"--resume: the recorded trials from {recorded[0]['trial']} on must lie in the space, got: {error} "
+                "Pass the space that the run was begun with."
+            ) from error
+        return [replace(drawn, number=drawn.number - self.num_warm) for drawn in taken]
+
     def tell(self, trial: int, values: Sequence[float] | None, state: State, curve: Mapping[int, float]) -> bool:
         """Tells what became of a trial; whether that was new."""
         if trial in self._told:
@@ -212,19 +246,7 @@ class Generations:
         return True
 
 
-def check_replayed(draws: Sequence[Draw], recorded: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses to go on where the sampler does not propose what it proposed before.
-
-    Args:
-        draws: what it proposes now.
-        recorded: the records of the trials as they were.
-
-    Raises:
-        RunError: another version of the sampler, or another sampler object was passed.
-    """
-    for drawn, record in zip(draws, recorded, strict=False):
-        if json.loads(json.dumps(finite(drawn.config))) != record["config"]:
-            raise RunError(
-                f"--resume: the sampler must propose trial {record['trial']} as before, got {drawn.config}. "
-                "Pass the sampler that the run was begun with, under the same version of Optuna."
-            )
+def replays(draws: Sequence[Draw], recorded: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether draws are those that were recorded."""
+    own = [json.loads(json.dumps(finite(drawn.config))) for drawn in draws]
+    return own == [record["config"] for record in recorded]

@@ -14,8 +14,9 @@ from tenfold.report import RunRecords, load_run
 from tenfold.report.courses import validation_loss
 from tenfold.report.ranking import score_trials
 from tenfold.statistics import rank_correlation
-from tenfold.study.planning import Question
-from tenfold.tuning import Course, Verdict, by_kind, forecast, judge, on_the_edge
+from tenfold.statistics.rank_correlation import FEWEST_PAIRS
+from tenfold.study.question import Question
+from tenfold.tuning import Course, Ladder, Verdict, by_kind, forecast, judge, on_the_edge
 
 _MOST_FORECASTS = 24  # each takes some hundredths of a second
 _FEWEST_EPOCHS = 6  # that forecasts begin from, and have before them
@@ -31,22 +32,32 @@ def insights(folder: Any, question: Question) -> dict[str, Any]:
     records = load_run(folder)
     full = question.epochs
     curves = {score.trial.number: list(score.course.values()) for score in score_trials(records)}
+    ages = {trial: len(curve) for trial, curve in curves.items()}
     verdicts = verdicts_on(records, question)
-    found = {
+    found: dict[str, Any] = {
         "kinds": [verdict.sentence for verdict in by_kind(verdicts, len(records.trials))],
         "verdicts": [verdict.sentence for verdict in verdicts],
         "saved": {
-            "trained": sum(len(curve) for curve in curves.values()) * question.members_a_trial,
+            "trained": _whole(sum(question.spent(*one) for one in ages.items()) * question.members_a_trial),
             "full": len(curves) * full * question.members_a_trial,
         },
-        "proxy": _proxy(curves, full),
-        "forecasts": _forecasts(curves, full, question.metric.direction),
     }
+    if question.ladder is None:
+        found["proxy"] = _proxy(curves, full)
+        found["forecasts"] = _forecasts(curves, full, question.metric.direction)
+    else:
+        found["proxy"] = _proxy_of_steps(curves, question.ladder, question.metric.direction)
     return dict(finite(found))
+
+
+def _whole(epochs: float) -> float:
+    """Without a fraction where there is none."""
+    return int(epochs) if epochs == int(epochs) else round(epochs, 1)
 
 
 def verdicts_on(records: RunRecords, question: Question) -> list[Verdict]:
     """What is to be said of the space and of the trials, the space first; running trials are judged, too."""
+    full = question.epochs
     scores = {score.trial.number: score.valid for score in score_trials(records)}
     configs = {number: trial.config for number, trial in records.trials.items()}
     said = on_the_edge(configs, scores, question.space, question.metric.direction)
@@ -56,13 +67,14 @@ def verdicts_on(records: RunRecords, question: Question) -> list[Verdict]:
     courses = []
     for number, curve in sorted(first.items()):
         loss = validation_loss(records, curve)
+        begin = (len(curve.epochs) - 1) // full * full if question.ladder is not None else 0  # of its last step
         courses.append(
             Course(
                 trial=number,
-                train_loss=curve.train_loss.tolist(),
-                valid_loss=() if loss is None else loss.tolist(),
+                train_loss=curve.train_loss[begin:].tolist(),
+                valid_loss=() if loss is None else loss[begin:].tolist(),
                 config=configs.get(number, {}),
-                is_complete=len(curve.epochs) >= question.epochs,
+                is_complete=len(curve.epochs) - begin >= full,
             )
         )
     return [*said, *judge(courses)]
@@ -76,6 +88,25 @@ def _proxy(curves: Mapping[int, Sequence[float]], full: int) -> str | None:
         return None
     found = rank_correlation([curve[cheap - 1] for curve in through], [curve[full - 1] for curve in through])
     return f"After {cheap} of {full} epochs: {found.sentence}"
+
+
+def _proxy_of_steps(curves: Mapping[int, Sequence[float]], ladder: Ladder, direction: str) -> str | None:
+    """Whether scores on each step rank trials as those on the last one do, and as those on the next."""
+    best = max if direction == "maximize" else min
+    scores: dict[int, dict[int, float]] = {}
+    for trial, curve in curves.items():
+        for begin in range(0, len(curve) - ladder.epochs + 1, ladder.epochs):
+            known = [score for score in curve[begin : begin + ladder.epochs] if math.isfinite(score)]
+            scores.setdefault(ladder.step_of(trial, begin + 1), {})[trial] = best(known) if known else math.nan
+    pairs = {(step, ladder.last) for step in range(ladder.last)} | {(step, step + 1) for step in range(ladder.last)}
+    said = []
+    for low, high in sorted(pairs, key=lambda pair: (pair[1] != ladder.last, pair)):
+        both = scores.get(low, {}).keys() & scores.get(high, {}).keys()
+        if not both or (high != ladder.last and len(both) < FEWEST_PAIRS):
+            continue
+        found = rank_correlation([scores[low][one] for one in both], [scores[high][one] for one in both])
+        said.append(f"On {ladder.words(low)} against {ladder.words(high)}: {found.sentence}")
+    return " ".join(said) or None
 
 
 def _forecasts(curves: Mapping[int, Sequence[float]], full: int, direction: str) -> list[dict[str, float]]:

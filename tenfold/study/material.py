@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from tenfold.data import (
     draw_rows,
     feature_part,
     fit_preprocessor,
+    interleaved,
+    num_of,
     read,
     split,
 )
@@ -264,25 +267,40 @@ class PartBatches:
             yield (*inputs, targets)
 
 
-def cohort_data(material: Material, seed: int, features: Callable[..., Tensor] | None = None) -> CohortData:
+def cohort_data(
+    material: Material,
+    seed: int,
+    features: Callable[..., Tensor] | None = None,
+    fractions: Sequence[float] = (),
+) -> CohortData:
     """Training batches by batch size, made once each, and the validation batches.
 
     Args:
         material: what they are made of.
         seed: of their order and augmentation.
         features: of samples, where members get these in place of them.
+        fractions: of the training rows, for the steps of a ladder over the data: nested subsets, of a classification
+            stratified. The validation batches are whole on every step.
     """
-    providers: dict[int, BatchProvider] = {}
+    providers: dict[tuple[int, float], BatchProvider] = {}
     train, preprocessor = material.train, material.preprocessor
     valid, scored_by = material.valid, material.preprocessor
     if features is not None:
         train, preprocessor = feature_part(train, material.preprocessor, features, vary=True)
         valid, scored_by = feature_part(valid, material.preprocessor, features, vary=False)
 
-    def training(batch_size: int) -> BatchProvider:
-        if batch_size not in providers:
-            own = replace(material, train=train, preprocessor=preprocessor)
-            providers[batch_size] = DatasetProvider(own, batch_size=batch_size, seed=seed)
-        return providers[batch_size]
+    @cache
+    def part(fraction: float) -> DataPart:
+        if fraction == 1:
+            return train
+        classes = train.targets.cpu().numpy() if material.source.task == "classification" else np.zeros(len(train))
+        return train.take(np.sort(interleaved(classes, seed)[: num_of(fraction, len(train))]))
 
-    return CohortData(training=training, validation=PartBatches(valid, scored_by))
+    def training(batch_size: int, step: int = -1) -> BatchProvider:
+        fraction = fractions[step] if fractions else 1.0
+        if (batch_size, fraction) not in providers:
+            own = replace(material, train=part(fraction), preprocessor=preprocessor)
+            providers[batch_size, fraction] = DatasetProvider(own, batch_size=batch_size, seed=seed)
+        return providers[batch_size, fraction]
+
+    return CohortData(training=training, validation=PartBatches(valid, scored_by), by_step=bool(fractions))

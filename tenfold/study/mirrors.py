@@ -87,7 +87,8 @@ class Mirrors:
 
     def _trial(self, number: int, lines: Sequence[dict[str, Any]], *, pruned: bool) -> MirrorTrial:
         values = {line["epoch"]: _number(line["valid"].get(self.metric.name)) for line in lines}
-        finite = [value for value in values.values() if value == value]
+        last = [line["epoch"] for line in lines if line.get("step") == lines[-1].get("step")]  # its step of a ladder
+        finite = [values[epoch] for epoch in last if values[epoch] == values[epoch]]
         best = (max if self.metric.direction == "maximize" else min)(finite) if finite else None
         draw = self._draws[number]
         return MirrorTrial(
@@ -130,6 +131,7 @@ def _over_members(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "epoch": epoch,
+            **({"step": own[0]["step"]} if "step" in own[0] else {}),
             "train_loss": fmean(_number(line["train_loss"]) for line in own),
             "valid": {name: fmean(_number(line["valid"].get(name)) for line in own) for name in own[0]["valid"]},
         }

@@ -22,6 +22,7 @@ def search(
     sampler: Any = "tpe",
     halving: str = "hyperband",
     resource: str = "epochs",
+    steps: Sequence[float | str] | str = (),
     trials: int | None = None,
     epochs: int | None = None,
     time: str | float | None = None,
@@ -48,11 +49,15 @@ def search(
         sampler: who proposes: a name in `tenfold.tuning.SAMPLERS`, with settings as in "grid:points=5", or any
             sampler of Optuna's.
         halving: who leaves early: a name in `tenfold.tuning.HALVINGS`.
-        resource: what those who go on get more of: "epochs".
+        resource: what those who go on get more of: "epochs", "data" (rows to train on) or "scale" (larger networks of
+            a family, or more width). With the last two trials climb a ladder: each trains its epochs on a step, is
+            compared, and, if it is among the best, trains them on the next. On data it goes on from its weights.
+        steps: of that ladder: rising fractions of the rows, or factors of the width, up to 1; or names of networks
+            that end with the one searched. What suits the data by default.
         trials: configurations to try; 64, or 16 of photos.
-        epochs: epochs of a trial that is never stopped.
+        epochs: epochs of a trial that is never stopped; on a ladder, on each step.
         time: what it all may take: seconds, or "10m".
-        epoch_budget: epochs that all members together may train.
+        epoch_budget: epochs that all members together may train; on a ladder, counted in epochs on its last step.
         target_score: it is enough when a trial has this score.
         enqueue: configurations of your own, tried first; what they leave out is drawn.
         warm_start: a run whose trials the sampler is told before it proposes.
@@ -80,6 +85,12 @@ def search(
         >>> run = tenfold.search("mlp", "iris", space, trials=6, epochs=3, halving="successive", out=folder + "/iris")
         >>> run.result["trials"], sorted(run.best.config)[:2]
         (6, ['activation', 'batch_size'])
+        >>> run = tenfold.search(
+        ...     "mlp", "iris", space, resource="data", steps=(0.5, 1), trials=6, epochs=3, halving="successive",
+        ...     sampler="random", out=folder + "/climbed",
+        ... )
+        >>> run.result["ladder"]["steps"], run.result["epochs_trained"]  # six on half of the rows, two on all
+        (['0.5 of the rows', 'all rows'], 15.0)
 
     References:
         Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML 2018 (TPE
@@ -88,10 +99,10 @@ def search(
     networks = [network] if isinstance(network, str) or callable(network) else network
     try:
         options = SearchOptions(
-            network=networks, space=space, sampler=sampler, halving=halving, resource=resource, trials=trials,
-            epochs=epochs, time_s=parse_time(time), epoch_budget=epoch_budget, target_score=target_score,
-            enqueue=enqueue, warm_start=None if warm_start is None else str(warm_start), objectives=objectives,
-            folds=folds, seeds=seeds, **more,
+            network=networks, space=space, sampler=sampler, halving=halving, resource=resource, steps=steps,
+            trials=trials, epochs=epochs, time_s=parse_time(time), epoch_budget=epoch_budget,
+            target_score=target_score, enqueue=enqueue, objectives=objectives,
+            warm_start=None if warm_start is None else str(warm_start), folds=folds, seeds=seeds, **more,
         )  # fmt: skip
     except TypeError as error:
         raise TypeError(f"search: {str(error).split('__init__() ')[-1]}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -49,12 +50,8 @@ class Shared(NamedTuple):
 
     def _rest_of(self, spec: MemberSpec) -> MemberSpec | None:
         whole, rest = self.known.get(spec.id, (None, None))
-        if whole is not None and (whole.label, whole.config, whole.init_seed) == (
-            spec.label,
-            spec.config,
-            spec.init_seed,
-        ):
-            return rest
+        if whole is not None and rest is not None and _is_same(whole, spec):
+            return replace(rest, step=spec.step, begins_at=spec.begins_at)
         return rest_spec(spec, self.prefix, self.device)
 
     def is_of(self, spec: MemberSpec) -> bool:
@@ -73,12 +70,18 @@ class Shared(NamedTuple):
         return list(self.prefix.cut)
 
 
+def _is_same(one: MemberSpec, other: MemberSpec) -> bool:
+    """Whether two members are built and trained alike."""
+    return (one.label, one.config, one.init_seed) == (other.label, other.config, other.init_seed)
+
+
 def shared_by(
     specs: Sequence[MemberSpec],
     material: Material,
     seed: int,
     example: Batch,
     stored: Mapping[str, Any] | None,
+    fractions: Sequence[float] = (),
 ) -> Shared | None:
     """The prefix that members share; None where there is none.
 
@@ -88,6 +91,7 @@ def shared_by(
         seed: of the batches.
         example: a real training batch.
         stored: `run.json` of the run to go on with, which says where it was cut.
+        fractions: of the training rows, for the steps of a ladder over the data.
     """
     inputs = example[:-1]
     if not all(isinstance(tensor, torch.Tensor) for tensor in inputs) or len(inputs[0]) < 2:
@@ -102,4 +106,4 @@ def shared_by(
         return None
     prefix, rests = found
     known = {spec.id: (spec, rest) for spec, rest in zip(specs, rests, strict=True)}
-    return Shared(prefix, cohort_data(material, seed, prefix.features), inputs[0].device, known)
+    return Shared(prefix, cohort_data(material, seed, prefix.features, fractions), inputs[0].device, known)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tenfold.core.records import RecordLog
 from tenfold.report import load_run
 from tenfold.study.insights import verdicts_on
-from tenfold.study.planning import Question
+from tenfold.study.question import Question
 from tenfold.tuning import Verdict, by_kind
 
 _EVERY_S = 10.0

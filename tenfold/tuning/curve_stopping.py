@@ -100,9 +100,9 @@ class CurveStopping:
             return leaving
         chances = self._chances(known, [_best_so_far(curve) for curve in rising.values()])
         for trial in self._least_likely(chances, known):
-            score = sign * float(known[trial][-1])
+            score, age = sign * float(known[trial][-1]), epochs(len(known[trial]), self.unit)
             leaving[trial] = (
-                f"{score:.4g} after {epochs(len(known[trial]), self.unit)} has a chance of {_percent(chances[trial])} "
+                f"{score:.4g} after {age} has a chance of {_percent(chances[trial])} "
                 f"to be the best after {self.max_resource}"
             )
         return dict(sorted(leaving.items()))

@@ -247,7 +247,7 @@ def test_the_next_generation_waits_for_room_and_for_news():
     [
         ({"sampler": "tpee"}, "unknown sampler 'tpee'. Did you mean 'tpe'"),
         ({"halving": "hyperbnd"}, "unknown halving 'hyperbnd'. Did you mean 'hyperband'"),
-        ({"resource": "epoch"}, "--resource must be one of epochs, got 'epoch'"),
+        ({"resource": "epoch"}, "--resource must be one of epochs, data, scale, got 'epoch'"),
         ({"population": 0}, "--population must be a whole number >= 1, got 0"),
         ({"min_resource": 1.5}, "--min-resource must be a whole number >= 1, got 1.5"),
         ({"epoch_budget": 0}, "--epoch-budget must be above 0, got 0"),
