@@ -188,3 +188,15 @@ def test_killed_on_the_second_step_it_goes_on_as_if_it_had_never_stopped(tmp_pat
     mine = [line for line in records(whole) if line["epoch"] > EPOCHS + 1]
     assert mine
     assert records(again) == mine
+
+
+def test_who_stops_on_a_lower_step_stays_in_the_race_and_may_climb(tmp_path, monkeypatch):
+    impatient = specs_of([{"lr": lr, "batch_size": 16, "patience": 1} for lr in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 3.0)])
+    monkeypatch.setitem(globals(), "SPECS", impatient)
+    told = {}
+    cohort = finish(climber(tmp_path, told=told))
+    stopped = {line["trial"] for line in records(cohort, "stopped") if line["epoch"] < EPOCHS}
+    assert stopped, "somebody's patience ends before the step does"
+    assert all(departure.epoch >= EPOCHS for departure in told.values())
+    scores = best_on(cohort, 0)
+    assert set(best_on(cohort, 1)) == set(sorted(scores, key=lambda trial: (scores[trial], trial))[:2])
