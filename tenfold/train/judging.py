@@ -91,9 +91,11 @@ class Judge:
         """Whom a rule names that is asked after every epoch; on a ladder those who have just done a step."""
         if self.ladder is None:
             return self.rule.leavers(race.curves, running)
+        done = {trial for trial in running if not len(race.curves[trial]) % self.ladder.epochs}
+        if not done:
+            return {}
         curves = {trial: self.ladder.curve(trial, own) for trial, own in race.standings.items()}
-        named = self.rule.leavers(curves, running)
-        return {trial: why for trial, why in named.items() if not len(race.curves[trial]) % self.ladder.epochs}
+        return {trial: why for trial, why in self.rule.leavers(curves, running).items() if trial in done}
 
     def _reached(self, trial: int, epochs: int) -> float:
         """The resource that a trial has had after so many epochs of its own."""
