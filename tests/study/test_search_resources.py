@@ -264,15 +264,6 @@ def test_another_final_model_is_trained_on_all_rows_for_the_epochs_of_a_step(tmp
     assert run.predict([[5.1, 3.5, 1.4, 0.2]]).shape == (1,)
 
 
-def test_a_frozen_first_part_is_shared_on_every_step(tmp_path):
-    space = {**SPACE, "freeze": "hidden.*", "hidden": 16}
-    run = search(
-        tmp_path / "run", "iris", space, resource="data", steps=(0.5, 1), halving="successive", sampler="random"
-    )
-    assert run.info["shared"]
-    assert best_on(run, 1).keys() < best_on(run, 0).keys()
-
-
 # -- scale ---------------------------------------------------------------------------------------------------
 
 

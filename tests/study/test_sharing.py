@@ -9,7 +9,7 @@ from torch import nn
 
 import tenfold
 from tenfold.core.errors import RunError
-from tenfold.study import planning
+from tenfold.study import question
 
 
 def body(seed=3):
@@ -48,7 +48,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("shared", "apart"):
             if name == "apart":
-                patch.setattr(planning, "shared_by", lambda *_: None)
+                patch.setattr(question, "shared_by", lambda *_: None)
             Net.calls = 0
             run = tenfold.fit("digits", network=Net, out=folder / name, **OPTIONS)
             found[name] = (run, Net.calls)
