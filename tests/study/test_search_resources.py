@@ -264,6 +264,33 @@ def test_another_final_model_is_trained_on_all_rows_for_the_epochs_of_a_step(tmp
     assert run.predict([[5.1, 3.5, 1.4, 0.2]]).shape == (1,)
 
 
+class FrozenBody(torch.nn.Module):
+    """A frozen backbone, the same for all, and a head of the member's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(24, 10)
+        own = torch.get_rng_state()
+        torch.manual_seed(3)
+        body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 24), torch.nn.Tanh())
+        self.body = body.requires_grad_(False)
+        torch.set_rng_state(own)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def test_a_frozen_first_part_is_shared_on_every_step(tmp_path):
+    space = {"lr": Float(1e-3, 1e-1, log=True)}
+    run = tenfold.search(
+        FrozenBody, "digits", space, resource="data", steps=(0.5, 1), halving="successive", sampler="random",
+        out=tmp_path / "run", **QUICK,
+    )  # fmt: skip
+    assert run.info["shared"] == ["head", None]
+    assert best_on(run, 1).keys() < best_on(run, 0).keys()
+    assert run.result["ladder"]["best_on"] == "all rows"
+
+
 # -- scale ---------------------------------------------------------------------------------------------------
 
 
