@@ -134,6 +134,14 @@ def test_so_it_does_from_the_command_line(resource, halving, sampler, data, data
         assert finished.answer["ladder"]["resource"] == resource
 
 
+def test_show_space_says_what_the_steps_are(request):
+    finished = request.getfixturevalue("tenfold")(
+        "search", "digits", "--network", "lenet", "--resource", "scale", "--epochs", 7, "--show-space"
+    )
+    assert finished.code == 0, finished.err
+    assert "steps: 0.5 of the width, full width; 7 epochs on each; each begins with new weights" in finished.out
+
+
 # -- data ----------------------------------------------------------------------------------------------------
 
 
