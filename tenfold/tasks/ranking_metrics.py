@@ -73,6 +73,10 @@ def _one_vs_rest(
 
 def _area(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Tensor) -> Tensor:
     """The area under the ROC curve of each row, shape (M,); NaN without positives or without negatives."""
+    if len(scores_MN) == len(positive_MN) == 1:
+        duels = _duels(scores_MN[0], positive_MN[0], weights_MN)
+        beaten_RP = (duels.below + duels.not_above) / 2
+        return (duels.hits * beaten_RP).sum(dim=-1) / (duels.hits.sum(dim=-1) * duels.negatives)
     ranking = _rank(scores_MN, positive_MN, weights_MN)
     negatives_MN = ranking.weights - ranking.positives
     below_MN = _sums_before(negatives_MN)
@@ -93,6 +97,12 @@ def precision_of_ranking(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Ten
         >>> precision_of_ranking(torch.tensor([[0.1, 0.2]]), torch.tensor([[True, False]]), torch.ones(1, 2)).item()
         0.5
     """
+    if len(scores_MN) == len(positive_MN) == 1:
+        duels = _duels(scores_MN[0], positive_MN[0], weights_MN)
+        found_RP = duels.hits.sum(dim=-1, keepdim=True) - _take(_sums_before(duels.hits), duels.first[None])
+        shown_RP = found_RP + duels.negatives[:, None] - duels.below
+        precision_RP = torch.where(duels.hits > 0, found_RP / shown_RP, 0.0)
+        return (duels.hits * precision_RP).sum(dim=-1) / duels.hits.sum(dim=-1)
     ranking = _rank(-scores_MN, positive_MN, weights_MN)
     found_MP = _take(_sums_before(ranking.positives), ranking.end)
     shown_MP = _take(_sums_before(ranking.weights), ranking.end)
@@ -108,7 +118,7 @@ class _Ranking:
         weights: of the samples, shape (M, N).
         positives: the same, 0 for negatives.
         hits: weights of positives at the places, shape (M, P).
-        first: where the equals of each place begin, shape (M, P) or (1, P).
+        first: where the equals of each place begin, shape (M, P).
         end: where the next group begins.
     """
 
@@ -125,13 +135,42 @@ def _rank(scores_MN: Tensor, positive_MN: Tensor, weights_MN: Tensor) -> _Rankin
     positive_MN = _take(positive_MN, order_MN)
     weights_MN = _take(weights_MN, order_MN)
     positives_MN = weights_MN * positive_MN
-    if len(positive_MN) > 1:
-        return _Ranking(weights=weights_MN, positives=positives_MN, hits=positives_MN, first=first_MN, end=end_MN)
-    # Resamples of one member: a thousand rows of weights, of which only the positives' columns need be looked up.
-    at_P = positive_MN[0].nonzero()[:, 0]
-    hits_MP = weights_MN.index_select(1, at_P)
-    first_1P, end_1P = first_MN[:, at_P], end_MN[:, at_P]
-    return _Ranking(weights=weights_MN, positives=positives_MN, hits=hits_MP, first=first_1P, end=end_1P)
+    return _Ranking(weights=weights_MN, positives=positives_MN, hits=positives_MN, first=first_MN, end=end_MN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Duels:
+    """One row of scores beside R rows of weights: its P positives in rising order, against the negatives.
+
+    Attributes:
+        hits: weights of the positives, shape (R, P).
+        below: weights of the negatives that score less than each, shape (R, P).
+        not_above: of those that score no more, shape (R, P).
+        negatives: of all negatives, shape (R,).
+        first: where the equals of each positive begin among the positives, shape (P,).
+    """
+
+    hits: Tensor
+    below: Tensor
+    not_above: Tensor
+    negatives: Tensor
+    first: Tensor
+
+
+def _duels(scores_N: Tensor, positive_N: Tensor, weights_RN: Tensor) -> _Duels:
+    """Of a thousand resamples only the negatives are summed up, and all else is done at the few positives."""
+    order_N = scores_N.argsort()
+    is_hit_N = positive_N[order_N]
+    at_P, others_Q = order_N[is_hit_N], order_N[~is_hit_N]
+    scores_P, scores_Q = scores_N[at_P], scores_N[others_Q]
+    lost_RQ = _sums_before(weights_RN.index_select(1, others_Q))
+    return _Duels(
+        hits=weights_RN.index_select(1, at_P),
+        below=lost_RQ.index_select(1, torch.searchsorted(scores_Q, scores_P)),
+        not_above=lost_RQ.index_select(1, torch.searchsorted(scores_Q, scores_P, right=True)),
+        negatives=lost_RQ[:, -1],
+        first=torch.searchsorted(scores_P, scores_P),
+    )
 
 
 def _take(values_MN: Tensor, index_MP: Tensor) -> Tensor:
@@ -143,7 +182,9 @@ def _take(values_MN: Tensor, index_MP: Tensor) -> Tensor:
 
 def _sums_before(weights_MN: Tensor) -> Tensor:
     """Sums of the weights before each place, and of all, shape (M, N + 1)."""
-    return torch.nn.functional.pad(weights_MN.cumsum(dim=-1), (1, 0))
+    sums = weights_MN.new_zeros(len(weights_MN), weights_MN.shape[1] + 1)
+    torch.cumsum(weights_MN, dim=-1, out=sums[:, 1:])
+    return sums
 
 
 def _tie_bounds(sorted_MN: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import tenfold
-from tenfold.optim import SGD, Adadelta, AdamW, NAdam, RMSprop
+from tenfold.optim import SGD, Adadelta, Adam, AdamW, NAdam, RMSprop
 
 M = 3
 SHAPES = [(4, 4), (3, 5), (5, 1), (6,), (2, 3, 3, 2), (2, 2, 3), ()]
@@ -230,3 +230,26 @@ def test_numbers_of_a_schedule_move_the_penalties_of_a_group():
     for i, lr in enumerate((0.1, 0.2)):
         expected = model.weight * (1 - lr * 0.5) - lr
         torch.testing.assert_close(stack.parameters()[0][i], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("ours", "plain"), [(AdamW, torch.optim.AdamW), (Adam, torch.optim.Adam)])
+def test_neighbours_that_share_a_rate_move_as_each_would_alone(ours, plain):
+    """Wide enough for a call of the fused kernel a rate; the last two differ in their decay alone."""
+    lr, decay = [0.1, 0.1, 0.01, 0.01], [0.1, 0.1, 0.1, 0.2]
+    models = [nn.Linear(300, 300).double() for _ in lr]
+    stack = tenfold.stack(models)
+    optimizer = ours(stack.parameters(), lr=lr, weight_decay=decay)
+    alone = [
+        plain(model.parameters(), lr=own, weight_decay=wd) for model, own, wd in zip(models, lr, decay, strict=True)
+    ]
+    for step in range(4):
+        generator = torch.Generator().manual_seed(step)
+        for name, parameter in stack.named_parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            for model, own in zip(models, parameter.grad, strict=True):
+                model.get_parameter(name).grad = own.clone()
+        for each in (optimizer, *alone):
+            each.step()
+    for model, expected in zip(stack.unstack(), models, strict=True):
+        torch.testing.assert_close(model.weight, expected.weight, rtol=0, atol=1e-12)
+        torch.testing.assert_close(model.bias, expected.bias, rtol=0, atol=1e-12)
