@@ -10,7 +10,7 @@ import pytest
 from forked_command import CommandServer, Finished
 from test_search_resume import EVERY, KILLED, facts
 
-COMMON = ("search", "iris", "--network", "mlp", "--sampler", "tpe", "--halving", "hyperband", "--trials", 12,
+COMMON = ("search", "iris", "--network", "mlp", "--sampler", "tpe", "--halving", "hyperband", "--trials", 16,
           "--epochs", 3, "--form", "stacked", "--threads", 1, "--quiet", "--out", "run")  # fmt: skip
 QUESTIONS = {
     "data": (*COMMON, "--resource", "data", "--steps", "0.3,0.6,1"),
@@ -30,7 +30,7 @@ MOMENTS: dict[str, tuple[Any, ...]] = {
     "within a checkpoint on the second step": ("die_in_checkpoint", 5),
     "after a checkpoint on the second step": ("die_after_checkpoint", 4),
     "on the last step": ("die_at_kind", "epoch", 40, "after"),
-    "before the last told": ("die_at_kind", "told", 12, "before"),
+    "before the last told": ("die_at_kind", "told", 16, "before"),
     "before the final record": ("die_at_kind", "final", 1, "before"),
 }
 QUICK = {
