@@ -177,12 +177,12 @@ def press_ctrl_c_in(module: str, name: str) -> None:
 
 def press_ctrl_c_inside_numpy() -> None:
     """Ctrl-C while the baselines look at a buffer: NumPy raises a ValueError from it."""
-    import tenfold.study.scoring as scoring
+    import tenfold.study.baselines as baselines
 
     def raise_as_numpy_does(*args: Any, **kwargs: Any) -> None:
         raise ValueError("not a valid PEP 3118 buffer format string") from KeyboardInterrupt()
 
-    _at(scoring, "run_baselines", 1, raise_as_numpy_does, before=True)
+    _at(baselines, "run_baselines", 1, raise_as_numpy_does, before=True)
 
 
 def wait_in_training_for(file: str) -> None:

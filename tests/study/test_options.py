@@ -54,7 +54,7 @@ def test_what_is_no_length_of_time_is_refused(text):
         ({"valid_fraction": 0.6, "test_fraction": 0.4}, r"together below 1, got 0.6 and 0.4"),
         ({"test_fraction": -0.1}, r"--test-fraction in \[0, 1\)"),
         ({"final": "bset"}, r"--final must be one of best, refit, average, vote, ensemble, got 'bset'"),
-        ({"form": "folded"}, r"--form must be one of auto, stacked, serial, compiled, got 'folded'"),
+        ({"form": "folded"}, r"--form must be one of auto, stacked, serial, side-by-side, compiled, got 'folded'"),
         ({"reduction_factor": 1}, r"--reduction-factor must be >= 2, got 1"),
         ({"seed": 1.5}, r"--seed must be a whole number, got 1.5"),
     ],
