@@ -344,7 +344,7 @@ def _answer(job: Job, grid: Grid, options: GridOptions, folder: RunFolder) -> Ru
         cohort, said, entries = _train(job, grid, options, folder, log, checkpointer, state)
         out_of_fold = None
         if grid.verb not in CURVES and not options.sequential:
-            out_of_fold = save_out_of_fold(folder.path, said, grid.data, options)
+            out_of_fold = save_out_of_fold(folder.path, said, grid.data, options, scored=grid.verb == "cv")
         trials = _recorded(log, "trial")
         together = None
         if options.final != "none":

@@ -34,15 +34,24 @@ Said = list[tuple[Lane, list[Tensor], list[Tensor]]]
 """For each lane what its members say of the rows that they are scored on, and the targets."""
 
 
-def save_out_of_fold(folder: Path, said: Said, data: GridData, options: GridOptions) -> dict[str, Any] | None:
+def save_out_of_fold(
+    folder: Path, said: Said, data: GridData, options: GridOptions, *, scored: bool
+) -> dict[str, Any] | None:
     """Writes `out-of-fold.npz`: what the members say of the rows they did not learn from, a trial.
 
     Arrays: "rows" (each time a row is scored, numbered as in what was read), "folds", "targets" (encoded classes or
     labels, or values), and for each trial "outputs-<trial>": probabilities or values, averaged over the seeds.
 
+    Args:
+        folder: of the run.
+        said: what the members say.
+        data: what they say it of.
+        options: of the question.
+        scored: whether they are scored together, which takes a thousand resamples of all rows.
+
     Returns:
-        Every metric of the first trial's predictions together, with its interval; None unless each row was scored
-        once.
+        Every metric of the first trial's predictions together, with its interval; None unless that was asked for, and
+        each row was scored once.
     """
     found: dict[tuple[int, int], list[Tensor]] = {}
     for lane, outputs, _ in said:
@@ -60,7 +69,7 @@ def save_out_of_fold(folder: Path, said: Said, data: GridData, options: GridOpti
         means = [torch.stack(found[trial, fold]).mean(dim=0).numpy() for fold in folds]
         arrays[f"outputs-{trial}"] = np.concatenate(means)
     np.savez_compressed(folder / "out-of-fold.npz", **arrays)
-    if data.folds.manner == "split" or data.folds.repeats > 1 or not data.folds.complete:
+    if not scored or data.folds.manner == "split" or data.folds.repeats > 1 or not data.folds.complete:
         return None
     return _score_out_of_fold(data, arrays["outputs-0"], arrays["targets"], options)
 

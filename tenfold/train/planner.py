@@ -23,6 +23,7 @@ from tenfold.core.machine import available_memory_bytes
 from tenfold.core.task import Batch, Direction, Task
 from tenfold.stacking import Form as StackForm
 from tenfold.stacking import SerialFallbackWarning, Stack, stack, structure_of
+from tenfold.stacking.memory import give_memory_back
 from tenfold.train.lane import Lane, ProgramShelf
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.team import Team
@@ -348,6 +349,7 @@ def _probe_beside(
         return None
     sizes = {1, min(math.ceil(len(specs) / width), fit // width) if stacks and alone_s >= _WORTH_BESIDE_S else 1}
     ways = [_Way(size, _time_beside(specs, size, width, task, batch, alone_s)) for size in sorted(sizes)]
+    give_memory_back()  # what the threads have freed lies in pools of their own
     best = min(ways, key=lambda way: way.step_s)
     return best if best.step_s < math.inf else None
 
