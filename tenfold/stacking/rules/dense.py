@@ -32,9 +32,15 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _narrow(rows: Tensor, weight: Tensor) -> Tensor:
     """A product with few columns, contiguous because users call view() on what a layer gives."""
-    if torch.is_grad_enabled() and are_members(rows) and are_members(weight):
+    if torch.is_grad_enabled() and are_members(rows) and are_members(weight) and _is_plain_float32(rows, weight):
         return at_once(_NarrowProduct.apply, rows, weight)
     return torch.mm(weight, rows.t()).t().contiguous()
+
+
+def _is_plain_float32(*tensors: Tensor) -> bool:
+    """Whether nothing is cast, and speed matters more than a member's last bits at any number of members."""
+    cast = torch.is_autocast_enabled(tensors[0].device.type)
+    return not cast and all(tensor.dtype == torch.float32 for tensor in tensors)
 
 
 class _NarrowProduct(torch.autograd.Function):
