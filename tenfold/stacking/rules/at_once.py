@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_pop_interpreter_stack
@@ -61,8 +60,3 @@ def folded(tensor: Tensor) -> Tensor:
 def unfolded(tensor: Tensor, like: Tensor) -> Tensor:
     """The members taken out of the batch again: (M*B, ...) to (M, B, ...)."""
     return tensor.reshape(like.shape[0], like.shape[1], *tensor.shape[1:])
-
-
-def empty_of_members(like: Tensor, size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor with memory for every member, so that each can write its own values into it in place."""
-    return like.new_empty(size, dtype=dtype)
