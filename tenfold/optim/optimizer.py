@@ -72,7 +72,7 @@ class StackedOptimizer:
         self._options = OptionCheck(self._name, self.stack, tuple(flags), self._below_one)
         self.param_groups: list[Group] = [self._options.group(group, {**defaults, **flags}) for group in groups]
         self.state: dict[Tensor, State] = {}
-        self._views: dict[Tensor, tuple[Tensor, tuple[int, ...]]] = {}
+        self._views: dict[Tensor, tuple[Tensor, tuple[int, ...] | None]] = {}
         self._working: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
         self._is_traced = False
@@ -141,11 +141,14 @@ class StackedOptimizer:
             self._is_traced = False
 
     def _own_move(self, parameter: Tensor) -> Move:
-        state = self.state.setdefault(parameter, {"steps": 0})
+        state = self.state.get(parameter)
+        if state is None:
+            state = self.state[parameter] = {"steps": 0}
         state["steps"] += 1
         view, order = self._lying(parameter)
+        gradient: Tensor = parameter.grad if order is None else parameter.grad.permute(order)  # type: ignore[assignment, union-attr]
         # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
-        return Move(view, parameter.grad.permute(order).contiguous(), state)  # type: ignore[union-attr]
+        return Move(view, gradient.contiguous(), state)
 
     def _penalise(self, batch: list[Move], group: Group) -> list[Move]:
         """The moves with what decay, penalties and `maximize` make of gradient and parameter."""
@@ -179,11 +182,14 @@ class StackedOptimizer:
         """What a part of a parameter's state is before its first step, for members that step later than others."""
         return 0.0
 
-    def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        """A parameter's memory with its dimensions in the order in which they lie, and that order."""
+    def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
+        """A parameter's memory, its dimensions in the order in which they lie, and that order if it is another."""
         known = self._views.get(parameter)
-        if known is None or known[0].data_ptr() != parameter.data_ptr() or known[0].shape[0] != parameter.shape[0]:
-            known = self._views[parameter] = (contiguous_view(parameter.detach()), lying_order(parameter))
+        if known is None or known[0].data_ptr() != parameter.data_ptr() or known[0].size(0) != parameter.size(0):
+            order = lying_order(parameter)
+            is_usual = order == tuple(range(parameter.dim()))
+            known = (contiguous_view(parameter.detach()), None if is_usual else order)
+            self._views[parameter] = known
         return known
 
     def _scratch(self, views: Sequence[Tensor], name: str) -> list[Tensor]:

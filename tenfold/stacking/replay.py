@@ -13,9 +13,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
-from tenfold.stacking.forms import Members, PerMember, run_stacked
-from tenfold.stacking.recorded import Program, aten, drop_what_changes_nothing, outputs_of, record, shorten, written
+from tenfold.stacking.coming_back import flattened, left_as_it_was, same_bits
+from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
+from tenfold.stacking.recorded import (
+    Program,
+    aten,
+    draws,
+    drop_what_changes_nothing,
+    outputs_of,
+    record,
+    shorten,
+    written,
+)
 from tenfold.stacking.stack import Stack
 
 _OFTEN = 3  # calls of a shape before it is recorded
@@ -25,9 +36,13 @@ class Replay:
     """Runs a function for all members as `Stack.each` does, without gradients, quicker where shapes come back.
 
     Args:
-        stack: the members, in evaluation mode. Their weights may change in place; after `keep`, or when other tensors
-            take their place, another `Replay` is needed.
+        stack: the members, in evaluation mode. Their weights may change.
         function: `(model, *batch) -> tensor`, as for `each`.
+        is_exact: whether replays must give the very bits of `each`, which two calls of a shape are compared for.
+            Otherwise sums are taken within products, which rounds differently and is quicker.
+
+    Attributes:
+        is_on: whether calls may be replayed.
 
     Example:
         >>> import tenfold
@@ -37,69 +52,114 @@ class Replay:
         torch.Size([3, 5, 2])
     """
 
-    def __init__(self, stack: Stack, function: Callable[..., Any]) -> None:
-        self._stack, self._function = stack, function
+    def __init__(self, stack: Stack, function: Callable[..., Any], *, is_exact: bool = False) -> None:
+        self._stack, self._function, self._is_exact = stack, function, is_exact
+        self.is_on = True
+        self._forget()
+        stack.follow(self)
+
+    def keep(self, indices: Tensor) -> None:
+        """Follows the stack when members leave; the stack calls it."""
+        self._forget()
+
+    def _forget(self) -> None:
         self._seen: dict[Hashable, int] = {}
         self._programs: dict[Hashable, Program | None] = {}
+        self._proven: set[Hashable] = set()
+        self._memory: list[int] = []
 
+    @torch.no_grad()
     def __call__(self, *batch: Any) -> Any:
         """What the function returns, with the member axis in front.
 
         Args:
             batch: as for `Stack.each`; only calls with tensors alone, marked by `per_member` or not, are replayed.
         """
-        with torch.no_grad():
-            leaves = [argument.value if isinstance(argument, PerMember) else argument for argument in batch]
-            if self._stack.form == "serial" or not all(isinstance(leaf, Tensor) for leaf in leaves):
-                return self._stack.each(self._function, *batch)
-            key = tuple(
-                (leaf.shape, leaf.stride(), leaf.dtype, leaf is own) for leaf, own in zip(leaves, batch, strict=True)
-            )
-            program = self._programs.get(key)
-            if program is not None:
-                return program.run(*program.known, *leaves)[0]
-            self._seen[key] = self._seen.get(key, 0) + 1
-            if self._seen[key] == _OFTEN:
-                self._programs[key] = self._recorded(batch, leaves)
+        if not self.is_on or (self._stack.form == "serial" and len(self._stack) > 1):
             return self._stack.each(self._function, *batch)
+        leaves, key = flattened(batch)
+        if key is None:
+            return self._stack.each(self._function, *batch)
+        self._notice_new_memory()
+        program = self._programs.get(key)
+        if program is not None and key in self._proven:
+            return self._replay(program, leaves)
+        return self._try(key, batch, leaves)
+
+    def _notice_new_memory(self) -> None:
+        tensors = (*self._stack.parameters(), *[buffer for _, buffer in self._stack.named_buffers()])
+        memory = [tensor.data_ptr() for tensor in tensors]
+        if memory != self._memory:
+            self._forget()
+            self._memory = memory
+
+    def _replay(self, program: Program, leaves: list[Tensor]) -> Tensor:
+        (output,) = program.run(*program.known, *leaves)
+        return output if program.is_fresh[0] else output.clone()
+
+    def _try(self, key: Hashable, batch: tuple[Any, ...], leaves: list[Tensor]) -> Any:
+        """Takes a call as it comes; records it if it has come back, and compares it if it is recorded."""
+        self._seen[key] = self._seen.get(key, 0) + 1
+        versions = self._versions(leaves)
+        output = self._stack.each(self._function, *batch)
+        if self._seen[key] == _OFTEN and self._versions(leaves) == versions:
+            self._programs[key] = self._recorded(batch, leaves)
+            if not self._is_exact:
+                self._proven.add(key)
+        elif self._seen[key] == _OFTEN:
+            self._programs[key] = None
+        program = self._programs.get(key)
+        if program is not None and self._is_exact:
+            if not same_bits(output, self._replay(program, leaves)):
+                self._programs[key] = None
+            elif self._seen[key] > _OFTEN:
+                self._proven.add(key)
+        return output
+
+    def _versions(self, leaves: list[Tensor]) -> list[int]:
+        """How often the members' tensors and the batch have been changed in place."""
+        buffers = [buffer for _, buffer in self._stack.named_buffers()]
+        tensors = (*self._stack.parameters(), *buffers, *leaves)
+        return [tensor._version for tensor in tensors if not tensor.is_inference()]
 
     def _recorded(self, batch: tuple[Any, ...], leaves: list[Tensor]) -> Program | None:
         members = self._stack.members_at(slice(0, len(self._stack)))
-        marks = [isinstance(argument, PerMember) for argument in batch]
+        marks = [isinstance(part, PerMember) for part in batch]
+        _, tree = pytree.tree_flatten([part.value if mark else part for part, mark in zip(batch, marks, strict=True)])
         names = [*members.parameters, *members.buffers]
         held = [*members.parameters.values(), *members.buffers.values()]
         first = len(members.parameters)
+        run = run_alone if self._stack.form == "serial" else run_stacked
 
-        def flat(keys: Tensor, number: Tensor, *tensors: Tensor) -> list[Any]:
+        def flat(*tensors: Tensor) -> list[Any]:
             parameters = dict(zip(names[:first], tensors[:first], strict=True))
             buffers = dict(zip(names[first:], tensors[first : len(held)], strict=True))
-            parts = zip(tensors[len(held) :], marks, strict=True)
-            own = tuple(PerMember(part) if mark else part for part, mark in parts)
-            whole = Members(members.call, parameters, buffers, keys, members.values)
-            output, replaced = run_stacked(whole, self._function, own, number)
+            keys, number, *rest = tensors[len(held) :]
+            whole = pytree.tree_unflatten(rest, tree)
+            own = tuple(PerMember(part) if mark else part for part, mark in zip(whole, marks, strict=True))
+            all_members = Members(members.call, parameters, buffers, keys, members.values)
+            output, replaced = run(all_members, self._function, own, number)
             return [output, *replaced.values()]
 
-        attributes = members.call.attributes
-        before = attributes.snapshot()
+        number = torch.tensor(0, device=members.keys_M.device)
         try:
-            number = torch.tensor(0, device=members.keys_M.device)
-            graph = record(flat, [members.keys_M, number, *held, *leaves])
-            if attributes.changed(before) or not _can_be_replayed(graph.graph):
-                return None
-            _add_within_products(graph.graph)
-            return shorten(graph, [members.keys_M, number, *held])
+            with left_as_it_was(members) as changed:
+                nodes = record(flat, [*held, members.keys_M, number, *leaves])
+                if changed() or not _can_be_replayed(nodes, len(held)):
+                    return None
+            if not self._is_exact:
+                _add_within_products(nodes)
+            return shorten(nodes, held, [members.keys_M, number])
         except Exception:
             return None
-        finally:
-            attributes.restore(before)
 
 
-def _can_be_replayed(nodes: fx.Graph) -> bool:
+def _can_be_replayed(nodes: fx.Graph, num_held: int) -> bool:
     """Whether one tensor comes out, nothing is drawn, and nothing is written into what came from outside."""
     nodes.eliminate_dead_code()
-    keys, number, *_ = [node for node in nodes.nodes if node.op == "placeholder"]
+    keys, number, *_ = [node for node in nodes.nodes if node.op == "placeholder"][num_held:]
     inside = all(node.op == "call_function" for node in written(nodes))
-    return inside and not keys.users and not number.users and len(outputs_of(nodes)) == 1
+    return inside and not draws(nodes) and not keys.users and not number.users and len(outputs_of(nodes)) == 1
 
 
 def _add_within_products(nodes: fx.Graph) -> None:

@@ -14,7 +14,7 @@ from tenfold.core.errors import OutOfMemoryError, is_out_of_memory
 from tenfold.core.records import MemberId
 from tenfold.core.task import Batch, BatchProvider, Direction, MemberBatches, Objective, Task
 from tenfold.optim import Plateau
-from tenfold.stacking import Stack, per_member
+from tenfold.stacking import Replay, Stack, per_member
 from tenfold.stacking.layout import take_members
 from tenfold.train.batch_parts import Part, of_member, parts_of, resting_places
 from tenfold.train.frozen import FrozenMembers
@@ -98,6 +98,8 @@ class Lane:
         self.averages = make_average(stack, recipes)
         self._stopping = make_stopping(stack, recipes, direction)
         self._frozen = FrozenMembers(len(ids))
+        self._predict = _predictions(task)
+        self._said = Replay(stack, self._predict, is_exact=True)
         self._watches = [LossWatch(device) for _ in self._parts]
         self.illnesses: list[Illness] = []
         self.num_pieces = 1
@@ -213,6 +215,7 @@ class Lane:
         """
         for part in self._parts:
             part.gradients.is_on = replayed and part.objective.repeats and not self.is_beside
+        self._said.is_on = replayed and all(part.objective.repeats for part in self._parts) and not self.is_beside
 
     @property
     def is_compiled(self) -> bool:
@@ -335,17 +338,13 @@ class Lane:
 
     def _outputs(self, batch: Batch, places: Tensor | None) -> Any:
         """What every member says of a batch; in smaller pieces where memory runs out."""
-
-        def predict(model: nn.Module, *batch: Any) -> Any:
-            return self.task.predict(model, batch)
-
         asked = batch if places is None else MemberBatches(parts=[(places.tolist(), batch)])
         while True:
             try:
                 parts = parts_of(asked, len(self), self.num_pieces)
-                if len(parts) == 1:
-                    return self.stack.each(predict, *parts[0][1], places=parts[0][0])
-                pieces = [self.stack.each(predict, *own, places=some) for some, own in parts]
+                if len(parts) == 1 and parts[0][0] is None:
+                    return self._said(*parts[0][1])
+                pieces = [self.stack.each(self._predict, *own, places=some) for some, own in parts]
                 return pytree.tree_map(lambda *leaves: torch.cat(leaves), *pieces)
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -478,6 +477,15 @@ class Lane:
         self.num_pieces, self.epoch = state["pieces"], state["epoch"]
         if self.provider is not None:
             self.provider.load_state_dict(state["provider"])
+
+
+def _predictions(task: Task) -> Callable[..., Any]:
+    """What the stack maps: of a lane's own method the stack would hold the lane."""
+
+    def predict(model: nn.Module, *batch: Any) -> Any:
+        return task.predict(model, batch)
+
+    return predict
 
 
 def _own_batch(parts: Sequence[Part], place: int) -> Batch:

@@ -125,7 +125,7 @@ class ObjectiveStep:
     def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
         """Adds a part's gradients to those that are there; its losses, with zeros for members that have no part."""
         if places is None and share == 1.0 and self.scaler is None:
-            return self.gradients(per_member(values), *batch)
+            return self.gradients(*batch, values=values)
         if places is None:
             loss_M = self.stack.each(self.loss, per_member(values), *batch)
         else:

@@ -199,3 +199,71 @@ def test_narrow_layers_have_gradients_of_gradients():
     (own,) = torch.autograd.grad(F.linear(x, model.weight, model.bias).square().sum(), x, create_graph=True)
     (expected,) = torch.autograd.grad(own.square().sum(), model.weight)
     torch.testing.assert_close(stack.parameters()[0].grad[0], expected)
+
+
+class Reading(nn.Module):
+    """Does one thing or another, as the numbers in its batch have it."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.Linear(8, 3), how
+
+    def forward(self, x):
+        largest = {"item": lambda: x.max().item(), "list": lambda: max(map(max, x.tolist())), "numpy": x.numpy().max}
+        return self.layer(x) if largest[self.how]() > 5 else self.layer(-x)
+
+
+@pytest.mark.parametrize("how", ["item", "list", "numpy"])
+def test_a_loss_that_reads_the_numbers_in_its_batch_is_left_as_it_is(how):
+    run = {"form": "serial", "count": 1, "steps": 8}
+    batches = [(X,), (X,), (X,), (X,), (X + 10,)]
+    losses, found, _ = trained(lambda: Reading(how), squares, batches, replayed=True, **run)
+    assert not is_replayed(losses)
+    _, plain, _ = trained(lambda: Reading(how), squares, batches, replayed=False, **run)
+    assert torch.equal(found, plain)
+
+
+def test_a_record_that_differs_on_a_second_batch_is_dropped(monkeypatch):
+    said = iter([True, False, True, True])
+    same = GradientReplay._gives_the_same
+    monkeypatch.setattr(GradientReplay, "_gives_the_same", lambda *args: same(*args) and next(said))
+    losses, _, _ = trained(mlp, squares, [(X,), (X + 1,)], replayed=True)
+    assert not is_replayed(losses)
+
+
+def smoothed(model, values, x, y):
+    return F.cross_entropy(model(x), y) * (1 - values["smoothing"]) + torch.where(
+        values["smoothing"] > 0, values["smoothing"] * model(x).square().mean(), 0.0
+    )
+
+
+@pytest.mark.parametrize("smoothing", [[0.0, 0.0, 0.0], [0.1, 0.2, 0.3], [0.0, 0.2, 0.0]])
+def test_values_that_stay_are_worked_with_once_and_change_no_bit(smoothing):
+    y = torch.tensor([0, 1, 2, 2, 1, 0])
+    stacks, programs = [], []
+    for replayed in (True, False):
+        models = []
+        for seed in range(3):
+            with torch_seed(seed):
+                models.append(mlp())
+        stack = tenfold.stack(models)
+        losses = GradientReplay(stack, smoothed, stack.parameters())
+        losses.is_on = replayed
+        optimizer = tenfold.optim.SGD(stack.parameters(), lr=0.05)
+        values = {"smoothing": torch.tensor(smoothing)}
+        for step in range(10):
+            optimizer.zero_grad()
+            losses(X + step, y, values=values)
+            optimizer.step()
+        stacks.append(stack)
+        programs += [recorded.program for recorded in losses._recorded.values()]
+    assert_same_bits(*stacks)
+    assert len(programs) == 1
+    num_choices = programs[0].run.__self__.code.count("torch.where")
+    assert num_choices == (4 if smoothing == [0.0, 0.2, 0.0] else 3)  # three are cross-entropy's own
+    other = {"smoothing": torch.tensor([0.5, 0.5, 0.5])}
+    losses.is_on = True
+    for parameter in stack.parameters():
+        parameter.grad = None
+    expected = stack.each(smoothed, tenfold.per_member(other), X, y)
+    assert torch.equal(losses(X, y, values=other), expected.detach())

@@ -143,3 +143,37 @@ def test_no_graph_is_built():
     _, stack = stacked(mlp)
     predict = Replay(stack, forward)
     assert not any(predict(X).requires_grad for _ in range(5))
+
+
+@pytest.mark.parametrize("make", [mlp, convolutions, Attention])
+@pytest.mark.parametrize("count", [1, 3])
+def test_exact_replays_give_the_bits_of_each_while_weights_move(make, count):
+    torch.manual_seed(0)
+    form = "serial" if count == 1 else "auto"
+    stack = tenfold.stack([make().eval() for _ in range(count)], form=form).eval()
+    predict = Replay(stack, forward, is_exact=True)
+    for step in range(8):
+        assert torch.equal(predict(X + step), stack.each(forward, X + step)), step
+        with torch.no_grad():
+            for parameter in stack.parameters():
+                parameter.mul_(0.9)
+    assert traced(predict) == [True]
+    assert len(predict._proven) == 1
+
+
+def test_members_that_leave_take_their_record_along():
+    _, stack = stacked(mlp)
+    predict = Replay(stack, forward, is_exact=True)
+    for _ in range(6):
+        predict(X)
+    stack.keep([2, 0])
+    assert torch.equal(predict(X), stack.each(forward, X))
+    assert predict(X).shape[0] == 2
+
+
+def test_a_tensor_of_the_members_own_is_handed_out_as_a_copy():
+    _, stack = stacked(mlp)
+    predict = Replay(stack, lambda model, x: model[1].bias)
+    outputs = [predict(X) for _ in range(5)]
+    outputs[-1].zero_()
+    assert stack.parameters()[1].abs().sum() > 0
