@@ -128,8 +128,12 @@ class StackedOptimizer:
 
     def move(self, moves: Sequence[Move], group: Group) -> None:
         """Moves parameters by these gradients, states and options: what `step` does with each group's own."""
-        for batch in _batches(moves):
+        for batch in _batches(moves, self._numbers_at_once(moves, group)):
             self._update(self._penalise(batch, group), group)
+
+    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
+        """How many numbers `_update` gets at once."""
+        return _BATCH_NUMBERS
 
     @contextmanager
     def traced(self) -> Iterator[None]:
@@ -263,14 +267,14 @@ def _listed(params: Any) -> list[Tensor]:
     return [params] if isinstance(params, Tensor) else list(params)
 
 
-def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
+def _batches(moves: Sequence[Move], most_numbers: int) -> Iterator[list[Move]]:
     """Neighbours of one dtype and age, up to a size: small ones share their calls, large ones stay in the cache."""
     batch: list[Move] = []
     kind, numbers = None, 0
     for move in moves:
         steps, own_numbers = move.state["steps"], move.parameter.numel()
         own_kind = (move.parameter.dtype, steps if isinstance(steps, int) else None)
-        if batch and (own_kind != kind or numbers + own_numbers > _BATCH_NUMBERS):
+        if batch and (own_kind != kind or numbers + own_numbers > most_numbers):
             yield batch
             batch, numbers = [], 0
         batch.append(move)

@@ -26,6 +26,7 @@ from tenfold.stacking.recorded import Program, draws, record, shorten, written
 from tenfold.stacking.stack import Stack
 
 _SOON, _OFTEN = 3, 10  # calls before the first shape is recorded, and before others are (a last, small batch)
+_TRIES = 3  # steps of a shape that are timed before it is known to take long
 _LONG_S = 0.03  # steps that take longer are not worth it: nearly all of their time is arithmetic
 
 
@@ -70,6 +71,7 @@ class GradientReplay:
 
     def _forget(self) -> None:
         self._seen: dict[Hashable, int] = {}
+        self._long: dict[Hashable, int] = {}
         self._recorded: dict[Hashable, _Recorded | None] = {}
         self._buffers: list[Tensor] = []
         self._memory: list[int] = []
@@ -138,7 +140,11 @@ class GradientReplay:
         before, versions = [buffer.clone() for buffer in self._buffers], self._versions(leaves)
         began = time.perf_counter()
         loss_M = self._as_it_comes(batch, self._values)
-        if time.perf_counter() - began > _LONG_S or self._versions(leaves) != versions:
+        took = time.perf_counter() - began
+        if self._versions(leaves) != versions:
+            return loss_M
+        if took > _LONG_S:
+            self._put_off(key)
             return loss_M
         try:
             found = recorded or self._program(batch, leaves)
@@ -149,6 +155,13 @@ class GradientReplay:
             if is_out_of_memory(error):
                 raise
         return loss_M
+
+    def _put_off(self, key: Hashable) -> None:
+        """What takes long may have been held up; that it takes long is believed at the third time."""
+        self._long[key] = self._long.get(key, 0) + 1
+        if self._long[key] < _TRIES:
+            self._seen[key] = 0
+            del self._recorded[key]
 
     def _versions(self, leaves: list[Any]) -> list[int]:
         """How often parameters and batch have been changed in place: a forward that does so is left alone."""

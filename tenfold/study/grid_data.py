@@ -6,7 +6,7 @@ M members, B samples of a batch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from tenfold.data import (
     FoldData,
     FoldMember,
     Folds,
+    MemberBatch,
     Source,
     cut_folds,
     cut_holdouts,
@@ -45,6 +46,11 @@ from tenfold.study.nested import nested_folds
 from tenfold.tasks import Regression
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.train import CohortData, Lane, MemberSpec
+
+KeptSteps = dict[tuple[int, ...], list[tuple[MemberBatch, ...]]]
+"""Batches that members of these folds are scored on."""
+
+_MOST_KEPT_BYTES = 1 << 25  # of batches that are scored on, for all lanes together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,12 +206,15 @@ class GridProvider(BatchProvider):
         """Batches of (*inputs, targets), one a member."""
         num_members = len(self._batches.members)
         for step in self._batches.epoch(epoch):
-            parts = [
-                (group.members.tolist(), (*map(per_member, group.inputs), per_member(group.targets)))
-                for group in step
-            ]
-            whole = len(parts) == 1 and len(parts[0][0]) == num_members
-            yield parts[0][1] if whole else MemberBatches(parts=parts)
+            if len(step) == 1 and len(step[0].members) == num_members:
+                yield _own_batch(step[0])
+            else:
+                yield MemberBatches(parts=[(group.members.tolist(), _own_batch(group)) for group in step])
+
+
+def _own_batch(group: MemberBatch) -> Batch:
+    """A batch of (*inputs, targets), one a member."""
+    return (*map(per_member, group.inputs), per_member(group.targets))
 
 
 def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
@@ -218,11 +227,12 @@ def grid_cohort_data(data: GridData, options: GridOptions) -> CohortData:
             providers[key] = GridProvider(data, ids, batch_size, options)
         return providers[key]
 
+    kept: KeptSteps = {}
     return CohortData(
         training=None,
         validation=lambda members: (),
         own=training,
-        scoring=lambda lane: score_lane(lane, data, tasks=data.epoch_tasks),
+        scoring=lambda lane: score_lane(lane, data, tasks=data.epoch_tasks, kept=kept),
     )
 
 
@@ -259,7 +269,12 @@ def steps_per_epoch(data: GridData, fold: int, batch_size: int) -> int:
 
 
 def score_lane(
-    lane: Lane, data: GridData, rows: np.ndarray | None = None, *, tasks: Sequence[SupervisedTask] | None = None
+    lane: Lane,
+    data: GridData,
+    rows: np.ndarray | None = None,
+    *,
+    tasks: Sequence[SupervisedTask] | None = None,
+    kept: KeptSteps | None = None,
 ) -> dict[str, Tensor]:
     """Every metric of every member on the rows its fold scores on, float64, shape (M,).
 
@@ -268,24 +283,51 @@ def score_lane(
         data: the folds.
         rows: rows that all members are scored on instead, such as the test part.
         tasks: for each fold the task, which says the metrics; by default all metrics.
+        kept: where small batches are kept, for who scores again and again.
     """
-    return measure(lane.ids, *member_outputs(lane, data, rows), data.tasks if tasks is None else tasks)
+    return measure(lane.ids, *member_outputs(lane, data, rows, kept), data.tasks if tasks is None else tasks)
 
 
-def member_outputs(lane: Lane, data: GridData, rows: np.ndarray | None = None) -> tuple[list[Tensor], list[Tensor]]:
+def member_outputs(
+    lane: Lane, data: GridData, rows: np.ndarray | None = None, kept: KeptSteps | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
     """What each member says of the rows that its fold scores on, (N, ...), and their targets, (N,); M of each."""
-    members = [FoldMember(fold=member.fold, order=0, augment=0) for member in lane.ids]
-    batch_size = scored_at_once(len(lane), data.seen.preprocessors[0].spec)
-    outputs: list[list[Tensor]] = [[] for _ in members]
-    targets: list[list[Tensor]] = [[] for _ in members]
-    for step in FoldBatches(data.seen, members, batch_size=batch_size, augment=False).ordered(rows):
+    outputs: list[list[Tensor]] = [[] for _ in lane.ids]
+    targets: list[list[Tensor]] = [[] for _ in lane.ids]
+    for step in _scored_steps(lane, data, rows, {} if kept is None else kept):
         for group in step:
             places = None if len(group.members) == len(lane) else torch.from_numpy(group.members)
-            (said,), _ = lane.predict([(*map(per_member, group.inputs), per_member(group.targets))], places=places)
+            (said,), _ = lane.predict([_own_batch(group)], places=places)
             for number, place in enumerate(group.members.tolist()):
                 outputs[place].append(said[number])
                 targets[place].append(group.targets[number])
-    return [torch.cat(own) for own in outputs], [torch.cat(own) for own in targets]
+    folds = data.folds.valid
+    lengths = [len(folds[member.fold] if rows is None else rows) for member in lane.ids]
+    said = [torch.cat(own)[:length] for own, length in zip(outputs, lengths, strict=True)]
+    return said, [torch.cat(own)[:length] for own, length in zip(targets, lengths, strict=True)]
+
+
+def _scored_steps(
+    lane: Lane, data: GridData, rows: np.ndarray | None, kept: KeptSteps
+) -> Iterable[tuple[MemberBatch, ...]]:
+    """The batches that members are scored on, larger folds' and slightly smaller ones' of one size."""
+    folds = tuple(member.fold for member in lane.ids)
+    if rows is None and folds in kept:
+        return kept[folds]
+    spec = data.seen.preprocessors[0].spec
+    members = [FoldMember(fold=fold, order=0, augment=0) for fold in folds]
+    batches = FoldBatches(data.seen, members, batch_size=scored_at_once(len(lane), spec), augment=False)
+    steps = batches.ordered(rows, padded=True)
+
+    def num_bytes(folds: tuple[int, ...]) -> int:
+        return 4 * spec.num_features * sum(len(data.folds.valid[fold]) for fold in folds)
+
+    if rows is not None or num_bytes(folds) > _MOST_KEPT_BYTES:
+        return steps
+    kept[folds] = list(steps)
+    while sum(map(num_bytes, kept)) > _MOST_KEPT_BYTES:
+        del kept[next(iter(kept))]  # the oldest: who has left is scored no more
+    return kept[folds]
 
 
 def measure(

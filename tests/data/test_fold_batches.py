@@ -207,3 +207,32 @@ def test_members_of_no_fold_are_refused(folds):
     data = FoldData.of(table(), cut_folds(table(), 3, seed=0))
     with pytest.raises(ValueError, match=r"FoldBatches: members must be of folds 0 to 2, at least one, got folds \["):
         FoldBatches(data, [FoldMember(fold=fold, order=0, augment=0) for fold in folds], batch_size=4)
+
+
+def test_padded_scoring_batches_hold_every_row_and_repeat_the_last():
+    source = read("iris")
+    rows = np.arange(len(source))
+    folds = cut_folds(
+        source, [(np.setdiff1d(rows, part), part) for part in (rows[:40], rows[40:79], rows[79:117])], seed=0
+    )
+    data = FoldData.of(source, folds)
+    members = [FoldMember(fold=fold, order=0, augment=0) for fold in (0, 1, 2)]
+    steps = list(FoldBatches(data, members, batch_size=16).ordered(padded=True))
+    assert [[len(group.members) for group in step] for step in steps] == [[3]] * 3
+    for place, fold in enumerate((0, 1, 2)):
+        seen = torch.cat([step[0].inputs[0][place] for step in steps])
+        plain = FoldBatches(data, members[place : place + 1], batch_size=64).ordered()
+        own = torch.cat([step[0].inputs[0][0] for step in plain])
+        length = len(folds.valid[fold])
+        assert torch.equal(seen[:length], own)
+        assert all(torch.equal(row, own[-1]) for row in seen[length:])
+
+
+def test_folds_of_very_different_sizes_are_not_padded():
+    source = read("iris")
+    rows = np.arange(len(source))
+    folds = cut_folds(source, [(np.setdiff1d(rows, part), part) for part in (rows[:40], rows[40:60])], seed=0)
+    data = FoldData.of(source, folds)
+    members = [FoldMember(fold=fold, order=0, augment=0) for fold in (0, 1)]
+    steps = list(FoldBatches(data, members, batch_size=64).ordered(padded=True))
+    assert [[len(group.members) for group in step] for step in steps] == [[1, 1]]
