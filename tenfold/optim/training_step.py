@@ -20,6 +20,7 @@ from tenfold.stacking.layout import take_members
 
 _BLOCK_BYTES = 8 << 20  # of weights, gradients and two moments: larger blocks leave the caches during a step
 _KEPT_BYTES = 12 << 20  # between an LSTM's forward and backward pass: 16 members in blocks of 4 take 0.9 of the time
+_LONG_BLOCK = 2  # of 16 LeNets blocks of 2, 4 and 8 take as long, of small residual CNNs 2 take 0.8 of what 8 take
 _OFTEN = 20  # a shape of batches that comes back so often is worth a program of its own
 
 Programs = dict[Hashable, StepProgram]
@@ -62,6 +63,9 @@ class TrainingStep:
             the classes of their optimisers must be the same.
 
     Attributes:
+        compiled: whether steps are compiled from the next one on.
+        is_long: whether a member's step takes long, half a millisecond or more: then members are compiled a few at a
+            time.
         fallback: why the step is not compiled although it was asked for, in one sentence; None otherwise.
 
     Example:
@@ -86,6 +90,7 @@ class TrainingStep:
     ) -> None:
         self.stack, self.loss, self.optimizer, self.max_norm = stack, loss, optimizer, max_norm
         self.compiled = compiled
+        self.is_long = False
         self.fallback: str | None = None
         self._programs: Programs = {} if programs is None else programs
         self._trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
@@ -103,9 +108,9 @@ class TrainingStep:
                 in it; plain losses, gradients, clipping and update by default.
         """
         if self.compiled and self.optimizer.num_steps > 0 and self.stack.counts_alike:
-            program = self._program(batch)
-            if program is not None:
-                return self._run(program, batch)
+            programs = self._programs_of(batch)
+            if programs is not None:
+                return self._run(programs, batch)
         return (as_it_comes or self._as_it_comes)(*batch)
 
     def keep(self, indices: Tensor) -> None:
@@ -118,7 +123,7 @@ class TrainingStep:
         self._blocks: list[_Block] = []
         self._owners: list[Tensor] = []
         self._seen: dict[Hashable, int] = {}
-        self._at_hand: Programs = {}
+        self._at_hand: dict[Hashable, list[StepProgram]] = {}
 
     def _as_it_comes(self, *batch: Any) -> Tensor:
         loss_M: Tensor = self.stack.each(self.loss, *batch)
@@ -131,8 +136,8 @@ class TrainingStep:
 
     # -- compiled ------------------------------------------------------------------------------------------
 
-    def _program(self, batch: tuple[Any, ...]) -> StepProgram | None:
-        """The program for batches like this one; None where the step has to run as it comes."""
+    def _programs_of(self, batch: tuple[Any, ...]) -> list[StepProgram] | None:
+        """The blocks' programs for batches like this one; None where the step has to run as it comes."""
         shape = _shape_of(batch)
         if shape is None or not self._is_worth_it(shape):
             return None
@@ -140,31 +145,35 @@ class TrainingStep:
         built_in = tuple(split_options(group)[1][:2] for group in self.optimizer.param_groups)
         key = (shape, built_in, torch.get_num_threads())
         if key not in self._at_hand:
-            trained = tuple(map(tuple, self._groups()))
-            shared_key = (key, self._kind(), trained, self.max_norm is not None)
-            if shared_key not in self._programs:
-                try:
-                    self._programs[shared_key] = self._compile(batch)
-                except LargeBlockError as large:
-                    self._kept_bytes, self._blocks = large.kept_bytes, []
-                    return self._program(batch)
-                except Exception as error:
-                    self._give_up(error)
-                    return None
-            self._at_hand[key] = self._programs[shared_key]
+            try:
+                self._at_hand[key] = [self._program(key, block, batch) for block in self._blocks]
+            except LargeBlockError as large:
+                self._kept_bytes, self._blocks = large.kept_bytes, []
+                return self._programs_of(batch)
+            except Exception as error:
+                self._give_up(error)
+                return None
         return self._at_hand[key]
+
+    def _program(self, key: Hashable, block: _Block, batch: tuple[Any, ...]) -> StepProgram:
+        """The program of a block: one is compiled for all blocks that are as large."""
+        trained = tuple(map(tuple, self._groups()))
+        shared_key = (key, self._kind(block), trained, self.max_norm is not None)
+        if shared_key not in self._programs:
+            self._programs[shared_key] = self._compile(block, batch)
+        return self._programs[shared_key]
 
     def _is_worth_it(self, shape: Hashable) -> bool:
         """The first shape of batches that comes is, another one if it comes often."""
         self._seen[shape] = self._seen.get(shape, 0) + 1
         return self._seen[shape] >= _OFTEN or next(iter(self._seen)) == shape
 
-    def _kind(self) -> Hashable:
+    def _kind(self, block: _Block) -> Hashable:
         """What members must share to be seen by one program."""
-        block = self._blocks[0].members
-        dtypes = tuple(parameter.dtype for parameter in block.parameters.values())
-        differences = tuple((place, tuple(value.tolist())) for place, value in block.values.items())
-        return structure_of(block.call.model), dtypes, len(block.keys_M), str(self.stack.device), differences
+        own = block.members
+        dtypes = tuple(parameter.dtype for parameter in own.parameters.values())
+        differences = tuple((place, tuple(value.tolist())) for place, value in own.values.items())
+        return structure_of(own.call.model), dtypes, len(own.keys_M), str(self.stack.device), differences
 
     def _refresh_blocks(self) -> None:
         """Cuts the members into blocks anew if a tensor of theirs is not the one it was (a state was loaded, say)."""
@@ -177,8 +186,8 @@ class TrainingStep:
                 if name != "steps" and not isinstance(value, Tensor):
                     state[name] = torch.full((len(self.stack),), value, dtype=torch.float64, device=self.stack.device)
         self._owners, self._at_hand = self._tensors(), {}
-        size = self._block_size()
-        self._blocks = [self._block(slice(start, start + size)) for start in range(0, len(self.stack), size)]
+        size, members = self._block_size(), len(self.stack)
+        self._blocks = [self._block(slice(start, min(start + size, members))) for start in range(0, members, size)]
 
     def _tensors(self) -> list[Any]:
         """What the blocks are views of."""
@@ -186,12 +195,19 @@ class TrainingStep:
         return [*dict(self.stack.named_buffers()).values(), *moments]
 
     def _block_size(self) -> int:
-        """A divisor of the number of members, such that a block's weights and moments stay in the cache."""
+        """How many members a block has; the last one may have fewer.
+
+        Of members whose step is long few: their activations stay in the cache, and one program or two serve as many
+        as there are, before and after some leave. Otherwise a divisor of the number of members, such that a block's
+        weights and moments stay in the cache.
+        """
         members = len(self.stack)
         if self.stack.differs:
             return members  # a program with their differences built in
         if self.stack.form == "serial":
             return 1
+        if self.is_long and not self._kept_bytes:
+            return min(_LONG_BLOCK, members)
         bytes_a_member = max(4 * self.stack.memory_bytes // members, 1)
         most = max(min(_BLOCK_BYTES // bytes_a_member, _KEPT_BYTES // max(self._kept_bytes, 1)), 1)
         divisors = [size for size in range(1, members + 1) if members % size == 0 and size <= most]
@@ -206,8 +222,7 @@ class TrainingStep:
         leaves = pytree.tree_leaves((part.parameters, part.buffers, part.keys_M, moments))
         return _Block(place, part, moments, leaves)
 
-    def _compile(self, batch: tuple[Any, ...]) -> StepProgram:
-        block = self._blocks[0]
+    def _compile(self, block: _Block, batch: tuple[Any, ...]) -> StepProgram:
         _, parameters, buffers, keys, _ = block.members
         first = block.place
         steps, options, max_norm = pytree.tree_map(lambda value_M: value_M[first], self._values())
@@ -226,13 +241,16 @@ class TrainingStep:
             for group in self.optimizer.param_groups
         ]
 
-    def _run(self, program: StepProgram, batch: tuple[Any, ...]) -> Tensor:
+    def _run(self, programs: list[StepProgram], batch: tuple[Any, ...]) -> Tensor:
         self.optimizer.zero_grad()
         self.optimizer.num_steps += 1
         for state in self.optimizer.state.values():
             state["steps"] = state["steps"] + 1
         passing = self._passing(self.stack.next_call(), batch)
-        losses = [program(*block.leaves, *leaves) for block, leaves in zip(self._blocks, passing, strict=True)]
+        losses = [
+            program(*block.leaves, *leaves)
+            for program, block, leaves in zip(programs, self._blocks, passing, strict=True)
+        ]
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def _passing(self, number: int, batch: tuple[Any, ...]) -> list[tuple[Tensor, ...]]:

@@ -120,7 +120,7 @@ class Campaign:
         if lines:
             self.question.known.remember([line.moved(-places.start) for line in lines], specs)
         else:
-            found = plan_generation(self.question, specs)
+            found = plan_generation(self.question, specs, self.job.seconds_left)
             lines = [line.moved(places.start) for line in found]
         self.question.plan.extend(lines)
         if len(self.question.plan) > len(self._planned):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from tenfold.core.specs import InputSpec
@@ -58,10 +57,10 @@ def first_generation(
         question.plan.extend(line for line in lines if max(line.places) < len(question.specs))
         question.known.remember(question.plan, question.specs)
         return question
-    plan = plan_generation(question, question.specs)
+    plan = plan_generation(question, question.specs, seconds_left)
     if options.time_s is not None and options.epochs is None and question.ladder is not None:
         question = opened(_ladder_epochs(question, plan, options, trials, seconds_left()))
-        plan = plan_generation(question, question.specs)
+        plan = plan_generation(question, question.specs, seconds_left)
     elif options.time_s is not None and options.epochs is None:
         share = len(question.draws) / trials
         _, affordable = fit_to_time(
@@ -69,7 +68,7 @@ def first_generation(
             most_epochs=4 * epochs, reduction_factor=options.reduction_factor, refit=options.final == "refit",
         )  # fmt: skip
         question = opened(max(affordable, 1))
-        plan = plan_generation(question, question.specs)
+        plan = plan_generation(question, question.specs, seconds_left)
     question.plan.extend(plan)
     return question
 
@@ -110,18 +109,28 @@ def default_search_trials(spec: InputSpec) -> int:
     return 64 if default_trials(spec) == 24 else 16
 
 
-def plan_generation(question: Question, specs: Sequence[MemberSpec]) -> list[PlannedStack]:
+def plan_generation(
+    question: Question, specs: Sequence[MemberSpec], seconds_left: Callable[[], float]
+) -> list[PlannedStack]:
     """The plan of members that begin now; what was measured before is not measured again.
 
-    On a ladder those stand together that are on the same step and began on the same one.
+    On a ladder those stand together that are on the same step and began on the same one. Whether it is worth
+    measuring what compiled steps save is decided as if the trials that are to come were like these.
     """
-    epochs = question.epochs / 3  # most leave early
+    assert question.generations is not None
+    begin = max(len({spec.id.trial for spec in specs}), 1)
+    to_come = max(question.generations.trials - question.generations.num_asked, 0)
+    epochs = question.epochs / 3 * (begin + to_come) / begin  # most leave early
     plan: list[PlannedStack] = []
     alike: dict[tuple[int, int], list[int]] = {}
     for place, spec in enumerate(specs):
         alike.setdefault((spec.step, spec.begins_at), []).append(place)
     for places in alike.values():
         own = [specs[place] for place in places]
-        lines = question.known.plan(own, training_s=partial(question.training_s, specs=own, epochs=epochs))
+
+        def training_s(lines: Sequence[PlannedStack], own: Sequence[MemberSpec] = own) -> float:
+            return min(question.training_s(lines, own, epochs), seconds_left())
+
+        lines = question.known.plan(own, training_s=training_s)
         plan += [replace(line, places=tuple(places[place] for place in line.places)) for line in lines]
     return plan

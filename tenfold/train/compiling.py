@@ -20,10 +20,10 @@ from tenfold.optim import CompileFallbackWarning
 from tenfold.stacking import SerialFallbackWarning
 from tenfold.train.known_costs import StepCosts, correct_costs, cost_key, keep_costs, known_costs, note_compiled
 from tenfold.train.lane import Lane, ProgramShelf
-from tenfold.train.plan import MemberSpec, PlannedStack
+from tenfold.train.plan import LONG_STEP_S, MemberSpec, PlannedStack
 from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes, time_steps
 
-_WORTH_MEASURING_S = 60.0  # of training as it comes: compiling takes about 10 s and saves about half
+_WORTH_MEASURING_S = 40.0  # of training as it comes: compiling takes about 10 s and saves about half
 _LEAST_STEPS = 10  # of an epoch that says what a step takes
 STEPS_TO_REPLAY = 50  # steps ahead from which recording one pays: it takes as long as some 20 save
 _MOST_MERGED = 64  # serial members that are tried as one program
@@ -92,7 +92,7 @@ def _with_compiled(
     def with_costs(places: tuple[int, ...], form: str) -> PlannedStack | None:
         """These members as a line with costs; None where they are not known, and not to be measured."""
         key = cost_key(first, form, batch, device)
-        costs = known_costs(key, len(places))
+        costs = known_costs(key, len(places), or_nearly=lines[0].is_long)
         if costs is None and may_measure:
             costs = _probe([specs[place] for place in places], task, batch, form, device, programs)
             if costs is not None:
@@ -104,7 +104,7 @@ def _with_compiled(
 
     def seconds(line: PlannedStack) -> float:
         """What the whole training takes, compiled where that pays."""
-        takes = line.again_seconds if len(line.places) in line.compiled_before else line.compile_seconds
+        takes = line.seconds_to_compile(len(line.places))
         return min(member_steps * line.step_seconds, member_steps * line.compiled_seconds + takes)
 
     beside = lines[0].form == "side-by-side"  # compiled programs hold Python's lock, and run one at a time
@@ -152,7 +152,7 @@ def _probe(
         lane.replay()  # as the cohort does where nothing is compiled
         lane.train_step(batch)
         step_s = time_steps(lane, batch)
-        lane.compile()
+        lane.compile(is_long=step_s / len(specs) >= LONG_STEP_S)
         began = time.perf_counter()
         lane.train_step(batch)
         return lane, step_s, time.perf_counter() - began
@@ -201,4 +201,4 @@ def compile_where_it_pays(lanes: Iterable[Lane], steps_ahead: Callable[[Lane], i
             compiled = line.form == "compiled" or line.pays_to_compile(member_steps, len(lane))
             if compiled and line.costs_key and len(lane) not in line.compiled_before:
                 note_compiled(line.costs_key, len(lane))
-            lane.compile(compiled)
+            lane.compile(compiled, is_long=line.is_long)

@@ -81,8 +81,13 @@ def cost_key(spec: MemberSpec, form: str, batch: Batch, device: torch.device) ->
     return hashlib.blake2b(repr((facts, shapes)).encode(), digest_size=12).hexdigest()
 
 
-def known_costs(key: str, members: int) -> StepCosts | None:
+def known_costs(key: str, members: int, *, or_nearly: bool = False) -> StepCosts | None:
     """The costs of so many members, None where they were not measured.
+
+    Args:
+        key: of the costs.
+        members: of a lane.
+        or_nearly: whether those of the nearest other number will do, as they do for members whose step is long.
 
     Example:
         >>> known_costs("nobody measured this", 64) is None
@@ -90,7 +95,9 @@ def known_costs(key: str, members: int) -> StepCosts | None:
     """
     entry: Any = _read().get(key)
     try:
-        step, compiled = entry["steps"][str(members)]
+        steps = entry["steps"]
+        nearest = min(steps, key=lambda count: abs(math.log(int(count) / members)))
+        step, compiled = steps[nearest if or_nearly else str(members)]
         counts = tuple(int(count) for count in entry["counts"])
         return StepCosts(float(step), float(compiled), float(entry["anew"]), float(entry["again"]), counts)
     except (KeyError, TypeError, ValueError):

@@ -49,6 +49,10 @@ class MemberSpec:
         return derive_seed(self.id.seed, "noise", self.id.trial, self.id.fold)
 
 
+LONG_STEP_S = 5e-4
+"""A member's step as it comes that takes so long is called long."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedStack:
     """A line of the plan: who trains together, how, and why.
@@ -93,8 +97,17 @@ class PlannedStack:
             members: how many a lane has.
         """
         saved = self.step_seconds - self.compiled_seconds
-        takes = self.again_seconds if members in self.compiled_before else self.compile_seconds
-        return self.compiled_seconds > 0 and member_steps * saved > takes
+        return self.compiled_seconds > 0 and member_steps * saved > self.seconds_to_compile(members)
+
+    def seconds_to_compile(self, members: int) -> float:
+        """What compiling the step of a lane of so many members takes now."""
+        is_known = members in self.compiled_before or (self.is_long and self.compiled_before)
+        return self.again_seconds if is_known else self.compile_seconds
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a member's step takes long: a compiled program then takes a few members at a time, of any count."""
+        return self.step_seconds >= LONG_STEP_S
 
     def moved(self, by: int) -> PlannedStack:
         """The line of members that stand so many places further on."""

@@ -280,6 +280,7 @@ def _probe_alone(spec: MemberSpec, task: Task, batch: Batch, device: torch.devic
     }
     own = {tensor.untyped_storage().data_ptr() for _, tensor in lane.tensors()}
     kept = [_kept_for_backward(lane.losses(objective, batch), shared | own) for objective in task.objectives()]
+    lane.replay()
     return time_steps(lane, batch), max(kept) // spec.config.recipe.accumulate
 
 
@@ -320,6 +321,7 @@ def _probe_stacked(
             lane.predict([batch])
         except SerialFallbackWarning as fallback:
             return math.inf, str(fallback)
+    lane.replay()
     return time_steps(lane, batch) / len(probed), None
 
 
@@ -375,7 +377,10 @@ def _time_beside(
 
 
 def time_steps(lane: Lane, batch: Batch) -> float:
-    """The quickest of a few steps, in seconds; a slow step is measured once."""
+    """The quickest of a few steps, in seconds; a slow step is measured once.
+
+    The last two of a lane that replays its steps are replayed.
+    """
 
     def step() -> None:
         lane.train_step(batch)

@@ -172,6 +172,31 @@ def test_serial_members_are_compiled_one_by_one_with_one_program():
     assert_equal_to(step, 2, model, losses_M, losses)
 
 
+def test_members_whose_steps_are_long_are_compiled_two_at_a_time_with_two_programs_for_any_number():
+    programs = {}
+    stack = tenfold.stack(models())
+    step = TrainingStep(stack, loss, AdamW(stack.parameters(), lr=LR), max_norm=1.0, compiled=True, programs=programs)
+    step.is_long = True
+    first = [step(X[t], Y[t]) for t in range(4)]
+    assert [len(block.members.keys_M) for block in step._blocks] == [2, 2]
+    assert len(programs) == 1
+    stack.keep([3, 1, 2])
+    kept = torch.tensor([3, 1, 2])
+    rest = [step(X[t], Y[t]) for t in range(4, 7)]
+    assert [len(block.members.keys_M) for block in step._blocks] == [2, 1]
+    stack.keep([2])
+    last = [step(X[t], Y[t]) for t in range(7, STEPS)]
+    assert step.fallback is None
+    assert len(programs) == 2
+    for place, i in ((2, 2),):
+        model, losses = alone(i, max_norm=1.0)
+        own = [*(loss_M[kept] for loss_M in first), *rest]
+        found = torch.stack([*(loss_M[place] for loss_M in own), *(loss_M[0] for loss_M in last)])
+        assert torch.allclose(found, torch.tensor(losses, dtype=torch.float64), rtol=0, atol=1e-9)
+        for name, tensor in model.state_dict().items():
+            assert torch.allclose(stack.unstack()[0].state_dict()[name], tensor, rtol=0, atol=1e-9), name
+
+
 def test_steps_that_share_programs_compile_what_is_alike_once():
     programs = PROGRAMS.setdefault((AdamW, Net), {})
     for model in models()[:2]:
@@ -245,7 +270,7 @@ def test_steps_that_train_other_parameters_have_programs_of_their_own():
     for chosen in (slice(0, 2), slice(2, 4)):
         stack = tenfold.stack([model.body for model in models()])
         step = TrainingStep(stack, loss, SGD(stack.parameters()[chosen], lr=0.1), compiled=True, programs=programs)
-        step._compile = lambda _, own=step: built.append(own._groups()) or (lambda *leaves: torch.zeros(M))
+        step._compile = lambda block, _, own=step: built.append(own._groups()) or (lambda *leaves: torch.zeros(M))
         step(X[0], Y[0])
         step(X[1], Y[1])
     assert built == [[["0.weight", "0.bias"]], [["1.weight", "1.bias"]]]

@@ -50,8 +50,10 @@ def line(step, compiled, compiling, places=(0, 1), form="stacked", again=0.0, be
         (line(0.002, 0.001, 10.0), 9_999, False),
         (line(0.001, 0.002, 0.0), 10**9, False),
         (line(0.002, 0.0, 0.0), 10**9, False),  # not measured
-        (line(0.002, 0.001, 10.0, again=1.0, before=(2,)), 1_001, True),
-        (line(0.002, 0.001, 10.0, again=1.0, before=(3,)), 1_001, False),
+        (line(0.0002, 0.0001, 10.0, again=1.0, before=(2,)), 10_001, True),
+        (line(0.0002, 0.0001, 10.0, again=1.0, before=(3,)), 10_001, False),
+        (line(0.002, 0.001, 10.0, again=1.0, before=(3,)), 1_001, True),  # long steps: programs serve any number
+        (line(0.002, 0.001, 10.0, again=1.0, before=()), 1_001, False),
     ],
 )
 def test_compiling_pays_when_it_saves_more_time_than_it_takes(planned, member_steps, pays):

@@ -39,6 +39,15 @@ def test_costs_are_found_again_for_as_many_members():
     assert known_costs("b", 64) is None
 
 
+def test_the_costs_of_the_nearest_number_of_members_will_do_where_steps_are_long():
+    assert known_costs("a", 20, or_nearly=True) is None
+    keep_costs("a", 64, COSTS)
+    keep_costs("a", 8, COSTS._replace(step=0.003))
+    assert known_costs("a", 21, or_nearly=True) == COSTS._replace(step=0.003)
+    assert known_costs("a", 24, or_nearly=True) == COSTS
+    assert known_costs("a", 64, or_nearly=True) == COSTS
+
+
 def test_what_was_compiled_since_is_noted():
     keep_costs("a", 64, COSTS)
     note_compiled("a", 21)
