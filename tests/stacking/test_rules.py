@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,3 +68,25 @@ def test_linear_is_torchs_for_inputs_of_any_shape(shape, bias):
 def test_a_linear_output_can_be_viewed_as_users_do():
     stack = tenfold.stack([nn.Linear(5, 4) for _ in range(3)], form="stacked")
     assert stack.each(lambda model, x: model(x).view(7, 2, 2), X.float()).shape == (3, 7, 2, 2)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("sizes", [(8, 2, None), (9, 2, 2), (11, 3, 2), (9, (2, 3), (3, 2)), (12, 5, 5), (7, 2, 3)])
+def test_pooling_without_gradients_gives_the_numbers_of_pytorch(members, sizes):
+    side, window, stride = sizes
+    x = torch.randn(members, 4, 3, side, side + 1, generator=torch.Generator().manual_seed(0))
+    x[0, 1, 2, 3, 4] = torch.nan
+    stack = tenfold.stack([nn.Linear(1, 1) for _ in range(members)], form="serial" if members == 1 else "auto")
+    with torch.no_grad():
+        found = stack.each(lambda model, x: F.max_pool2d(x, window, stride), tenfold.per_member(x))
+    expected = torch.stack([F.max_pool2d(own, window, stride) for own in x])
+    assert torch.equal(found.nan_to_num(99.0), expected.nan_to_num(99.0))
+
+
+@pytest.mark.parametrize("bad", [{"kernel_size": 9}, {"kernel_size": 0}, {"kernel_size": 2, "stride": 0}])
+def test_pooling_complains_as_pytorch_does(bad):
+    stack = tenfold.stack([nn.Linear(1, 1)], form="serial")
+    with pytest.raises(RuntimeError) as plain, torch.no_grad():
+        F.max_pool2d(torch.zeros(1, 1, 4, 4), **bad)
+    with pytest.raises(RuntimeError, match=re.escape(str(plain.value)[:30])), torch.no_grad():
+        stack.each(lambda model, x: F.max_pool2d(x, **bad), torch.zeros(1, 1, 4, 4))

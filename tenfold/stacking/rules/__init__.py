@@ -6,7 +6,7 @@ the function in the file of its kind and put it into that file's table:
 
 * `RANDOM` rules hold in every form, stacked or one by one: they draw from the member's own streams, which is what
   makes a member alone and a member among others agree. (So do the few that refuse what no form can do, or keep one
-  member from stopping the others.)
+  member from stopping the others; and so does pooling, which gives the same numbers in every way.)
 * `STACKED` rules are about speed, or about what vmap lacks, and hold under vmap alone.
 """
 
@@ -38,6 +38,7 @@ RANDOM: dict[Any, Rule] = {
     **RECURRENT_ONE_BY_ONE,
     **LOSSES,
     **SET_DATA,
+    **POOLING,
 }
 STACKED: dict[Any, Rule] = {
     **DENSE,
@@ -46,7 +47,6 @@ STACKED: dict[Any, Rule] = {
     **ACTIVATIONS,
     **NORMS,
     **CONVOLUTIONS,
-    **POOLING,
     **BATCHES,
     **LOOPED,
     **RECURRENT_STACKED,

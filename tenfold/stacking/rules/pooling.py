@@ -1,10 +1,16 @@
-"""Max pooling in compiled steps: PyTorch's own kernel, channels last (`kernels/pooling.py`)."""
+"""Max pooling: compiled, PyTorch's own kernel, channels last (`kernels/pooling.py`); without gradients, slices.
+
+Channels first, PyTorch's kernel takes 17 ms for 64 times 174 maps of 28x28 and windows of 2x2; the largest of four
+slices, which is the same, takes 2.5 ms (two CPU cores).
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.utils import _pair
@@ -14,6 +20,7 @@ from tenfold.stacking.rules.at_once import are_members, at_once
 from tenfold.stacking.rules.tracing import is_traced
 
 _NATIVE: Callable[..., Any] = F.max_pool2d
+_MOST_SLICES = 9  # of a window; more are not quicker
 
 
 def _max_pool2d(
@@ -26,10 +33,16 @@ def _max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     is_on_cpu = input.device.type == "cpu" and input.dim() == 4
-    if return_indices or not (is_traced() and is_on_cpu and are_members(input)):
+    is_compiled = is_traced() and is_on_cpu and are_members(input)
+    if return_indices or not (is_compiled or (is_on_cpu and not torch.is_grad_enabled())):
         return _NATIVE(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
     stride = stride if stride not in (None, [], ()) else kernel_size
     options = [list(_pair(option)) for option in (kernel_size, stride, padding, dilation)]
+    if not is_compiled:
+        slices = None if ceil_mode else _slices(input, *options)
+        if slices is None:
+            return _NATIVE(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return functools.reduce(torch.maximum, slices)
 
     def run(x_MBCHW: Tensor) -> Tensor:
         x = x_MBCHW.transpose(0, 1)
@@ -37,6 +50,21 @@ def _max_pool2d(
         return largest.unflatten(1, x.shape[1:3]).transpose(0, 1)
 
     return at_once(run, input)
+
+
+def _slices(x: Tensor, window: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Any:
+    """The first of each window, the second, and so on; None where PyTorch's kernel is quicker, or is to complain."""
+    usual = all(size > 0 for size in (*window, *stride)) and padding == [0, 0] and dilation == [1, 1]
+    if not usual or window[0] * window[1] > _MOST_SLICES or not x.is_floating_point():
+        return None
+    height, width = ((x.shape[dim] - window[dim]) // stride[dim] for dim in (-2, -1))
+    if min(height, width) < 0:
+        return None
+    return [
+        x[..., i : i + stride[0] * height + 1 : stride[0], j : j + stride[1] * width + 1 : stride[1]]
+        for i in range(window[0])
+        for j in range(window[1])
+    ]
 
 
 POOLING: dict[Any, Callable[..., Any]] = {_NATIVE: _max_pool2d}
