@@ -48,25 +48,25 @@ class Recipe:
 
 RECIPES = {
     "mlp": Recipe({}, 10, 4e-3),
-    "tabm": Recipe({}, 2, 4e-3),
-    "rnn": Recipe({}, 10, 2e-3),
+    "tabm": Recipe({}, 8, 4e-3),
+    "rnn": Recipe({}, 30, 1e-3),
     "lstm": Recipe({}, 4, 4e-3),
     "gru": Recipe({}, 4, 4e-3),
-    "transformer": Recipe({}, 3, 4e-3),
+    "transformer": Recipe({}, 10, 2e-3),
     "lenet": Recipe({}, 3, 4e-3),
     "cnn": Recipe({"width": 0.5}, 3, 8e-3),
-    "plain_cnn": Recipe({"depth": 20, "width": 0.5}, 1, 4e-3),
+    "plain_cnn": Recipe({"depth": 20, "width": 0.5}, 2, 4e-3),
     "residual_cnn": Recipe({"depth": 20, "width": 0.5}, 1, 8e-3),
     "alexnet": Recipe({"width": 0.125, "dropout": 0.2}, 5, 2e-3),
     "vgg11": Recipe({"width": 0.125, "dropout": 0.2}, 5, 2e-3),
     "vgg11_bn": Recipe({"width": 0.125, "dropout": 0.2}, 4, 8e-3),
     "nin": Recipe({"width": 0.125, "dropout": 0.1}, 4, 4e-3),
-    "googlenet": Recipe({"width": 0.125}, 0.5, 8e-3),
-    "inception_v3": Recipe({"width": 0.0625, "dropout": 0.2}, 0.5, 8e-3),
+    "googlenet": Recipe({"width": 0.125}, 1.5, 8e-3),
+    "inception_v3": Recipe({"width": 0.0625, "dropout": 0.2}, 2, 8e-3),
     "resnet18": Recipe({"width": 0.125}, 2, 8e-3),
     "convnext_tiny": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 2, 4e-3),
-    "swin_t": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 2, 4e-3),
-    "vit_b_16": Recipe({"width": 1 / 24, "patch_size": 7}, 5, 2e-3),
+    "swin_t": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 6, 4e-3),
+    "vit_b_16": Recipe({"width": 1 / 24, "patch_size": 7}, 12, 3e-3),
 }
 SPEC = InputSpec(kind="image", shape=(1, 28, 28))
 
