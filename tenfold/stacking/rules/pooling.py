@@ -1,7 +1,8 @@
-"""Max pooling: compiled, PyTorch's own kernel, channels last (`kernels/pooling.py`); without gradients, slices.
+"""Max pooling: with gradients channels last (`kernels/pooling.py`), without them by slices; the same numbers.
 
 Channels first, PyTorch's kernel takes 17 ms for 64 times 174 maps of 28x28 and windows of 2x2; the largest of four
-slices, which is the same, takes 2.5 ms (two CPU cores).
+slices takes 2.5 ms (two CPU cores). Channels last, a step of eight LeNets takes 0.77 of the time, of eight AlexNets of
+an eighth of the width 0.87.
 """
 
 from __future__ import annotations
@@ -32,17 +33,16 @@ def _max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    is_on_cpu = input.device.type == "cpu" and input.dim() == 4
-    is_compiled = is_traced() and is_on_cpu and are_members(input)
-    if return_indices or not (is_compiled or (is_on_cpu and not torch.is_grad_enabled())):
-        return _NATIVE(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    native = (input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    if return_indices or input.device.type != "cpu" or input.dim() != 4:
+        return _NATIVE(*native)
     stride = stride if stride not in (None, [], ()) else kernel_size
     options = [list(_pair(option)) for option in (kernel_size, stride, padding, dilation)]
-    if not is_compiled:
+    if not (torch.is_grad_enabled() or is_traced()):
         slices = None if ceil_mode else _slices(input, *options)
-        if slices is None:
-            return _NATIVE(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-        return functools.reduce(torch.maximum, slices)
+        return _NATIVE(*native) if slices is None else functools.reduce(torch.maximum, slices)
+    if not are_members(input):
+        return _NATIVE(*native)
 
     def run(x_MBCHW: Tensor) -> Tensor:
         x = x_MBCHW.transpose(0, 1)
