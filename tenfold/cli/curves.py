@@ -69,8 +69,12 @@ def width_curve(
     source: SourceName,
     network: NetworkName = None,
     config: Config = None,
-    widths: Annotated[str | None, typer.Option(help="Rising, such as 16,64,256. Default: 8 to 256.")] = None,
-    parameter: Annotated[str, typer.Option(help="Of the configuration: what is varied.")] = "hidden",
+    widths: Annotated[
+        str | None, typer.Option(help="Rising, such as 16,64,256. Default: 8 to 256, or the network's own.")
+    ] = None,
+    parameter: Annotated[
+        str | None, typer.Option(help="Of the configuration: what is varied. Default: the network's width.")
+    ] = None,
     seeds: Seeds = 3,
     epochs: Epochs = None,
     valid_fraction: ValidFraction = 0.2,
@@ -83,7 +87,7 @@ def width_curve(
     """Would a larger network help? The score against its width."""
     given: dict[str, Any] = data.arguments() | steps.arguments() | folder.arguments()
     if widths is not None:
-        given["widths"] = [int(width) for width in _numbers("--widths", widths)]
+        given["widths"] = [int(width) if width.is_integer() else width for width in _numbers("--widths", widths)]
     ask_for_run(
         lambda screen: tenfold.width_curve(
             network, source, parameter=parameter, config=values_of(config), seeds=seeds, epochs=epochs,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.core.errors import InputError
+from tenfold.networks import NETWORKS
 from tenfold.study.grid import ask_grid
 from tenfold.study.job import Listener
 from tenfold.study.options import Network
@@ -72,8 +73,8 @@ def width_curve(
     network: Network | None,
     data: Any,
     *,
-    widths: Sequence[float] = WIDTHS,
-    parameter: str = "hidden",
+    widths: Sequence[float] | None = None,
+    parameter: str | None = None,
     seeds: int = 3,
     config: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
@@ -87,9 +88,10 @@ def width_curve(
     Args:
         network: a name of the zoo or a function `make_model(**config)`; None for "mlp".
         data: as in `fit`.
-        widths: values of the parameter, two or more, rising.
-        parameter: of the configuration, which says the width (or the depth, or the rank); "width" of convolutional
-            networks, which multiplies their channels.
+        widths: values of the parameter, two or more, rising; by default 8 to 256, or for a network of the zoo whose
+            width is something else than "hidden" those of its ladder.
+        parameter: of the configuration, which says the width (or the depth, or the rank). By default what the network
+            calls its width: "hidden", or "width" of convolutional networks, which multiplies their channels.
         seeds: trainings of each width.
         config: further values, the same for all widths.
         out: the run folder; `runs/<source>-<n>` by default.
@@ -112,10 +114,20 @@ def width_curve(
         >>> run.result["curve"]["over"], run.result["curve"]["at"]
         ('hidden', [4.0, 8.0, 16.0])
     """
-    listed = list(widths)
+    usual_parameter, usual_widths = _usual_widths(network)
+    parameter = parameter or usual_parameter
+    listed = list(widths if widths is not None else usual_widths if parameter == usual_parameter else WIDTHS)
     if len(listed) < 2 or any(a >= b for a, b in pairwise(listed)):
         raise InputError(f"--widths must be two or more rising numbers, got {listed!r}. Write 16,64,256, say.")
     methods = {f"{parameter} {width}": (network or "mlp", {parameter: width}) for width in listed}
     more = {**more, "methods": methods, "curve_over": parameter}
     options = grid_options("width_curve", None, config, more, seeds, "none")
     return ask_grid("width-curve", data, options, out=out, resume=resume, overwrite=overwrite, listener=listener)
+
+
+def _usual_widths(network: Network | None) -> tuple[str, Sequence[float]]:
+    """What a network calls its width, and the widths that it is tried with."""
+    entry = NETWORKS[network] if isinstance(network, str) and network in NETWORKS else None
+    if entry is None or not entry.widths or entry.width_setting == "hidden":
+        return "hidden", WIDTHS
+    return entry.width_setting, entry.widths

@@ -95,7 +95,11 @@ def test_what_cannot_be_asked_of_a_curve_is_said_and_leaves_nothing(tmp_path, as
 
 @pytest.mark.parametrize(
     "arguments",
-    [["learning-curve", "iris", "--sizes", "10,20,40,80"], ["width-curve", "iris", "--widths", "4,8"]],
+    [
+        ["learning-curve", "iris", "--sizes", "10,20,40,80"],
+        ["width-curve", "iris", "--widths", "4,8"],
+        ["width-curve", "digits", "--network", "cnn", "--widths", "0.25,0.5"],
+    ],
 )
 def test_the_command_line_prints_a_curve_as_one_object(tenfold, tmp_path, arguments):
     done = tenfold(*arguments, "--seeds", "2", "--epochs", "2", "--out", "run", "--json", "--threads", "1")
@@ -109,3 +113,16 @@ def test_numbers_that_are_none_are_one_sentence(tenfold):
     done = tenfold("learning-curve", "iris", "--sizes", "a,b")
     assert done.code == 2
     assert "--sizes must be numbers with commas between, got 'a,b'" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "over", "at"),
+    [
+        ("cnn", "digits", "width", [0.25, 0.5, 1.0, 2.0]),
+        ("tabm", "iris", "hidden", [8, 16, 32, 64, 128, 256]),
+    ],
+)
+def test_a_network_is_tried_with_its_own_widths(network, data, over, at, tmp_path):
+    run = tenfold.width_curve(network, data, seeds=1, epochs=1, batch_size=256, out=tmp_path / "run")
+    assert run.result["curve"]["over"] == over
+    assert run.result["curve"]["at"] == at
