@@ -90,3 +90,31 @@ def test_pooling_complains_as_pytorch_does(bad):
         F.max_pool2d(torch.zeros(1, 1, 4, 4), **bad)
     with pytest.raises(RuntimeError, match=re.escape(str(plain.value)[:30])), torch.no_grad():
         stack.each(lambda model, x: F.max_pool2d(x, **bad), torch.zeros(1, 1, 4, 4))
+
+
+class Viewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.head = nn.Conv2d(1, 4, 3), nn.Linear(36, 3)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.convolution(x)), 2)
+        return self.head(x.view(x.size(0), -1))
+
+
+def test_a_view_of_what_was_pooled_is_one_program_and_can_be_compiled():
+    models = [Viewing() for _ in range(3)]
+    stack, x = tenfold.stack(models), torch.randn(5, 1, 8, 8)
+    found = stack.each(lambda model, x: model(x), x)
+    assert stack.form == "stacked"
+    torch.testing.assert_close(found, torch.stack([model(x) for model in models]))
+    optimizer = tenfold.optim.AdamW(stack.parameters(), lr=1e-3)
+    step = tenfold.optim.TrainingStep(stack, lambda model, x: model(x).square().mean(), optimizer, compiled=True)
+    step(x), step(x)
+    assert step.fallback is None
+
+
+def test_a_view_that_pytorch_refuses_is_refused():
+    stack = tenfold.stack([nn.Conv2d(1, 4, 3) for _ in range(2)], form="stacked")
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        stack.each(lambda model, x: model(x).transpose(1, 2).view(5, -1), torch.randn(5, 1, 8, 8))

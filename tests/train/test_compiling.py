@@ -121,7 +121,7 @@ def measured(specs, plan, training_s, programs):
 def test_a_short_training_is_not_measured():
     specs = specs_of(CONFIGS)
     plan = plan_stacks(specs, Classify(), example, device=CPU, form="stacked")
-    assert measured(specs, plan, 30.0, {}) == plan
+    assert measured(specs, plan, 20.0, {}) == plan
 
 
 def test_a_long_training_is_measured_and_its_program_is_kept():

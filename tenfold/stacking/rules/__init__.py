@@ -27,6 +27,7 @@ from tenfold.stacking.rules.norms import NORMS
 from tenfold.stacking.rules.pooling import POOLING
 from tenfold.stacking.rules.recurrent import RECURRENT_ONE_BY_ONE, RECURRENT_STACKED
 from tenfold.stacking.rules.tensors import GRADIENTS, SET_DATA, OneByOneError
+from tenfold.stacking.rules.views import VIEWS
 from tenfold.stacking.rules.watch import ModelWarning, watched
 
 RANDOM: dict[Any, Rule] = {
@@ -51,6 +52,7 @@ STACKED: dict[Any, Rule] = {
     **LOOPED,
     **RECURRENT_STACKED,
     **GRADIENTS,
+    **VIEWS,
 }
 
 __all__ = ["RANDOM", "STACKED", "ModelWarning", "OneByOneError", "Rule", "Rules", "watched"]
