@@ -64,7 +64,7 @@ RECIPES = {
     "googlenet": Recipe({"width": 0.125}, 1.5, 8e-3),
     "inception_v3": Recipe({"width": 0.0625, "dropout": 0.2}, 2, 8e-3),
     "resnet18": Recipe({"width": 0.125}, 2, 8e-3),
-    "convnext_tiny": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 2, 4e-3),
+    "convnext_tiny": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 4, 4e-3),
     "swin_t": Recipe({"width": 0.125, "stochastic_depth": 0.0}, 6, 4e-3),
     "vit_b_16": Recipe({"width": 1 / 24, "patch_size": 7}, 12, 3e-3),
 }

@@ -2,10 +2,10 @@
 
 All sides train the same networks with AdamW, each model with its own learning rate, on data that lie in memory. The
 bare side is what one writes by hand: `forward`, `zero_grad`, `backward`, `step` with torch's fused AdamW, one model
-after another. "stack" is the same loop over a stack (`each`, `zero_grad`, `backward`, `step`); "compiled" is
-`TrainingStep(..., compiled=True)`, and what compiling took stands beside it. The sides alternate in one process; each
-uses the number of threads that is its best, which is measured first. Times are medians of n rounds of 20 steps (fewer
-where they are long), the spread is the interquartile range of the ratio.
+after another. "stack" is the same loop over a stack, its steps replayed as in trainings that are not compiled
+(`GradientReplay`); "compiled" is `TrainingStep(..., compiled=True)`, and what compiling took stands beside it. The
+sides alternate in one process; each uses the number of threads that is its best, which is measured first. Times are
+medians of n rounds of 20 steps (fewer where they are long), the spread is the interquartile range of the ratio.
 
 With `--rivals` two more sides are measured: the bare loop with its forward and backward pass under `torch.compile`
 ("bare, compiled"), and one single-thread process a core, each with bare loops over its share of the models ("side by
@@ -40,6 +40,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import tenfold
 from tenfold.core.specs import InputSpec
 from tenfold.networks import build_network
+from tenfold.stacking import GradientReplay
 
 BATCHES = 20
 CLASSES = 10
@@ -147,9 +148,20 @@ class Stacked:
     """M models as one program."""
 
     def __init__(self, make: Callable[[], nn.Module], members: int, device: str, *, compiled: bool) -> None:
-        stack = tenfold.stack([make().to(device) for _ in range(members)], form="stacked")
+        stack = tenfold.stack(
+            [make().to(device) for _ in range(members)], form="stacked" if members > 1 else "serial"
+        )
         optimizer = tenfold.optim.AdamW(stack.parameters(), lr=torch.logspace(-4, -2, members, device=device))
-        self.step = tenfold.optim.TrainingStep(stack, loss, optimizer, compiled=compiled)
+        self.optimizer = optimizer
+        self.losses = GradientReplay(stack, loss, stack.parameters())
+        self.losses.is_on = True
+        if compiled:
+            self.step = tenfold.optim.TrainingStep(stack, loss, optimizer, compiled=True)  # type: ignore[method-assign]
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        self.losses(x, y)
+        self.optimizer.step()
 
 
 Side = Bare | Stacked
@@ -228,6 +240,7 @@ def best_threads(side: Side, x: torch.Tensor, y: torch.Tensor, most: int) -> Cho
     measured, first_s, steps = {}, 0.0, BATCHES
     for n in sorted({1, most}):
         first_s = max(first_s, 3 * seconds(side, x, y, n, 3))
+        seconds(side, x, y, n, 3)  # the fifth is the first that is replayed
         once = seconds(side, x, y, n, 1)
         steps = min(steps, max(2, int(LONG_S / max(once, 1e-6))))
         measured[n] = min(seconds(side, x, y, n, steps) for _ in range(5 if once < 0.05 else 2))
