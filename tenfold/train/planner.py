@@ -34,12 +34,13 @@ _PASSING_COPIES = 2  # of the stack that is taking its step: what the optimiser 
 MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
-_WORTH_BESIDE_S = 1e-3  # shorter steps are mostly Python, of which one thread runs at a time
+_WORTH_BESIDE_S = 5e-4  # shorter steps are mostly Python, of which one thread runs at a time
 NOT_BESIDE = (
     "Members train side by side on a CPU, with two threads at least and memory for as many steps, and none of them "
     "may draw from PyTorch's, Python's or NumPy's own generators."
 )
 _PROBE_SECONDS = 0.5
+_STEPS_BESIDE = 4  # that lanes are timed for together, as they train some before they wait for each other
 
 
 def plan_stacks(
@@ -311,7 +312,7 @@ def _probe_stacked(
     specs: Sequence[MemberSpec], task: Task, batch: Batch, device: torch.device, alone_s: float
 ) -> tuple[float, str | None]:
     """Seconds of one step of one member in a stack, or why there is no stack."""
-    affordable = max(2, int(_PROBE_SECONDS * 4 / max(alone_s, 1e-6)))
+    affordable = max(2, int(_PROBE_SECONDS / 4 / max(alone_s, 1e-6)))
     probed = specs[:affordable]
     lane = build_lane(probed, task, form="stacked", device=device, total_steps=1000, direction="minimize")
     with warnings.catch_warnings():
@@ -373,7 +374,9 @@ def _time_beside(
     team.train([(lane, [batch]) for lane in lanes])
     if any(lane.stack.draws_in_turn for lane in lanes):
         return math.inf
-    return _quickest(lambda: team.train([(lane, [batch]) for lane in lanes])) / (width * probed)
+    steps = max(1, min(_STEPS_BESIDE, int(_PROBE_SECONDS / 10 / alone_s)))
+    took = _quickest(lambda: team.train([(lane, [batch] * steps) for lane in lanes]))
+    return took / (steps * width * probed)
 
 
 def time_steps(lane: Lane, batch: Batch) -> float:
