@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
 
-from tenfold.report import Trial
+from tenfold.report import Trial, importance
 from tenfold.report.importance import common_epoch, rate_importance
 from tenfold.report.ranking import TrialScore
 
@@ -68,3 +70,16 @@ def test_hyper_parameters_that_some_trials_lack_are_rated_too():
         del score.trial.config["noise"]
         score.trial.config["kind"] = None
     assert set(rate_importance(scores, ["lr", "noise", "kind"]).shares) == {"lr", "noise", "kind"}
+
+
+def test_losses_by_shuffling_are_scikit_learns(monkeypatch):
+    monkeypatch.setattr(importance, "_REPEATS", 200)
+    numbers = np.random.default_rng(0)
+    features = numbers.random((60, 3))
+    ranks = 3 * features[:, 0] + features[:, 1] + 0.1 * numbers.standard_normal(60)
+    forest = RandomForestRegressor(60, random_state=0).fit(features[:40], ranks[:40])
+    drops, score = importance._drops(forest, features[40:], ranks[40:], seed=1)
+    theirs = permutation_importance(forest, features[40:], ranks[40:], n_repeats=200, random_state=2)
+    assert score == pytest.approx(forest.score(features[40:], ranks[40:]), abs=1e-12)
+    error = np.sqrt(2) * theirs.importances.std(axis=1) / np.sqrt(200)
+    assert (np.abs(drops - theirs.importances_mean) < 4 * error + 1e-12).all()
