@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Hashable
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +21,6 @@ from tenfold.stacking.layout import take_members
 
 _BLOCK_BYTES = 8 << 20  # of weights, gradients and two moments: larger blocks leave the caches during a step
 _KEPT_BYTES = 12 << 20  # between an LSTM's forward and backward pass: 16 members in blocks of 4 take 0.9 of the time
-_LONG_BLOCK = 2  # of 16 LeNets blocks of 2, 4 and 8 take as long, of small residual CNNs 2 take 0.8 of what 8 take
 _OFTEN = 20  # a shape of batches that comes back so often is worth a program of its own
 
 Programs = dict[Hashable, StepProgram]
@@ -64,8 +64,8 @@ class TrainingStep:
 
     Attributes:
         compiled: whether steps are compiled from the next one on.
-        is_long: whether a member's step takes long, half a millisecond or more: then members are compiled a few at a
-            time.
+        block_members: how many members a program takes at once, a power of two, for members whose step is long; the
+            rest of them is cut into smaller powers of two. None for as many as the caches hold.
         fallback: why the step is not compiled although it was asked for, in one sentence; None otherwise.
 
     Example:
@@ -90,7 +90,7 @@ class TrainingStep:
     ) -> None:
         self.stack, self.loss, self.optimizer, self.max_norm = stack, loss, optimizer, max_norm
         self.compiled = compiled
-        self.is_long = False
+        self.block_members: int | None = None
         self.fallback: str | None = None
         self._programs: Programs = {} if programs is None else programs
         self._trained = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
@@ -186,32 +186,35 @@ class TrainingStep:
                 if name != "steps" and not isinstance(value, Tensor):
                     state[name] = torch.full((len(self.stack),), value, dtype=torch.float64, device=self.stack.device)
         self._owners, self._at_hand = self._tensors(), {}
-        size, members = self._block_size(), len(self.stack)
-        self._blocks = [self._block(slice(start, min(start + size, members))) for start in range(0, members, size)]
+        starts = list(accumulate(self._block_sizes(), initial=0))
+        self._blocks = [self._block(slice(*ends)) for ends in pairwise(starts)]
 
     def _tensors(self) -> list[Any]:
         """What the blocks are views of."""
         moments = [value for state in self.optimizer.state.values() for key, value in state.items() if key != "steps"]
         return [*dict(self.stack.named_buffers()).values(), *moments]
 
-    def _block_size(self) -> int:
-        """How many members a block has; the last one may have fewer.
+    def _block_sizes(self) -> list[int]:
+        """How many members each block has.
 
-        Of members whose step is long few: their activations stay in the cache, and one program or two serve as many
-        as there are, before and after some leave. Otherwise a divisor of the number of members, such that a block's
-        weights and moments stay in the cache.
+        Of members whose step is long few: their activations stay in the cache, and a handful of programs serves as
+        many as there are, before and after some leave. Otherwise a divisor of the number of members, such that a
+        block's weights and moments stay in the cache.
         """
         members = len(self.stack)
         if self.stack.differs:
-            return members  # a program with their differences built in
+            return [members]  # a program with their differences built in
         if self.stack.form == "serial":
-            return 1
-        if self.is_long and not self._kept_bytes:
-            return min(_LONG_BLOCK, members)
+            return [1] * members
+        if self.block_members is not None and not self._kept_bytes:
+            full, rest = divmod(members, self.block_members)
+            pieces = [1 << bit for bit in reversed(range(rest.bit_length())) if rest >> bit & 1]
+            return [self.block_members] * full + pieces
         bytes_a_member = max(4 * self.stack.memory_bytes // members, 1)
         most = max(min(_BLOCK_BYTES // bytes_a_member, _KEPT_BYTES // max(self._kept_bytes, 1)), 1)
         divisors = [size for size in range(1, members + 1) if members % size == 0 and size <= most]
-        return divisors[-1] if 4 * divisors[-1] >= min(most, members) else members
+        size = divisors[-1] if 4 * divisors[-1] >= min(most, members) else members
+        return [size] * (members // size)
 
     def _block(self, place: slice) -> _Block:
         part = self.stack.members_at(place)
@@ -255,12 +258,12 @@ class TrainingStep:
 
     def _passing(self, number: int, batch: tuple[Any, ...]) -> list[tuple[Tensor, ...]]:
         """For each block the leaves of `StepInputs` that are other tensors at every step, in its order."""
-        count, size = len(self._blocks), len(self._blocks[0].members.keys_M)
+        count, sizes = len(self._blocks), [len(block.members.keys_M) for block in self._blocks]
         columns: list[Any] = [(torch.tensor(number, device=self.stack.device),) * count]
-        columns += [value_M.split(size) for value_M in pytree.tree_leaves(self._values())]
+        columns += [value_M.split(sizes) for value_M in pytree.tree_leaves(self._values())]
         for argument in batch:
             if isinstance(argument, PerMember):
-                columns += [leaf.split(size) for leaf in pytree.tree_leaves(argument.value)]
+                columns += [leaf.split(sizes) for leaf in pytree.tree_leaves(argument.value)]
             else:
                 columns += [(leaf,) * count for leaf in pytree.tree_leaves(argument)]
         return list(zip(*columns, strict=True))

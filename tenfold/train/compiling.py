@@ -20,7 +20,7 @@ from tenfold.optim import CompileFallbackWarning
 from tenfold.stacking import SerialFallbackWarning
 from tenfold.train.known_costs import StepCosts, correct_costs, cost_key, keep_costs, known_costs, note_compiled
 from tenfold.train.lane import Lane, ProgramShelf
-from tenfold.train.plan import LONG_STEP_S, MemberSpec, PlannedStack
+from tenfold.train.plan import MemberSpec, PlannedStack, block_members_of
 from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes, time_steps
 
 _WORTH_MEASURING_S = 30.0  # of training as it comes: compiling takes about 10 s and saves about half
@@ -92,7 +92,7 @@ def _with_compiled(
     def with_costs(places: tuple[int, ...], form: str) -> PlannedStack | None:
         """These members as a line with costs; None where they are not known, and not to be measured."""
         key = cost_key(first, form, batch, device)
-        costs = known_costs(key, len(places), or_nearly=lines[0].is_long)
+        costs = known_costs(key, len(places), or_nearly=lines[0].block_members is not None)
         if costs is None and may_measure:
             costs = _probe([specs[place] for place in places], task, batch, form, device, programs)
             if costs is not None:
@@ -152,7 +152,7 @@ def _probe(
         lane.replay()  # as the cohort does where nothing is compiled
         lane.train_step(batch)
         step_s = time_steps(lane, batch)
-        lane.compile(is_long=step_s / len(specs) >= LONG_STEP_S)
+        lane.compile(block_members=block_members_of(step_s / len(specs)))
         began = time.perf_counter()
         lane.train_step(batch)
         return lane, step_s, time.perf_counter() - began
@@ -201,4 +201,4 @@ def compile_where_it_pays(lanes: Iterable[Lane], steps_ahead: Callable[[Lane], i
             compiled = line.form == "compiled" or line.pays_to_compile(member_steps, len(lane))
             if compiled and line.costs_key and len(lane) not in line.compiled_before:
                 note_compiled(line.costs_key, len(lane))
-            lane.compile(compiled, is_long=line.is_long)
+            lane.compile(compiled, block_members=line.block_members)

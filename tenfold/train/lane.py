@@ -203,15 +203,15 @@ class Lane:
         )
         return loss_M
 
-    def compile(self, compiled: bool = True, *, is_long: bool = False) -> None:
+    def compile(self, compiled: bool = True, *, block_members: int | None = None) -> None:
         """Compiles the steps from the next one on, or lets them run as they come.
 
         Args:
             compiled: whether.
-            is_long: whether a member's step takes long (`PlannedStack.is_long`).
+            block_members: how many members a program takes at once (`block_members_of`).
         """
         for part in self._parts:
-            part.training.is_long = is_long
+            part.training.block_members = block_members
             part.training.compiled = compiled and part.can_be_compiled and part.training.fallback is None
 
     def replay(self, replayed: bool = True) -> None:

@@ -172,11 +172,11 @@ def test_serial_members_are_compiled_one_by_one_with_one_program():
     assert_equal_to(step, 2, model, losses_M, losses)
 
 
-def test_members_whose_steps_are_long_are_compiled_two_at_a_time_with_two_programs_for_any_number():
+def test_members_are_compiled_a_few_at_a_time_with_few_programs_for_any_number():
     programs = {}
     stack = tenfold.stack(models())
     step = TrainingStep(stack, loss, AdamW(stack.parameters(), lr=LR), max_norm=1.0, compiled=True, programs=programs)
-    step.is_long = True
+    step.block_members = 2
     first = [step(X[t], Y[t]) for t in range(4)]
     assert [len(block.members.keys_M) for block in step._blocks] == [2, 2]
     assert len(programs) == 1
