@@ -49,7 +49,7 @@ class Recipe:
 RECIPES = {
     "mlp": Recipe({}, 10, 4e-3),
     "tabm": Recipe({}, 8, 4e-3),
-    "rnn": Recipe({}, 30, 1e-3),
+    "rnn": Recipe({}, 60, 1e-3),
     "lstm": Recipe({}, 4, 4e-3),
     "gru": Recipe({}, 4, 4e-3),
     "transformer": Recipe({}, 10, 2e-3),
