@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,11 @@ def flattened(batch: tuple[Any, ...]) -> tuple[list[Any], Hashable | None]:
     if not all(isinstance(leaf, Tensor) and not leaf.requires_grad for leaf in leaves):
         return leaves, None
     return leaves, (*marks, *[(leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves])
+
+
+def versions_of(tensors: Iterable[Tensor]) -> list[int]:
+    """How often each has been changed in place, which autograd counts; inference tensors are not counted."""
+    return [tensor._version for tensor in tensors if not tensor.is_inference()]
 
 
 def same_bits(one: Tensor | None, two: Tensor | None) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import is_out_of_memory
-from tenfold.stacking.coming_back import flattened, left_as_it_was, same_bits
+from tenfold.stacking.coming_back import flattened, left_as_it_was, same_bits, versions_of
 from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
 from tenfold.stacking.recorded import Program, draws, record, shorten, written
 from tenfold.stacking.stack import Stack
@@ -165,7 +165,7 @@ class GradientReplay:
 
     def _versions(self, leaves: list[Any]) -> list[int]:
         """How often parameters and batch have been changed in place: a forward that does so is left alone."""
-        return [tensor._version for tensor in (*self._stack.parameters(), *leaves)]
+        return versions_of((*self._stack.parameters(), *leaves))
 
     def _program(self, batch: tuple[Any, ...], leaves: list[Any]) -> _Recorded | None:
         members = self._stack.members_at(slice(0, len(self._stack)))

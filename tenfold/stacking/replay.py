@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from tenfold.stacking.coming_back import flattened, left_as_it_was, same_bits
+from tenfold.stacking.coming_back import flattened, left_as_it_was, same_bits, versions_of
 from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
 from tenfold.stacking.recorded import (
     Program,
@@ -119,8 +119,7 @@ class Replay:
     def _versions(self, leaves: list[Tensor]) -> list[int]:
         """How often the members' tensors and the batch have been changed in place."""
         buffers = [buffer for _, buffer in self._stack.named_buffers()]
-        tensors = (*self._stack.parameters(), *buffers, *leaves)
-        return [tensor._version for tensor in tensors if not tensor.is_inference()]
+        return versions_of((*self._stack.parameters(), *buffers, *leaves))
 
     def _recorded(self, batch: tuple[Any, ...], leaves: list[Tensor]) -> Program | None:
         members = self._stack.members_at(slice(0, len(self._stack)))
