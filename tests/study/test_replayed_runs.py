@@ -43,11 +43,20 @@ def test_a_replayed_run_has_the_losses_and_scores_of_one_that_is_not(name, tmp_p
         before = dict(replayed)
         options = dict(RUNS[name])
         network = options.pop("network")
+        form = "stacked" if options["seeds"] > 1 else "serial"  # the planner measures, and may choose otherwise
         run = tenfold.replicate(
-            network, "digits", epochs=8, batch_size=128, final="none", out=tmp_path / str(least), **options
+            network,
+            "digits",
+            epochs=8,
+            batch_size=128,
+            final="none",
+            form=form,
+            threads=1,
+            out=tmp_path / str(least),
+            **options,
         )
         runs.append(epochs_of(run))
-        assert (replayed["steps"] > before["steps"] + 50) == (least == 1)
+        assert (replayed["steps"] > before["steps"] + 20) == (least == 1)
         assert (replayed["scores"] > before["scores"] + 2) == (least == 1)
     assert len(runs[0]) == 8 * options["seeds"]
     assert runs[0] == runs[1]
