@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
-from tenfold.optim.adam_family import adam_directions, fused_step, is_worth_fusing
-from tenfold.optim.optimizer import Move, StackedOptimizer
-from tenfold.optim.options import Group
+from tenfold.optim.adam_family import FusedAdam
 
 
-class Adam(StackedOptimizer):
+class Adam(FusedAdam):
     """Adam; every number may be a value a member.
 
     Args:
@@ -61,16 +59,3 @@ class Adam(StackedOptimizer):
         numbers = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "l1": l1}
         flags = {"amsgrad": amsgrad, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, numbers, flags)
-
-    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
-        if self._is_traced or not is_worth_fusing(moves, group, self._decouples(group)):
-            return super()._numbers_at_once(moves, group)
-        return sum(move.parameter.numel() for move in moves)
-
-    def _update(self, batch: Sequence[Move], group: Group) -> None:
-        if not self._is_traced and fused_step(batch, group, self._decouples(group)):
-            return
-        parameters = [move.parameter for move in batch]
-        directions = self._scratch(parameters, "directions")
-        adam_directions(directions, batch, group)
-        self._advance(parameters, directions, group["lr"], group)

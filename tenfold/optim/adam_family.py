@@ -11,12 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Move
+from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.optim.options import Group
 from tenfold.optim.values import Value, blend_square_, is_zero, spread, to_the_power
 
 _WORTH_A_CALL = 1 << 16  # numbers: what a call of the kernel takes for itself, it saves on half as many
 _FUSED_DTYPES = (torch.float32, torch.float64)
+
+
+class FusedAdam(StackedOptimizer):
+    """What `Adam` and `AdamW` have in common: torch's own kernel moves them, where it may."""
+
+    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
+        if self._is_traced or not is_worth_fusing(moves, group, self._decouples(group)):
+            return super()._numbers_at_once(moves, group)
+        return sum(move.parameter.numel() for move in moves)
+
+    def _update(self, batch: Sequence[Move], group: Group) -> None:
+        if not self._is_traced and fused_step(batch, group, self._decouples(group)):
+            return
+        parameters = [move.parameter for move in batch]
+        directions = self._scratch(parameters, "directions")
+        adam_directions(directions, batch, group)
+        self._advance(parameters, directions, group["lr"], group)
 
 
 def start_moments(batch: Sequence[Move], names: Sequence[str] = ("mean", "square")) -> None:

@@ -102,12 +102,10 @@ class Replay:
         self._seen[key] = self._seen.get(key, 0) + 1
         versions = self._versions(leaves)
         output = self._stack.each(self._function, *batch)
-        if self._seen[key] == _OFTEN and self._versions(leaves) == versions:
-            self._programs[key] = self._recorded(batch, leaves)
+        if self._seen[key] == _OFTEN:
+            self._programs[key] = self._recorded(batch, leaves) if self._versions(leaves) == versions else None
             if not self._is_exact:
                 self._proven.add(key)
-        elif self._seen[key] == _OFTEN:
-            self._programs[key] = None
         program = self._programs.get(key)
         if program is not None and self._is_exact:
             if not same_bits(output, self._replay(program, leaves)):

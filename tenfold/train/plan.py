@@ -51,9 +51,7 @@ class MemberSpec:
 
 
 _LONG_STEP_S = 5e-4  # of a member
-_BLOCK_S = (
-    6e-3  # of a block's step as it comes: of 16 LeNets (batch 32) blocks of 8 take 0.6 of what blocks of 2 take
-)
+_BLOCK_S = 6e-3  # of a block's step as it comes: 16 LeNets of batch 32 take 0.6 in blocks of 8 of what they do in 2
 
 
 def block_members_of(step_seconds: float) -> int | None:
