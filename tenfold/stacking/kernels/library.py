@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 CPUINFO = Path("/proc/cpuinfo")
-_SOURCES = ("products.cpp", "lstm.cpp")
+_SOURCES = ("products.cpp", "lstm.cpp", "convolution.cpp")
 OPERATORS = torch.library.Library("tenfold", "DEF")
 """Where the kernels' operators are defined, so that a traced program can hold them."""
 

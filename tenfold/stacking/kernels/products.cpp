@@ -8,6 +8,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 #include <vector>
 
 namespace {

@@ -1,20 +1,27 @@
-"""Convolutions and ReLU in compiled steps on the CPU: members are folded into channels, and channels lie last.
+"""Convolutions on the CPU, and ReLU in compiled steps.
 
-All layers in a row see the same layout so: with vmap's own forms the compiler turned the activations of LeNet around
-from one layer to the next, at a quarter of its time. Batch norm and pooling (`pooling.py`) fold alike.
+As they come, steps convolve with kernels of ours where there are such (`kernels/convolution.py`): samples lie last in
+memory, and stay so through what goes number by number, batch norm (`norms.py`) and pooling (`pooling.py`). PyTorch's
+kernels, given members as groups of channels, reach a tenth to a half of the processor with few channels.
+
+In compiled steps members are folded into channels, and channels lie last: with vmap's own forms the compiler turned
+the activations of LeNet around from one layer to the next, at a quarter of its time.
 
 Letters: M members, B batch, C channels, H W.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.utils import _pair
 
+from tenfold.stacking import kernels
 from tenfold.stacking.rules.at_once import are_members, at_once
 from tenfold.stacking.rules.tracing import is_traced
 
@@ -29,7 +36,13 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     """Vmap adds the bias, and sums its gradient up, in steps of their own and in a layout of their own."""
-    if not (_is_folded(input) and are_members(weight)):
+    if input.dim() != 4 or not are_members(weight):
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if not is_traced():
+        options = _options(stride, padding, dilation, weight)
+        if groups == 1 and options is not None and _suits_kernels(input, weight, bias):
+            return at_once(functools.partial(_with_samples_last, options), input, weight, bias)
+    if not _is_folded(input):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
     def run(x_MBCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -42,6 +55,33 @@ def _conv2d(
         return _last(output).unflatten(1, (members, -1)).transpose(0, 1)
 
     return at_once(run, input, weight, bias)
+
+
+def _suits_kernels(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether nothing is cast, the sizes fit together, and there are kernels; PyTorch explains what does not fit."""
+    if torch.is_autocast_enabled("cpu") or min(input.shape) < 1 or input.shape[1] != weight.shape[1]:
+        return False
+    return kernels.are_there(input, weight, bias)
+
+
+def _options(stride: Any, padding: Any, dilation: Any, weight: Tensor) -> list[list[int]] | None:
+    """Stride, padding and dilation as two numbers each; None where they are not as usual."""
+    dilation, stride = list(_pair(dilation)), list(_pair(stride))
+    if isinstance(padding, str):
+        reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[-2:], strict=True)]
+        if padding == "same" and any(size % 2 for size in reach):
+            return None  # more on one side than on the other
+        padding = [size // 2 for size in reach] if padding == "same" else 0
+    options = [stride, list(_pair(padding)), dilation]
+    are_usual = all(len(option) == 2 for option in options) and min(*stride, *dilation) > 0 and min(options[1]) >= 0
+    return options if are_usual else None
+
+
+def _with_samples_last(options: list[list[int]], x_MBCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    is_shared = x_MBCHW.stride(0) == 0 and not x_MBCHW.requires_grad
+    x = x_MBCHW[0] if is_shared else x_MBCHW
+    output: Tensor = kernels.Convolution.apply(x, weight, bias, *options)
+    return output
 
 
 def _is_folded(input: Tensor) -> bool:

@@ -1,0 +1,373 @@
+// Convolutions and max pooling of many members with few channels, on CPUs with AVX-512. Follows products.cpp.
+//
+// Letters: M members, B batch, C channels and O of the result, H W and R S of the result, K the window's taps.
+//
+// Samples lie side by side: (M, C, H, W, B). Whatever the window, its stride and the number of channels, a vector is
+// full of numbers that are treated alike, and a tile of the result, OUT channels times VECTORS of samples at one place,
+// stays in registers while it is summed. A product of matrices would need a copy K times as large; kernels that are
+// vectorised over channels leave most lanes empty where there are one, six, or eight of them.
+
+namespace {
+
+constexpr Size MOST_VECTORS = 4;  // of samples in a tile
+constexpr Size SUMS = 24;         // of 32 registers
+
+// Along one axis: which taps a place sees, and where they fall.
+struct Seen {
+  Size tap, place;
+};
+using Axis = std::vector<std::vector<Seen>>;
+
+// What each place of the result sees of the input.
+Axis seen_along(Size result, Size input, Size window, Size stride, Size padding, Size dilation) {
+  Axis axis(result);
+  for (Size r = 0; r < result; r++)
+    for (Size tap = 0; tap < window; tap++) {
+      const Size place = r * stride - padding + tap * dilation;
+      if (place >= 0 && place < input) axis[r].push_back({tap, place});
+    }
+  return axis;
+}
+
+// Which places of the result see each place of the input.
+Axis turned_around(const Axis& forward, Size input) {
+  Axis axis(input);
+  for (Size r = 0; r < static_cast<Size>(forward.size()); r++)
+    for (const Seen& seen : forward[r]) axis[seen.place].push_back({seen.tap, r});
+  return axis;
+}
+
+struct Convolution {
+  Size M, B, C, H, W, O, R, S, window[2], stride[2], padding[2], dilation[2];
+  const float* x;  // (M, C, H, W, B), `x_member` 0 where all members see the same
+  Size x_member;
+  const float* weight;  // (M, O, C, K)
+  const float* bias;    // (M, O), or null
+
+  Axis seen(int axis) const {
+    return seen_along(axis == 0 ? R : S, axis == 0 ? H : W, window[axis], stride[axis], padding[axis], dilation[axis]);
+  }
+};
+
+// One place, OUT channels, VECTORS of samples: sums over taps and channels. `weight` lies (K, channels, OUT).
+template <int OUT, int VECTORS, bool WHOLE>
+inline void tile_of_samples(const std::vector<Seen>& rows, const std::vector<Seen>& cols, Size window_cols,
+                            Size channels, const float* x, Size x_row, Size x_col, Size x_channel,
+                            const float* weight, const float* bias, float* y, Size y_channel, int last) {
+  Vec sums[OUT][VECTORS];
+#pragma GCC unroll 24
+  for (int o = 0; o < OUT; o++)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++) sums[o][v] = Vec(bias == nullptr ? 0.0f : bias[o]);
+  for (const Seen& row : rows)
+    for (const Seen& col : cols) {
+      const float* from = x + row.place * x_row + col.place * x_col;
+      const float* tap = weight + (row.tap * window_cols + col.tap) * channels * OUT;
+      for (Size c = 0; c < channels; c++, from += x_channel, tap += OUT) {
+        Vec samples[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+          samples[v] = WHOLE || v + 1 < VECTORS ? Vec::loadu(from + v * LANES) : Vec::loadu(from + v * LANES, last);
+#pragma GCC unroll 24
+        for (int o = 0; o < OUT; o++) {
+          const Vec left(tap[o]);
+#pragma GCC unroll 4
+          for (int v = 0; v < VECTORS; v++) sums[o][v] = at::vec::fmadd(left, samples[v], sums[o][v]);
+        }
+      }
+    }
+#pragma GCC unroll 24
+  for (int o = 0; o < OUT; o++)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++)
+      sums[o][v].store(y + o * y_channel + v * LANES, WHOLE || v + 1 < VECTORS ? LANES : last);
+}
+
+// A row of the result, all its places and channels, as many samples as there are.
+struct Row {
+  const std::vector<Seen>& rows;
+  const Axis& cols;
+  Size window_cols, taps, channels, out, batch;
+  const float* x;
+  Size x_row, x_col, x_channel;
+  const float* weight;  // packed
+  const float* bias;
+  float* y;
+  Size y_channel;
+};
+
+Size vectors_of(Size samples) { return samples > 3 * LANES ? 4 : samples > LANES ? 2 : 1; }
+
+// Into how many blocks the channels of a result are cut, so that the sums of a tile stay in registers.
+Size blocks_of(Size out, Size batch) {
+  const Size most = std::min<Size>(SUMS / vectors_of(batch), 12);
+  return (out + most - 1) / most;
+}
+
+template <int VECTORS, bool WHOLE>
+void tile_of_block(Size out, const Row& row, Size s, Size first, Size sample, int last) {
+  const float* weight = row.weight + first * row.taps * row.channels;
+  const float* bias = row.bias == nullptr ? nullptr : row.bias + first;
+  float* y = row.y + first * row.y_channel + s * row.batch + sample;
+  switch (out) {
+#define OF(N)                                                                                                          \
+  case N:                                                                                                              \
+    if constexpr (N * VECTORS <= SUMS)                                                                                 \
+      tile_of_samples<N, VECTORS, WHOLE>(row.rows, row.cols[s], row.window_cols, row.channels, row.x + sample,         \
+                                         row.x_row, row.x_col, row.x_channel, weight, bias, y, row.y_channel, last);   \
+    return;
+    OF(1) OF(2) OF(3) OF(4) OF(5) OF(6) OF(7) OF(8) OF(9) OF(10) OF(11) OF(12)
+#undef OF
+  }
+}
+
+template <int VECTORS>
+void tile_of_block(Size out, const Row& row, Size s, Size first, Size sample, int last) {
+  if (last == LANES) tile_of_block<VECTORS, true>(out, row, s, first, sample, last);
+  else tile_of_block<VECTORS, false>(out, row, s, first, sample, last);
+}
+
+void row_of(const Row& row) {
+  const Size blocks = blocks_of(row.out, row.batch), places = row.cols.size();
+  for (Size block = 0; block < blocks; block++) {
+    const Size first = row.out * block / blocks, out = row.out * (block + 1) / blocks - first;
+    for (Size s = 0; s < places; s++)
+      for (Size sample = 0, width; sample < row.batch; sample += width) {
+        const Size left = row.batch - sample, vectors = vectors_of(left);
+        width = std::min(vectors * LANES, left);
+        const int last = width - (vectors - 1) * LANES;
+        if (vectors == 4) tile_of_block<4>(out, row, s, first, sample, last);
+        else if (vectors == 2) tile_of_block<2>(out, row, s, first, sample, last);
+        else tile_of_block<1>(out, row, s, first, sample, last);
+      }
+  }
+}
+
+// The weights as tiles read them: (blocks, taps, channels, block of `out`). `at` gives one of (out, channel, tap).
+template <typename At>
+void pack(Size out, Size channels, Size taps, Size batch, At at, float* packed) {
+  const Size blocks = blocks_of(out, batch);
+  for (Size block = 0; block < blocks; block++) {
+    const Size first = out * block / blocks, end = out * (block + 1) / blocks;
+    for (Size k = 0; k < taps; k++)
+      for (Size c = 0; c < channels; c++)
+        for (Size o = first; o < end; o++) *packed++ = at(o, c, k);
+  }
+}
+
+// The compiler would read it from memory anew for each product that it is in.
+inline Vec in_register(Vec value) {
+  __m512 raw = value;
+  asm("" : "+v"(raw));
+  return raw;
+}
+
+using Places = std::vector<std::pair<Size, Size>>;  // in a row of the result, and in a row of the input
+
+// The weights' gradient of OUT by IN channels and one tap, for one row: sums over places and samples, left in lanes.
+template <int OUT, int IN, bool WHOLE>
+void add_vectors(const Places& places, Size batch, const float* dy, Size dy_channel, const float* x, Size x_channel,
+                 Size vectors, int last, float* lanes) {
+  Vec sums[OUT][IN];
+#pragma GCC unroll 8
+  for (int o = 0; o < OUT; o++)
+#pragma GCC unroll 4
+    for (int c = 0; c < IN; c++) sums[o][c] = Vec::loadu(lanes + (o * IN + c) * LANES);
+  for (const auto& [s, col] : places)
+    for (Size v = 0; v < vectors; v++) {
+      const float *left = dy + s * batch + v * LANES, *right = x + col * batch + v * LANES;
+      Vec samples[IN];
+#pragma GCC unroll 4
+      for (int c = 0; c < IN; c++)
+        samples[c] = WHOLE ? Vec::loadu(right + c * x_channel) : Vec::loadu(right + c * x_channel, last);
+#pragma GCC unroll 8
+      for (int o = 0; o < OUT; o++) {
+        const Vec gradient =
+            in_register(WHOLE ? Vec::loadu(left + o * dy_channel) : Vec::loadu(left + o * dy_channel, last));
+#pragma GCC unroll 4
+        for (int c = 0; c < IN; c++) sums[o][c] = at::vec::fmadd(gradient, samples[c], sums[o][c]);
+      }
+    }
+#pragma GCC unroll 8
+  for (int o = 0; o < OUT; o++)
+#pragma GCC unroll 4
+    for (int c = 0; c < IN; c++) sums[o][c].store(lanes + (o * IN + c) * LANES);
+}
+
+// The same for some of the samples: whole vectors of them, or a part of one.
+template <int OUT, int IN>
+void add_weights(const Places& places, Size batch, const float* dy, Size dy_channel, const float* x, Size x_channel,
+                 Size samples, float* lanes) {
+  if (samples >= LANES)
+    add_vectors<OUT, IN, true>(places, batch, dy, dy_channel, x, x_channel, samples / LANES, LANES, lanes);
+  else
+    add_vectors<OUT, IN, false>(places, batch, dy, dy_channel, x, x_channel, 1, samples, lanes);
+}
+
+constexpr Size MOST_OUT = 6, MOST_IN = 4;  // of a tile of weights: 24 sums
+constexpr Size IN_A_ROW = 48;              // vectors of a row that stay in the first cache while all taps see them
+
+using AddWeights = decltype(&add_weights<1, 1>);
+
+AddWeights add_weights_of(Size out, Size in) {
+  static constexpr AddWeights TABLE[MOST_OUT][MOST_IN] = {
+#define OF(N) {&add_weights<N, 1>, &add_weights<N, 2>, &add_weights<N, 3>, &add_weights<N, 4>},
+      OF(1) OF(2) OF(3) OF(4) OF(5) OF(6)
+#undef OF
+  };
+  return TABLE[out - 1][in - 1];
+}
+
+float sum_of(const float* lanes) {
+  float sum = 0.0f;
+  for (Size lane = 0; lane < LANES; lane++) sum += lanes[lane];
+  return sum;
+}
+
+}  // namespace
+
+extern "C" void tenfold_convolution(const Convolution& call, float* packed, float* y) {
+  const Size taps = call.window[0] * call.window[1], size = call.O * call.C * taps, batch = call.B;
+  const Axis rows = call.seen(0), cols = call.seen(1);
+#pragma omp parallel num_threads(omp_get_max_threads())
+  {
+#pragma omp for schedule(static)
+    for (Size m = 0; m < call.M; m++) {
+      const float* own = call.weight + m * size;
+      auto at = [&](Size o, Size c, Size k) { return own[(o * call.C + c) * taps + k]; };
+      pack(call.O, call.C, taps, batch, at, packed + m * size);
+    }
+#pragma omp for schedule(static)
+    for (Size work = 0; work < call.M * call.R; work++) {
+      const Size m = work / call.R, r = work % call.R;
+      row_of({rows[r], cols, call.window[1], taps, call.C, call.O, batch, call.x + m * call.x_member, call.W * batch,
+              batch, call.H * call.W * batch, packed + m * size, call.bias == nullptr ? nullptr : call.bias + m * call.O,
+              y + (m * call.O * call.R + r) * call.S * batch, call.R * call.S * batch});
+    }
+  }
+}
+
+// The input's gradient: the same sums, with the roles of input and result exchanged.
+extern "C" void tenfold_convolution_input(const Convolution& call, const float* dy, float* packed, float* dx) {
+  const Size taps = call.window[0] * call.window[1], size = call.O * call.C * taps, batch = call.B;
+  const Axis rows = turned_around(call.seen(0), call.H), cols = turned_around(call.seen(1), call.W);
+#pragma omp parallel num_threads(omp_get_max_threads())
+  {
+#pragma omp for schedule(static)
+    for (Size m = 0; m < call.M; m++) {
+      const float* own = call.weight + m * size;
+      auto at = [&](Size c, Size o, Size k) { return own[(o * call.C + c) * taps + k]; };
+      pack(call.C, call.O, taps, batch, at, packed + m * size);
+    }
+#pragma omp for schedule(static)
+    for (Size work = 0; work < call.M * call.H; work++) {
+      const Size m = work / call.H, h = work % call.H, place = call.R * call.S * batch;
+      row_of({rows[h], cols, call.window[1], taps, call.O, call.C, batch, dy + m * call.O * place, call.S * batch, batch,
+              place, packed + m * size, nullptr, dx + (m * call.C * call.H + h) * call.W * batch,
+              call.H * call.W * batch});
+    }
+  }
+}
+
+// The weights' gradient, (M, parts, O, C, K): each part sums its share of the rows.
+extern "C" void tenfold_convolution_weight(const Convolution& call, const float* dy, Size parts, float* dw) {
+  const Size taps = call.window[0] * call.window[1], batch = call.B;
+  const Axis rows = call.seen(0), cols = call.seen(1);
+  std::vector<Places> places(call.window[1]);  // of each tap in a row
+  for (Size s = 0; s < call.S; s++)
+    for (const Seen& seen : cols[s]) places[seen.tap].push_back({s, seen.place});
+  const Size at_once = std::max<Size>(IN_A_ROW / std::max<Size>(call.S, 1), 1) * LANES;
+  const Size outs = (call.O + MOST_OUT - 1) / MOST_OUT, ins = (call.C + MOST_IN - 1) / MOST_IN;
+#pragma omp parallel num_threads(omp_get_max_threads())
+  {
+    static thread_local std::vector<float> room;
+    float* lanes = grown(room, taps * MOST_OUT * MOST_IN * LANES);
+#pragma omp for schedule(static)
+    for (Size work = 0; work < call.M * parts * outs * ins; work++) {
+      const Size in = work % ins, out = work / ins % outs, share = work / ins / outs;
+      const Size part = share % parts, m = share / parts;
+      const Size o = call.O * out / outs, num_out = call.O * (out + 1) / outs - o;
+      const Size c = call.C * in / ins, num_in = call.C * (in + 1) / ins - c;
+      const Size tile = num_out * num_in * LANES;
+      const AddWeights add = add_weights_of(num_out, num_in);
+      std::fill_n(lanes, taps * tile, 0.0f);
+      for (Size r = call.R * part / parts; r < call.R * (part + 1) / parts; r++)
+        for (Size n = 0, samples; n < batch; n += samples) {
+          samples = batch - n < LANES ? batch - n : std::min((batch - n) / LANES * LANES, at_once);
+          const float* left = dy + ((m * call.O + o) * call.R + r) * call.S * batch + n;
+          for (const Seen& row : rows[r]) {
+            const float* right = call.x + m * call.x_member + (c * call.H + row.place) * call.W * batch + n;
+            for (Size j = 0; j < call.window[1]; j++)
+              add(places[j], batch, left, call.R * call.S * batch, right, call.H * call.W * batch, samples,
+                  lanes + (row.tap * call.window[1] + j) * tile);
+          }
+        }
+      float* own = dw + share * call.O * call.C * taps;
+      for (Size k = 0; k < taps; k++)
+        for (Size i = 0; i < num_out * num_in; i++)
+          own[((o + i / num_in) * call.C + c + i % num_in) * taps + k] = sum_of(lanes + k * tile + i * LANES);
+    }
+  }
+}
+
+__mmask16 lanes(Size samples) { return samples >= LANES ? 0xffff : (1u << samples) - 1; }
+
+struct Pooling {
+  Size planes, B, H, W, R, S, window[2], stride[2], padding[2], dilation[2];
+
+  Axis seen(int axis) const {
+    return seen_along(axis == 0 ? R : S, axis == 0 ? H : W, window[axis], stride[axis], padding[axis], dilation[axis]);
+  }
+};
+
+// The largest of each window, and which tap it is: the first of several, the last NaN, as PyTorch has it.
+extern "C" void tenfold_max_pool(const Pooling& call, const float* x, float* y, uint8_t* winners) {
+  const Axis rows = call.seen(0), cols = call.seen(1);
+#pragma omp parallel for schedule(static) num_threads(omp_get_max_threads())
+  for (Size work = 0; work < call.planes * call.R; work++) {
+    const float* plane = x + work / call.R * call.H * call.W * call.B;
+    for (Size s = 0; s < call.S; s++) {
+      const Size to = (work * call.S + s) * call.B;
+      for (Size n = 0; n < call.B; n += LANES) {
+        const __mmask16 count = lanes(call.B - n);
+        __m512 largest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+        __m512i winner = _mm512_set1_epi32(-1);
+        for (const Seen& row : rows[work % call.R])
+          for (const Seen& col : cols[s]) {
+            const __m512 here = _mm512_maskz_loadu_ps(count, plane + (row.place * call.W + col.place) * call.B + n);
+            const __m512i tap = _mm512_set1_epi32(row.tap * call.window[1] + col.tap);
+            const __mmask16 is_first = _mm512_cmplt_epi32_mask(winner, _mm512_setzero_si512());
+            const __mmask16 wins = _mm512_cmp_ps_mask(here, largest, _CMP_NLE_UQ) | is_first;  // NaN does, too
+            largest = _mm512_mask_mov_ps(largest, wins, here);
+            winner = _mm512_mask_mov_epi32(winner, wins, tap);
+          }
+        _mm512_mask_storeu_ps(y + to + n, count, largest);
+        _mm512_mask_cvtepi32_storeu_epi8(winners + to + n, count, winner);
+      }
+    }
+  }
+}
+
+extern "C" void tenfold_max_pool_backward(const Pooling& call, const float* dy, const uint8_t* winners, float* dx) {
+  const Axis rows = turned_around(call.seen(0), call.H), cols = turned_around(call.seen(1), call.W);
+#pragma omp parallel for schedule(static) num_threads(omp_get_max_threads())
+  for (Size work = 0; work < call.planes * call.H; work++) {
+    const Size plane = work / call.H;
+    for (Size w = 0; w < call.W; w++) {
+      float* own = dx + (work * call.W + w) * call.B;
+      std::fill_n(own, call.B, 0.0f);
+      for (const Seen& row : rows[work % call.H])
+        for (const Seen& col : cols[w]) {
+          const Size from = ((plane * call.R + row.place) * call.S + col.place) * call.B;
+          const int tap = row.tap * call.window[1] + col.tap;
+for (Size n = 0; n < call.B; n += LANES) {
+            const __mmask16 count = lanes(call.B - n);
+            const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
+            const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, _mm512_set1_epi32(tap));
+            const __m512 sum = _mm512_maskz_loadu_ps(count, own + n);
+            _mm512_mask_storeu_ps(own + n, count, _mm512_add_ps(sum, _mm512_maskz_loadu_ps(wins, dy + from + n)));
+          }
+        }
+    }
+  }
+}
