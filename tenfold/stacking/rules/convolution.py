@@ -38,10 +38,9 @@ def _conv2d(
     """Vmap adds the bias, and sums its gradient up, in steps of their own and in a layout of their own."""
     if input.dim() != 4 or not are_members(weight):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    if not is_traced():
-        options = _options(stride, padding, dilation, weight)
-        if groups == 1 and options is not None and _suits_kernels(input, weight, bias):
-            return at_once(functools.partial(_with_samples_last, options), input, weight, bias)
+    options = _options(stride, padding, dilation, weight)
+    if groups == 1 and options is not None and _suits_kernels(input, weight, bias):
+        return at_once(functools.partial(_with_samples_last, options), input, weight, bias)
     if not _is_folded(input):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
@@ -94,7 +93,7 @@ def _last(x: Tensor) -> Tensor:
 
 def _relu(input: Tensor, inplace: bool = False) -> Tensor:
     """With members in the channels, as the convolution before leaves it, so that nothing is turned around."""
-    if not (_is_folded(input) and are_members(input)):
+    if not (_is_folded(input) and are_members(input)) or kernels.lies_samples_last(input):
         return F.relu(input, inplace)
 
     def run(x_MBCHW: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _plain_batch_norm(
 
 
 def _lies_in_rows(input: Tensor) -> bool:
-    if is_traced() or input.dim() != 4 or input.device.type != "cpu" or input.numel() <= input.size(1):
+    if input.dim() != 4 or input.device.type != "cpu" or input.numel() <= input.size(1):
         return False
     return not input.is_contiguous() and kernels.lies_samples_last(input)
 
@@ -78,12 +78,15 @@ class _RowsNorm(torch.autograd.Function):
         """The normalised pictures, which lie as x does."""
         *values, training, momentum, eps = rest
         weight, bias, mean, var = (None if value is None else value.view(-1) for value in values)
-        output = kernels.empty_samples_last(x, *x.shape)
-        saved = [x.new_empty(x.shape[0] * x.shape[2] if training else 0) for _ in range(2)]
-        torch.native_batch_norm(
-            _rows(x), weight, bias, mean, var, training, momentum, eps, out=(_rows(output), *saved)
-        )  # a view of rows would do, but `relu_` may not write into one
-        ctx.save_for_backward(x, *values, *saved)
+        options = (weight, bias, mean, var, training, momentum, eps)
+        if is_traced():
+            rows, *saved = torch.native_batch_norm(_rows(x), *options)
+            output = _pictures(rows, x).clone()
+        else:
+            output = kernels.empty_samples_last(x, *x.shape)
+            saved = [x.new_empty(x.shape[0] * x.shape[2] if training else 0) for _ in range(2)]
+            torch.native_batch_norm(_rows(x), *options, out=(_rows(output), *saved))
+        ctx.save_for_backward(x, *values, *saved)  # the output is no view, so that `relu_` may write into it
         ctx.training, ctx.eps = training, eps
         return output
 

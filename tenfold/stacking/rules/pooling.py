@@ -39,7 +39,7 @@ def _max_pool2d(
         return _NATIVE(*native)
     stride = stride if stride not in (None, [], ()) else kernel_size
     options = [list(_pair(option)) for option in (kernel_size, stride, padding, dilation)]
-    if are_members(input) and not is_traced() and _suits_kernels(input, *options, ceil_mode):
+    if are_members(input) and _suits_kernels(input, *options, ceil_mode):
         return at_once(lambda x_MBCHW: kernels.MaxPoolSamples.apply(x_MBCHW, *options, ceil_mode), input)
     if not (torch.is_grad_enabled() or is_traced()):
         slices = None if ceil_mode else _slices(input, *options)
