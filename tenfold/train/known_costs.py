@@ -1,7 +1,6 @@
 """What steps were measured to cost on this machine: kept from run to run, so that a question need not measure again.
 
-One small JSON file in the user's cache folder (`TENFOLD_CACHE`, else `XDG_CACHE_HOME/tenfold`, else
-`~/.cache/tenfold`). An entry is found by what its costs depend on: the processor, the versions, the members'
+One small JSON file in the user's cache folder (`core/caches.py`). An entry is found by what its costs depend on: the processor, the versions, the members'
 structure and program, their form, the batch's shapes and the number of threads. What training then really takes
 corrects it. What cannot be read counts as not there, and what cannot be written is not kept: the file saves time and
 is never needed.
@@ -15,7 +14,6 @@ import json
 import math
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,9 +23,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from tenfold.core.caches import cache_folder, keep_in_cache
 from tenfold.core.task import Batch
 from tenfold.train.plan import MemberSpec
 
+_FILE = "step_costs.json"
 _MOST_ENTRIES = 500
 _WRONG = 1.5
 
@@ -48,18 +48,6 @@ class StepCosts(NamedTuple):
     anew: float
     again: float
     counts: tuple[int, ...]
-
-
-def cache_file() -> Path:
-    """Where the costs are kept.
-
-    Example:
-        >>> cache_file().name
-        'step_costs.json'
-    """
-    own = os.environ.get("TENFOLD_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenfold"
-    return base / "step_costs.json"
 
 
 def cost_key(spec: MemberSpec, form: str, batch: Batch, device: torch.device) -> str:
@@ -151,21 +139,12 @@ def _change(key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Non
     before = entries.pop(key, None)
     entries[key] = change(before if isinstance(before, dict) else {})
     kept = dict(list(entries.items())[-_MOST_ENTRIES:])
-    with contextlib.suppress(OSError, RuntimeError):
-        path = cache_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(kept, file)
-            os.replace(name, path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+    keep_in_cache(_FILE, json.dumps(kept).encode())
 
 
 def _read() -> dict[str, Any]:
     try:
-        entries = json.loads(cache_file().read_text())
+        entries = json.loads((cache_folder() / _FILE).read_text())
     except (OSError, ValueError, RuntimeError):  # the last where there is no home
         return {}
     return entries if isinstance(entries, dict) else {}

@@ -8,9 +8,9 @@ from torch import nn
 from train_kit import CPU, specs_of
 
 from tenfold.train import num_threads
+from tenfold.core.caches import cache_folder
 from tenfold.train.known_costs import (
     StepCosts,
-    cache_file,
     correct_costs,
     cost_key,
     keep_costs,
@@ -61,15 +61,15 @@ def test_the_oldest_entries_are_forgotten():
         keep_costs(str(number), 64, COSTS)
     assert known_costs("2", 64) is None
     assert known_costs("3", 64) == COSTS
-    assert len(json.loads(cache_file().read_text())) == 500
+    assert len(json.loads((cache_folder() / "step_costs.json").read_text())) == 500
 
 
 @pytest.mark.parametrize(
     "text", ["", "[1, 2]", "{", '{"a": 3}', '{"a": {"steps": {"64": [1]}}}', '{"a": {"steps": {"64": ["x", 1]}}}']
 )
 def test_a_broken_file_counts_as_none_and_is_mended(text):
-    cache_file().parent.mkdir(parents=True)
-    cache_file().write_text(text)
+    (cache_folder() / "step_costs.json").parent.mkdir(parents=True)
+    (cache_folder() / "step_costs.json").write_text(text)
     assert known_costs("a", 64) is None
     keep_costs("a", 64, COSTS)
     assert known_costs("a", 64) == COSTS
@@ -85,7 +85,7 @@ def test_a_place_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
 def test_without_a_place_of_its_own_the_file_lies_in_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("TENFOLD_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_file() == tmp_path / "tenfold" / "step_costs.json"
+    assert (cache_folder() / "step_costs.json") == tmp_path / "tenfold" / "step_costs.json"
 
 
 def test_a_key_tells_apart_what_differs_in_cost_and_nothing_else():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import hashlib
 import platform
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from tenfold.core.caches import cache_folder, keep_in_cache
 
 CPUINFO = Path("/proc/cpuinfo")
 _SOURCES = ("products.cpp", "lstm.cpp", "convolution.cpp")
@@ -45,21 +49,37 @@ def has_slow_products() -> bool:
 
 
 def _vendor() -> str:
+    return _facts().get("vendor_id", "GenuineIntel" if "Intel" in platform.processor() else "")
+
+
+def _facts() -> dict[str, str]:
+    """What Linux says of the first processor; nothing elsewhere."""
     try:
-        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
+        first = CPUINFO.read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        return "GenuineIntel" if "Intel" in platform.processor() else ""
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """The kernels, built if need be.
 
+    Kept in the user's cache folder besides the compiler's, because TorchInductor alone takes a second to import.
+
     Raises:
         Exception: of TorchInductor, where there is no compiler.
     """
-    from torch._inductor.codecache import CppCodeCache  # a second, for those who compile
-
     source = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _SOURCES)
-    return CppCodeCache.load(source, needs_vec_isa=True)
+    facts = _facts()
+    built_for = (source, torch.__version__, facts.get("model name"), facts.get("flags"))
+    name = f"kernels-{hashlib.sha256(repr(built_for).encode()).hexdigest()[:16]}.so"
+    with contextlib.suppress(OSError, RuntimeError):
+        return ctypes.CDLL(str(cache_folder() / name))
+
+    from torch._inductor.codecache import CppCodeCache
+
+    built = CppCodeCache.load(source, needs_vec_isa=True)
+    if facts:
+        keep_in_cache(name, Path(built._name).read_bytes())
+    return built
