@@ -1,4 +1,4 @@
-"""While a step is traced for a compiler, convolutions, ReLU and pooling run with the members in the channels."""
+"""While a step is traced for a compiler, convolutions, ReLU and pooling keep one layout, with kernels or without."""
 
 from functools import partial
 
@@ -8,9 +8,16 @@ import torch.nn.functional as F
 from torch import nn
 
 import tenfold
+from tenfold.stacking import kernels
 from tenfold.stacking.rules.tracing import tracing
 
 M = 3
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["kernels", "folded"])
+def _with_kernels_and_without(request, monkeypatch):
+    if not request.param:
+        monkeypatch.setattr(kernels, "are_there", lambda *tensors: False)
 
 
 class OfFixedKernel(nn.Module):
@@ -126,9 +133,10 @@ def test_a_nan_in_one_members_pictures_changes_no_bit_of_another():
         assert not poisoned[1].isfinite().all()
 
 
-def test_the_layout_stays_from_layer_to_layer():
+def test_the_layout_stays_from_layer_to_layer(monkeypatch):
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    monkeypatch.setattr(kernels, "are_there", lambda *tensors: False)
     make = layers(conv(2, 4, 3), nn.ReLU, pool(2), conv(4, 4, 2), nn.ReLU)
     stack = tenfold.stack([make() for _ in range(M)], form="stacked")
     with tracing():

@@ -1,28 +1,30 @@
-"""Kernels in C++ of compiled steps: products of small matrices, and LSTMs, on CPUs with AVX-512.
+"""Kernels in C++ on CPUs with AVX-512: convolution, pooling and batch norm; in compiled steps products and LSTMs.
 
-`products.cpp` and `lstm.cpp` are one library, built the first time that a step is compiled with a product or an LSTM
-in it (about three seconds), by the compiler and into the cache that TorchInductor has; found again afterwards.
-Where they do not apply, PyTorch's own operators stay.
+The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
+eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
 """
 
-from tenfold.stacking.kernels.convolution import Convolution
+from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.library import are_there, has_slow_products
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
+from tenfold.stacking.kernels.norms import BatchNorm, pictures, rows
 from tenfold.stacking.kernels.pooling import MaxPool, MaxPoolSamples, pooled_sizes
 from tenfold.stacking.kernels.products import with_own_products
-from tenfold.stacking.kernels.samples_last import empty_samples_last, lies_samples_last, samples_last
+from tenfold.stacking.kernels.samples_last import lies_samples_last
 
 __all__ = [
     "LSTM",
+    "BatchNorm",
     "Convolution",
     "MaxPool",
     "MaxPoolSamples",
     "are_there",
-    "empty_samples_last",
+    "convolved_sizes",
     "has_slow_products",
     "kept_bytes",
     "lies_samples_last",
+    "pictures",
     "pooled_sizes",
-    "samples_last",
+    "rows",
     "with_own_products",
 ]

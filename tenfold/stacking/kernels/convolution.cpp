@@ -218,11 +218,7 @@ AddWeights add_weights_of(Size out, Size in) {
   return TABLE[out - 1][in - 1];
 }
 
-float sum_of(const float* lanes) {
-  float sum = 0.0f;
-  for (Size lane = 0; lane < LANES; lane++) sum += lanes[lane];
-  return sum;
-}
+float sum_of(Vec lanes) { return _mm512_reduce_add_ps(lanes); }
 
 }  // namespace
 
@@ -305,7 +301,7 @@ extern "C" void tenfold_convolution_weight(const Convolution& call, const float*
       float* own = dw + share * call.O * call.C * taps;
       for (Size k = 0; k < taps; k++)
         for (Size i = 0; i < num_out * num_in; i++)
-          own[((o + i / num_in) * call.C + c + i % num_in) * taps + k] = sum_of(lanes + k * tile + i * LANES);
+          own[((o + i / num_in) * call.C + c + i % num_in) * taps + k] = sum_of(Vec::loadu(lanes + k * tile + i * LANES));
     }
   }
 }
@@ -337,7 +333,8 @@ extern "C" void tenfold_max_pool(const Pooling& call, const float* x, float* y, 
             const __m512 here = _mm512_maskz_loadu_ps(count, plane + (row.place * call.W + col.place) * call.B + n);
             const __m512i tap = _mm512_set1_epi32(row.tap * call.window[1] + col.tap);
             const __mmask16 is_first = _mm512_cmplt_epi32_mask(winner, _mm512_setzero_si512());
-            const __mmask16 wins = _mm512_cmp_ps_mask(here, largest, _CMP_NLE_UQ) | is_first;  // NaN does, too
+            const __mmask16 is_nan = _mm512_cmp_ps_mask(here, here, _CMP_UNORD_Q);
+            const __mmask16 wins = _mm512_cmp_ps_mask(here, largest, _CMP_GT_OQ) | is_nan | is_first;
             largest = _mm512_mask_mov_ps(largest, wins, here);
             winner = _mm512_mask_mov_epi32(winner, wins, tap);
           }

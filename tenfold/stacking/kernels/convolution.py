@@ -90,8 +90,13 @@ def _differentiable(grad: Tensor, x: Tensor, weight: Tensor, ctx: Any) -> tuple[
     )
 
 
-def _sizes(input: Sequence[int], window: Sequence[int], *options: Any) -> list[int]:
-    """Rows and columns of the result."""
+def convolved_sizes(input: Sequence[int], window: Sequence[int], *options: Any) -> list[int]:
+    """Rows and columns of the result, by the equation in the documentation of `torch.nn.Conv2d`.
+
+    Example:
+        >>> convolved_sizes((28, 28), (5, 5), (1, 1), (2, 2), (1, 1))
+        [28, 28]
+    """
     return [
         (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
         for size, taps, stride, padding, dilation in zip(input, window, *options, strict=True)
@@ -110,7 +115,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) 
 
 
 def _made(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-    return empty_samples_last(x, len(weight), x.shape[-4], weight.shape[1], *_sizes(x.shape[-2:], weight.shape[-2:], *options))
+    return empty_samples_last(x, len(weight), x.shape[-4], weight.shape[1], *convolved_sizes(x.shape[-2:], weight.shape[-2:], *options))
 
 
 def _of_input(grad: Tensor, weight: Tensor, size: Sequence[int], *options: Any) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tenfold.core.caches import cache_folder, keep_in_cache
 
 CPUINFO = Path("/proc/cpuinfo")
-_SOURCES = ("products.cpp", "lstm.cpp", "convolution.cpp")
+_SOURCES = ("products.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp")
 OPERATORS = torch.library.Library("tenfold", "DEF")
 """Where the kernels' operators are defined, so that a traced program can hold them."""
 

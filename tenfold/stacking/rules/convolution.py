@@ -39,7 +39,7 @@ def _conv2d(
     if input.dim() != 4 or not are_members(weight):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     options = _options(stride, padding, dilation, weight)
-    if groups == 1 and options is not None and _suits_kernels(input, weight, bias):
+    if groups == 1 and options is not None and _suits_kernels(input, weight, bias, options):
         return at_once(functools.partial(_with_samples_last, options), input, weight, bias)
     if not _is_folded(input):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
@@ -56,11 +56,12 @@ def _conv2d(
     return at_once(run, input, weight, bias)
 
 
-def _suits_kernels(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _suits_kernels(input: Tensor, weight: Tensor, bias: Tensor | None, options: list[list[int]]) -> bool:
     """Whether nothing is cast, the sizes fit together, and there are kernels; PyTorch explains what does not fit."""
     if torch.is_autocast_enabled("cpu") or min(input.shape) < 1 or input.shape[1] != weight.shape[1]:
         return False
-    return kernels.are_there(input, weight, bias)
+    sizes = kernels.convolved_sizes(input.shape[-2:], weight.shape[-2:], *options)
+    return min(sizes) > 0 and kernels.are_there(input, weight, bias)
 
 
 def _options(stride: Any, padding: Any, dilation: Any, weight: Tensor) -> list[list[int]] | None:

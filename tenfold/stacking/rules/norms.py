@@ -54,62 +54,25 @@ def _plain_batch_norm(
     eps: float,
 ) -> Tensor:
     """Where the samples lie last, as after our convolutions, a channel's numbers stand in a row: no copy is needed."""
-    own = (input, weight, bias, running_mean, running_var)
-    if _lies_in_rows(input) and all(one is None or are_members(one) for one in own):
-        return at_once(lambda *tensors: _RowsNorm.apply(*tensors, training, momentum, eps), *own)
-    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    own, options = (input, running_mean, running_var, weight, bias), (training, momentum, eps)
+    if not _lies_in_rows(input) or not all(one is None or are_members(one) for one in own):
+        return F.batch_norm(*own, *options)
+    if not is_traced():
+        return at_once(lambda x_MBCHW, *values: kernels.BatchNorm.apply(x_MBCHW, *values, *options), *own)
+
+    def run(x_MBCHW: Tensor, *values: Tensor | None) -> Tensor:
+        flat = (None if value is None else value.view(-1) for value in values)
+        rows = F.batch_norm(kernels.rows(x_MBCHW), *flat, *options)
+        return kernels.pictures(rows, x_MBCHW).clone()  # no view, so that `relu_` may write into it
+
+    return at_once(run, *own)
 
 
 def _lies_in_rows(input: Tensor) -> bool:
-    if input.dim() != 4 or input.device.type != "cpu" or input.numel() <= input.size(1):
+    if input.dim() != 4 or input.dtype != torch.float32 or input.is_contiguous():
         return False
-    return not input.is_contiguous() and kernels.lies_samples_last(input)
-
-
-class _RowsNorm(torch.autograd.Function):
-    """PyTorch's batch norm of all members, each channel as a row.
-
-    Args of `apply`: x, shape (M, B, C, H, W), samples last; weight, bias, running mean and variance, shape (M, C), or
-    None; whether it trains, momentum and eps.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *rest: Any) -> Tensor:
-        """The normalised pictures, which lie as x does."""
-        *values, training, momentum, eps = rest
-        weight, bias, mean, var = (None if value is None else value.view(-1) for value in values)
-        options = (weight, bias, mean, var, training, momentum, eps)
-        if is_traced():
-            rows, *saved = torch.native_batch_norm(_rows(x), *options)
-            output = _pictures(rows, x).clone()
-        else:
-            output = kernels.empty_samples_last(x, *x.shape)
-            saved = [x.new_empty(x.shape[0] * x.shape[2] if training else 0) for _ in range(2)]
-            torch.native_batch_norm(_rows(x), *options, out=(_rows(output), *saved))
-        ctx.save_for_backward(x, *values, *saved)  # the output is no view, so that `relu_` may write into it
-        ctx.training, ctx.eps = training, eps
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Made of functions that have gradients themselves."""
-        x, weight, bias, *stats, batch_mean, batch_scale = ctx.saved_tensors
-        mask = [needed and place is not None for needed, place in zip(ctx.needs_input_grad[:3], (x, weight, bias), strict=True)]
-        flat = (None if value is None else value.view(-1) for value in (weight, *stats))
-        of_x, *others = torch.ops.aten.native_batch_norm_backward(
-            _rows(kernels.samples_last(grad)), _rows(x), *flat, batch_mean, batch_scale, ctx.training, ctx.eps, mask
-        )
-        of_values = (of.view(len(x), -1) if wanted else None for of, wanted in zip(others, mask[1:], strict=True))
-        return _pictures(of_x, x) if mask[0] else None, *of_values, *(None for _ in range(5))
-
-
-def _rows(x_MBCHW: Tensor) -> Tensor:
-    """Shape (1, M * C, H * W * B)."""
-    return x_MBCHW.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1).unsqueeze(0)
-
-
-def _pictures(rows: Tensor, like: Tensor) -> Tensor:
-    return rows.view(like.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)
+    is_one = input.numel() <= input.size(1)  # PyTorch explains why one value a channel is too few
+    return not is_one and kernels.lies_samples_last(input) and kernels.are_there(input)
 
 
 def _normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
