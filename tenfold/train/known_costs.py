@@ -1,9 +1,9 @@
 """What steps were measured to cost on this machine: kept from run to run, so that a question need not measure again.
 
-One small JSON file in the user's cache folder (`core/caches.py`). An entry is found by what its costs depend on: the processor, the versions, the members'
-structure and program, their form, the batch's shapes and the number of threads. What training then really takes
-corrects it. What cannot be read counts as not there, and what cannot be written is not kept: the file saves time and
-is never needed.
+One small JSON file in the user's cache folder (`core/caches.py`). An entry is found by what its costs depend on: the
+processor, the versions, the members' structure and program, their form, the batch's shapes and the number of threads.
+What training then really takes corrects it. What cannot be read counts as not there, and what cannot be written is
+not kept: the file saves time and is never needed.
 """
 
 from __future__ import annotations

@@ -50,7 +50,10 @@ def test_convolutions_and_their_gradients_are_those_of_pytorch_in_float64(case, 
     members, batch, channels, size, out, window, *options = case
     torch.manual_seed(0)
     x = torch.randn(*(() if is_shared else (members,)), batch, channels, *size, requires_grad=not is_shared)
-    weight, bias = torch.randn(members, out, channels, *window).requires_grad_(), torch.randn(members, out).requires_grad_()
+    weight, bias = (
+        torch.randn(members, out, channels, *window).requires_grad_(),
+        torch.randn(members, out).requires_grad_(),
+    )
     wanted = [weight, bias] if is_shared else [weight, bias, x]
     found = kernels.Convolution.apply(x, weight, bias, *options)
     expected = torch.stack([
@@ -132,7 +135,9 @@ def test_a_member_gets_the_same_bits_whoever_stands_beside_it_and_on_any_number_
         own = [part[some].detach().clone().requires_grad_() for part in (x, weight)]
         result = kernels.Convolution.apply(*own, None, *options)
         result.square().sum().backward()
-        found.append([tensor[1] if len(tensor) == 3 else tensor[0] for tensor in (result, *(part.grad for part in own))])
+        found.append(
+            [tensor[1] if len(tensor) == 3 else tensor[0] for tensor in (result, *(part.grad for part in own))]
+        )
     torch.set_num_threads(before)
     for others in found[1:]:
         assert all(map(torch.equal, found[0], others))
@@ -174,7 +179,7 @@ def test_whatever_the_options_members_get_what_pytorch_gives(options):
 
 def test_what_does_not_fit_together_is_explained_by_pytorch():
     stack = tenfold.stack([nn.Conv2d(2, 4, 3) for _ in range(2)], form="stacked")
-    with pytest.raises(RuntimeError, match="expected input.* to have 2 channels, but got 3"):
+    with pytest.raises(RuntimeError, match=r"expected input.* to have 2 channels, but got 3"):
         stack.each(lambda model, x: model(x), torch.zeros(5, 3, 8, 8))
     with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
         stack.each(lambda model, x: model(x), torch.zeros(5, 2, 2, 8))
@@ -214,9 +219,7 @@ def test_a_compiled_step_learns_as_one_that_comes():
     for compiled in (False, True):
         stack = tenfold.stack([conv_net() for _ in range(3)])
         optimizer = tenfold.optim.SGD(stack.parameters(), lr=0.1)
-        train = TrainingStep(
-            stack, lambda model, x, y: F.cross_entropy(model(x), y), optimizer, compiled=compiled
-        )
+        train = TrainingStep(stack, lambda model, x, y: F.cross_entropy(model(x), y), optimizer, compiled=compiled)
         for _ in range(4):
             train(x, y)
         assert train.fallback is None

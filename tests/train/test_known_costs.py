@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from train_kit import CPU, specs_of
 
-from tenfold.train import num_threads
 from tenfold.core.caches import cache_folder
+from tenfold.train import num_threads
 from tenfold.train.known_costs import (
     StepCosts,
     correct_costs,

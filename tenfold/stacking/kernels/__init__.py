@@ -8,7 +8,8 @@ from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.library import are_there, has_slow_products
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, pictures, rows
-from tenfold.stacking.kernels.pooling import MaxPool, MaxPoolSamples, pooled_sizes
+from tenfold.stacking.kernels.pooling import MaxPool
+from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
 from tenfold.stacking.kernels.products import with_own_products
 from tenfold.stacking.kernels.samples_last import lies_samples_last
 

@@ -115,7 +115,9 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) 
 
 
 def _made(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-    return empty_samples_last(x, len(weight), x.shape[-4], weight.shape[1], *convolved_sizes(x.shape[-2:], weight.shape[-2:], *options))
+    return empty_samples_last(
+        x, len(weight), x.shape[-4], weight.shape[1], *convolved_sizes(x.shape[-2:], weight.shape[-2:], *options)
+    )
 
 
 def _of_input(grad: Tensor, weight: Tensor, size: Sequence[int], *options: Any) -> Tensor:
@@ -155,12 +157,17 @@ def _call(batch: int, size: Sequence[int], result: Sequence[int], weight: Tensor
 
 @functools.cache
 def _kernels() -> list[Any]:
-    size, data = ctypes.c_int64, ctypes.c_void_p
     own = library()
-    kernels = [own.tenfold_convolution, own.tenfold_convolution_input, own.tenfold_convolution_weight]
-    for kernel, arguments in zip(kernels, ((data, data), (data, data, data), (data, size, data)), strict=True):
-        kernel.restype, kernel.argtypes = None, [data, *arguments]
-    return kernels
+    forward, of_input, of_weight = (
+        own.tenfold_convolution,
+        own.tenfold_convolution_input,
+        own.tenfold_convolution_weight,
+    )
+    forward.argtypes = [_DATA] * 3
+    of_input.argtypes = [_DATA] * 4
+    of_weight.argtypes = [_DATA, _DATA, _SIZE, _DATA]
+    forward.restype = of_input.restype = of_weight.restype = None
+    return [forward, of_input, of_weight]
 
 
 _OPTIONS = "int[2] stride, int[2] padding, int[2] dilation"

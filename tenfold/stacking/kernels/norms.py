@@ -45,8 +45,10 @@ class BatchNorm(torch.autograd.Function):
                 var.lerp_(variance, momentum)
         else:
             output, saved = empty_samples_last(x, *x.shape), [x.new_empty(0), x.new_empty(0)]
-            values = map(_flat, (weight, bias, mean, var))
-            torch.native_batch_norm(rows(x), *values, False, momentum, eps, out=(rows(output), *saved))
+            values = (*map(_flat, (weight, bias, mean, var)), False, momentum, eps)
+            torch.ops.aten.native_batch_norm.out(
+                rows(x), *values, out=rows(output), save_mean=saved[0], save_invstd=saved[1]
+            )
         ctx.save_for_backward(x, weight, mean, var, *saved)
         ctx.training, ctx.eps = training, eps
         return output

@@ -33,6 +33,6 @@ def samples_last(tensor: Tensor) -> Tensor:
 
 def empty_samples_last(like: Tensor, *shape: int, **options: Any) -> Tensor:
     """Memory for a tensor of shape (M, B, C, H, W), samples last. Not a view: `relu_` may write into it."""
-    members, batch, channels, rows, cols = shape
+    _, batch, channels, rows, cols = shape
     strides = (channels * rows * cols * batch, 1, rows * cols * batch, cols * batch, batch)
     return like.new_empty_strided(shape, strides, **options)

@@ -53,7 +53,7 @@ def _plain_batch_norm(
     momentum: float,
     eps: float,
 ) -> Tensor:
-    """Where the samples lie last, as after our convolutions, a channel's numbers stand in a row: no copy is needed."""
+    """Where the samples lie last, as after our convolutions, a channel's numbers stand in a row: no copies."""
     own, options = (input, running_mean, running_var, weight, bias), (training, momentum, eps)
     if not _lies_in_rows(input) or not all(one is None or are_members(one) for one in own):
         return F.batch_norm(*own, *options)
@@ -61,8 +61,8 @@ def _plain_batch_norm(
         return at_once(lambda x_MBCHW, *values: kernels.BatchNorm.apply(x_MBCHW, *values, *options), *own)
 
     def run(x_MBCHW: Tensor, *values: Tensor | None) -> Tensor:
-        flat = (None if value is None else value.view(-1) for value in values)
-        rows = F.batch_norm(kernels.rows(x_MBCHW), *flat, *options)
+        mean, var, weight, bias = (None if value is None else value.view(-1) for value in values)
+        rows = F.batch_norm(kernels.rows(x_MBCHW), mean, var, weight, bias, *options)
         return kernels.pictures(rows, x_MBCHW).clone()  # no view, so that `relu_` may write into it
 
     return at_once(run, *own)

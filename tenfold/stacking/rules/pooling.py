@@ -1,8 +1,8 @@
 """Max pooling: as the samples lie, after convolutions of ours; else with gradients channels last, without by slices.
 
-The numbers are the same bits. Channels first, PyTorch's kernel takes 17 ms for 64 times 174 maps of 28x28 and windows of 2x2; the largest of four
-slices takes 2.5 ms (two CPU cores). Channels last, a step of eight LeNets takes 0.8 of the time, of eight AlexNets
-of an eighth of the width 0.9.
+The numbers are the same bits. Channels first, PyTorch's kernel takes 17 ms for 64 times 174 maps of 28x28 and
+windows of 2x2; the largest of four slices takes 2.5 ms (two CPU cores). Channels last, a step of eight LeNets takes
+0.8 of the time, of eight AlexNets of an eighth of the width 0.9.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`view` of what lies with its channels or its samples last: as in PyTorch, where the same tensor lies channels first.
+"""`view` of what lies with its channels or samples last: as in PyTorch, where the same tensor lies channels first.
 
 Rules leave the results of convolution and pooling as they are quickest for the layer that follows. After the last one
 `x.view(len(x), -1)` then needs a copy.
