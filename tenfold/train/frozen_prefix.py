@@ -14,6 +14,7 @@ import copy
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -115,14 +116,16 @@ class FrozenPrefix:
 
     def is_of(self, model: nn.Module) -> bool:
         """Whether a model begins with this very prefix: structure, attributes, and tensors bit for bit."""
-        other = _without_rest(model, self.cut) if _has(model, self.cut) else None
-        if other is None or structure_of(other) != self._structure or gather_values([self.module, other]):
+        if not _has(model, self.cut):
             return False
-        pairs = zip(_tensors(self.module), _tensors(other), self._first, strict=True)  # of one structure
-        return all(
-            (first() is theirs and theirs._version == version) or torch.equal(own, theirs)  # most share the very same
-            for own, theirs, (first, version) in pairs
-        )
+        with _shortened(model, self.cut) as other:
+            if structure_of(other) != self._structure or gather_values([self.module, other]):
+                return False
+            pairs = zip(_tensors(self.module), _tensors(other), self._first, strict=True)  # of one structure
+            return all(
+                (first() is theirs and theirs._version == version) or torch.equal(own, theirs)  # most share the same
+                for own, theirs, (first, version) in pairs
+            )
 
 
 def split_off_prefix(
@@ -283,12 +286,35 @@ def _rest(model: nn.Module, cut: Cut) -> nn.Module:
 
 def _without_rest(model: nn.Module, cut: Cut) -> nn.Module:
     """A model that gives out what this one's rest would get; the tensors are the very same."""
-    held = model.get_submodule(cut.path)
-    short = nn.Identity() if cut.start is None else nn.Sequential(OrderedDict([*held.named_children()][: cut.start]))
+    held, short = model.get_submodule(cut.path), _beginning(model, cut)
     memo: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)}
     memo[id(held)] = short if cut.start is None else copy.deepcopy(short, memo)
     prefix: nn.Module = copy.deepcopy(model, memo)  # what is held is not copied, but replaced
     return prefix
+
+
+@contextmanager
+def _shortened(model: nn.Module, cut: Cut) -> Iterator[nn.Module]:
+    """The model itself, as `_without_rest` copies it, within the block: to look at many is quicker so."""
+    held, short = model.get_submodule(cut.path), _beginning(model, cut)
+    if not cut.path:
+        yield short
+        return
+    parent, _, name = cut.path.rpartition(".")
+    holder = model.get_submodule(parent)
+    setattr(holder, name, short)
+    try:
+        yield model
+    finally:
+        setattr(holder, name, held)
+
+
+def _beginning(model: nn.Module, cut: Cut) -> nn.Module:
+    """What stands in place of the module that is, or holds, the rest."""
+    if cut.start is None:
+        return nn.Identity()
+    children = [*model.get_submodule(cut.path).named_children()]
+    return nn.Sequential(OrderedDict(children[: cut.start]))
 
 
 def _sequence(rest: nn.Module, path: str) -> nn.Module:
