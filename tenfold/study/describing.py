@@ -19,10 +19,19 @@ def describe_source(source: Source, argument: Any) -> dict[str, Any]:
         "name": source.name,
         "kind": source.kind,
         "argument": str(argument) if isinstance(argument, str | Path) else None,
+        "path": _whole_path(argument),
         "rows": len(source),
         "notes": list(source.notes),
         "skipped": [{"file": item.path, "reason": item.reason} for item in source.skipped],
     }
+
+
+def _whole_path(argument: Any) -> str | None:
+    """Where a file or folder lies, for whoever asks again from another folder; None of bundled names and objects."""
+    if not isinstance(argument, str | Path):
+        return None
+    path = Path(argument).expanduser()
+    return str(path.absolute()) if path.exists() else None
 
 
 def describe_plan(plan: Sequence[PlannedStack], specs: Sequence[MemberSpec], threads: int) -> dict[str, Any]:

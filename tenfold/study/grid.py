@@ -21,6 +21,7 @@ import torch
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, read_records
+from tenfold.core.wording import plural
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
@@ -255,13 +256,13 @@ def _say(grid: Grid, options: GridOptions, job: Job) -> None:
     names = " and ".join(name for name, _, _ in grid.methods)
     folds, seeds = len(grid.data.folds), options.seeds
     folds = 1 if "split" in options.varies else folds
-    counts = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    counts = [f"{folds} folds"] * (folds > 1) + [plural(seeds, "seed")]
     trainings = len(grid.methods) * folds * seeds
     looks = f", a look after every {LOOK_EVERY} seeds" if options.sequential else ""
     job.listener.note(
-        f"{grid.verb}: {'at most ' * options.sequential}{trainings} trainings "
-        f"({names}; {' x '.join(counts)}{looks}), {grid.epochs} epochs each, "
-        f"{grid.threads} thread{'s' if grid.threads != 1 else ''} "
+        f"{grid.verb}: {'at most ' * options.sequential}{plural(trainings, 'training')} "
+        f"({names}; {' x '.join(counts)}{looks}), {plural(grid.epochs, 'epoch')} each, "
+        f"{plural(grid.threads, 'thread')} "
         "(--network, --config, --folds, --seeds, --epochs)"
     )
     for line in grid.plan:
