@@ -18,6 +18,7 @@ from tenfold.report.slices import varied_parameters
 from tenfold.report.wording import format_score, is_share, metric_words
 
 WIDTH, HEIGHT = 1080.0, 300.0
+SQUARE = (540.0, 400.0)  # where both axes are the same
 HOW = {"complete": "came to the end", "left": "left", "sick": "diverged", "budget": "stopped with the search"}
 SHOWN = 20
 MAX_LINES = 256
@@ -169,7 +170,7 @@ def forecasts(records: RunRecords) -> Html | None:
     if not told:
         return None
     inside = sum(entry["low"] <= entry["came"] <= entry["high"] for entry in told)
-    across, up = spans(WIDTH, HEIGHT)
+    across, up = spans(*SQUARE)
     expected = np.array([[entry["low"], entry["expected"], entry["high"]] for entry in told])
     came = np.array([entry["came"] for entry in told])
     share = is_share(records.metric)
@@ -186,7 +187,7 @@ def forecasts(records: RunRecords) -> Html | None:
     ends = np.array([x.low, x.high])
     marks.append(polyline(x.place(ends), y.place(ends), class_="curve reference"))
     drawing = chart(
-        x, y, join(marks), width=WIDTH, height=HEIGHT, label="forecast against outcome", x_label="what came",
+        x, y, join(marks), width=SQUARE[0], height=SQUARE[1], label="forecast against outcome", x_label="what came",
         y_label="what was expected", near=True,
     )  # fmt: skip
     text = (
@@ -198,7 +199,7 @@ def forecasts(records: RunRecords) -> Html | None:
         "forecasts",
         "Forecast against outcome",
         note(text),
-        figure(drawing, class_="broad"),
+        element("div", figure(drawing), class_="grid2"),
         legend(("trial", "a trial")),
     )
 

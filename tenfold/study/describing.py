@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +50,14 @@ def describe_plan(plan: Sequence[PlannedStack], specs: Sequence[MemberSpec], thr
         for number, line in enumerate(plan)
     ]
     return {"plan": lines, "threads": threads, "plan_stacks": [line.to_json() for line in plan]}
+
+
+def plan_sentences(plan: Sequence[PlannedStack]) -> list[str]:
+    """The planner's choices, said while it works; what is alike is said once, with all its members."""
+    counts: Counter[str] = Counter()
+    for line in plan:
+        counts[f"{line.label}, {line.form}: {line.reason} (--form)"] += len(line.places)
+    return [f"{count} x {line}" for line, count in counts.items()]
 
 
 def describe_code() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
 from tenfold.study.comparing import LOOK_EVERY, is_settled, looks_of
 from tenfold.study.curve_answers import CURVES, answer_curve
-from tenfold.study.describing import describe_code, describe_plan, describe_source
+from tenfold.study.describing import describe_code, describe_plan, describe_source, plan_sentences
 from tenfold.study.grid_data import (
     GridData,
     cells,
@@ -265,8 +265,8 @@ def _say(grid: Grid, options: GridOptions, job: Job) -> None:
         f"{plural(grid.threads, 'thread')} "
         "(--network, --config, --folds, --seeds, --epochs)"
     )
-    for line in grid.plan:
-        job.listener.note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+    for line in plan_sentences(grid.plan):
+        job.listener.note(line)
 
 
 def _begin(

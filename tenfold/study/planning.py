@@ -14,6 +14,7 @@ from tenfold.study.budget import (
     fit_to_time,
     halving_rungs,
 )
+from tenfold.study.describing import plan_sentences
 from tenfold.study.generation_plans import first_generation
 from tenfold.study.grid_data import (
     GridData,
@@ -146,5 +147,5 @@ def _say(question: Question, note: Callable[[str], None]) -> None:
         note(f"{generations.describe()} (--sampler, --halving, --resource, --population)")
     if question.steps is not None:
         note(f"{question.steps.describe(question.epochs, question.rows)} (--steps, --epochs)")
-    for line in question.plan:
-        note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+    for line in plan_sentences(question.plan):
+        note(line)
