@@ -65,7 +65,7 @@ def saved_line(told: dict[str, Any], ladder: Mapping[str, Any] = {}) -> str:
 
 
 def _epochs(count: float) -> str:
-    return "1 epoch" if count == 1 else f"{count:g} epochs"
+    return "1 epoch" if count == 1 else f"{count:.10g} epochs"
 
 
 def winner(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
