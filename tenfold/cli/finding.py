@@ -21,6 +21,7 @@ from tenfold.cli.options import (
     StepOptions,
     values_of,
 )
+from tenfold.core.wording import plural
 from tenfold.study import RateTest
 from tenfold.tuning import RateAdvice
 
@@ -61,7 +62,7 @@ def _show(test: RateTest, console: Console) -> None:
     every = max(1, math.ceil(len(advice.rates) / LINES))
     for rate, loss in list(zip(advice.rates, advice.losses, strict=True))[::every]:
         console.print(_line(rate, loss, advice), markup=False)
-    about = f"{test.network}, {len(advice.rates)} rates, {test.steps} steps each, {test.seconds:.1f} s"
+    about = f"{test.network}, {len(advice.rates)} rates, {plural(test.steps, 'step')} each, {test.seconds:.1f} s"
     console.print(about, markup=False, soft_wrap=True)
     console.print(advice.sentence, style="bold", markup=False, soft_wrap=True)
 

@@ -14,6 +14,7 @@ import tenfold
 from tenfold.cli.app import app, guarded, out
 from tenfold.cli.options import Config, Json, Quiet, values_of
 from tenfold.core.errors import InputError
+from tenfold.core.wording import plural
 from tenfold.diagnosis import as_text, effective_field
 from tenfold.report.tradeoff import render_costs, write_costs
 from tenfold.study.inspecting import subject_of
@@ -116,4 +117,4 @@ def _one(
         print(f"\n{textwrap.fill(str(measured), 80)}\npicture: {field}")
     if seen.health is not None and not seen.findings:
         steps = len(seen.health.losses)
-        print(f"\nNothing is wrong with the gradients of {steps} training step{'s' if steps != 1 else ''}.")
+        print(f"\nNothing is wrong with the gradients of {plural(steps, 'training step')}.")

@@ -11,6 +11,8 @@ import typer
 
 from tenfold.core.errors import InputError
 
+PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}  # a value may be written as in Python, too
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but the answer.")]
 SourceName = Annotated[
@@ -246,7 +248,7 @@ def values_of(pairs: list[str] | None, option: str = "--config") -> dict[str, An
         if not (key and mark and text):
             raise InputError(f"{option} must be KEY=VALUE, got {pair!r}. Write lr=0.003, say.")
         try:
-            values[key] = json.loads(text)
+            values[key] = json.loads(PYTHON_WORDS.get(text, text))
         except ValueError:
             values[key] = text
     return values

@@ -8,6 +8,7 @@ import time
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tenfold.cli.app import err
+from tenfold.core.wording import plural
 from tenfold.study import Listener
 from tenfold.train import Progress as TrainingProgress
 
@@ -80,5 +81,4 @@ class Screen(Listener):
 
 def _progress_text(progress: TrainingProgress) -> str:
     best = "" if progress.best is None else f", best {progress.best:.4g}"
-    members = f"{progress.members} member{'s' if progress.members != 1 else ''}"
-    return f"epoch {progress.epoch + 1}/{progress.epochs}, {members} training{best}"
+    return f"epoch {progress.epoch + 1}/{progress.epochs}, {plural(progress.members, 'member')} training{best}"

@@ -121,7 +121,7 @@ def _classifier(frame: pd.DataFrame, label: np.ndarray, rng: np.random.Generator
 def _codes(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(np.float64)
-    codes = pd.factorize(as_text(column))[0].astype(np.float64)
+    codes = pd.factorize(as_text(column), sort=True)[0].astype(np.float64)  # by appearance they would tell the part
     return np.where(codes < 0, np.nan, codes)
 
 

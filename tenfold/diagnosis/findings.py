@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tenfold.core.wording import plural
 from tenfold.diagnosis.watching import Health, WatchedActivation, WatchedLayer, middle
 
 VANISHED = 1e-4
@@ -264,7 +265,7 @@ def _names(layers: Sequence[WatchedLayer]) -> tuple[str, ...]:
 
 
 def _counted(layers: Sequence[WatchedLayer]) -> str:
-    return f"{len(layers)} layer{'s' if len(layers) != 1 else ''}"
+    return plural(len(layers), "layer")
 
 
 def _shown(layers: Sequence[WatchedLayer]) -> str:

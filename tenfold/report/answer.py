@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tenfold.core.wording import plural
 from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, join
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import Baseline, Final, RunRecords, Score
 from tenfold.report.together import together_parts
-from tenfold.report.wording import format_interval, format_score, format_seconds, plural, score_phrase
+from tenfold.report.wording import format_interval, format_score, format_seconds, score_phrase
 
 HOW = {
     "best": "The model keeps the weights of its best epoch{epoch}.",

@@ -58,6 +58,8 @@ class Axis:
         values = _log_ticks(self.low, self.high, count) if self.log else []
         if len(values) < 2:
             values = _linear_ticks(self.low, self.high, count, self.whole)
+        if self.percent:  # of a whole: room beyond it has no name
+            values = [value for value in values if -_SAME <= value <= 1 + _SAME]
         return [(value, self._label(value)) for value in values]
 
     def _label(self, value: float) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 from scipy.special import softmax
 
 from tenfold.core.intervals import wilson
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, legend, polyline, spans
 from tenfold.report.errors import averaged
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import as_number, plural
+from tenfold.report.wording import as_number
 from tenfold.statistics import Reliability, brier_score, calibration_error, negative_log_likelihood, reliability
 
 WIDTH, HEIGHT = 540.0, 360.0

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, join, note, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import as_number, plural
+from tenfold.report.wording import as_number
 
 PREFIX = "iou_"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from tenfold.core.wording import plural
 from tenfold.report.markup import Html, element, empty, join, note, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import plural
 
 MAX_CLASSES = 30
 MAX_PAIRS = 20

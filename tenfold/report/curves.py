@@ -44,14 +44,14 @@ def learning_curves(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
 
 def _legend(kinds: set[str], records: RunRecords) -> Html:
     going_on = "trained to the end" if records.final else "still in the run"
-    words = {"chosen": "chosen", "trial": going_on, "left": "left at a rung"}
+    words = {"chosen": "chosen", "trial": going_on, "left": "left early"}
     return legend(*((kind, text) for kind, text in words.items() if kind in kinds))
 
 
 def _kind(score: TrialScore, records: RunRecords) -> str:
     if score.trial.number == records.chosen:
         return "chosen"
-    return "left" if score.left_rung is not None else "trial"
+    return "left" if score.left_early else "trial"
 
 
 def _curve_chart(

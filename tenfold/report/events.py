@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tenfold.core.wording import plural
 from tenfold.report.markup import Html, element, note, section, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import plural
 
 SHOWN = 20
 
@@ -49,7 +49,7 @@ def events(records: RunRecords) -> Html | None:
         for event in records.events
         if event["kind"] == "split"
     ]
-    more = note(f"{len(rows) - SHOWN} more are in records.jsonl.") if len(rows) > SHOWN else None
+    more = note(f"{len(rows) - SHOWN} more in records.jsonl.") if len(rows) > SHOWN else None
     text = element("p", f"{line[0].upper()}{line[1:]}", class_="verdict warn" if _of(records, "sick") else "verdict")
     return section("events", "What befell trainings", text, table(("training", "epoch", "what"), rows[:SHOWN]), more)
 

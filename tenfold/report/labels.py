@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from tenfold.core.intervals import wilson
+from tenfold.core.wording import plural
 from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, join, note
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import plural
 
 MAX_LABELS = 40
 

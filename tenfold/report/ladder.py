@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis
 from tenfold.report.chart import chart, dot, polyline, spans
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import format_score, plural
+from tenfold.report.wording import format_score
 
 WIDTH = 560.0
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis
 from tenfold.report.dots import Dot, dot_axis, ruler, swarm, track
 from tenfold.report.markup import Html, element, empty, join, note, section, table
 from tenfold.report.outcome import PARTS, interval_of, over_words
 from tenfold.report.ranking import sort_key
 from tenfold.report.records import MemberScore, RunRecords
-from tenfold.report.wording import as_number, format_difference, format_score, metric_words, plural
+from tenfold.report.wording import as_number, format_difference, format_score, metric_words
 
 OPEN = 24
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.core.wording import plural
 from tenfold.report.records import Score
 from tenfold.report.wording import (
     as_number,
@@ -20,7 +21,6 @@ from tenfold.report.wording import (
     format_p,
     format_score,
     metric_words,
-    plural,
     printable,
     score_phrase,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.answer import answer
 from tenfold.report.calibration import calibration
 from tenfold.report.cost import cost
@@ -40,7 +41,7 @@ from tenfold.report.search_charts import departures, forecasts, history, paralle
 from tenfold.report.search_words import verdicts, winner
 from tenfold.report.slices import slices
 from tenfold.report.trust import trust_answer
-from tenfold.report.wording import format_config, format_score, plural
+from tenfold.report.wording import format_config, format_score
 
 TRUST = ("cv", "replicate", "compare")
 CURVES = ("learning-curve", "width-curve")
@@ -129,7 +130,7 @@ def _fit_sections(records: RunRecords, scores: Sequence[TrialScore]) -> tuple[Ht
         "slices": slices(records, scores),
         "parallel": parallel(records, scores) if searched else None,
         "forecasts": forecasts(records) if searched else None,
-        "winner": winner(records) if searched else None,
+        "winner": winner(records, scores) if searched else None,
         "errors": errors(records),
         "calibration": calibration(records),
         "worst": scenes(records) if "scene_truth" in records.gallery else worst(records),
@@ -190,12 +191,13 @@ def _as_json(tips: dict[str, str]) -> Html:
 
 
 def _tip(score: TrialScore, records: RunRecords) -> str:
-    end = f", left at rung {score.left_rung}" if score.left_rung is not None else ""
     valid = format_score(score.valid, records.metric)
     spread = f" ± {format_score(score.spread, records.metric)}" if np.isfinite(score.spread) else ""
     chosen = ", chosen" if score.trial.number == records.chosen else ""
     config = format_config(score.trial.config).replace(" ", "\n")
-    return f"{score.trial.title}{chosen}\nvalid {valid}{spread}, {plural(score.epochs, 'epoch')}{end}\n{config}"
+    return (
+        f"{score.trial.title}{chosen}\nvalid {valid}{spread}, {plural(score.epochs, 'epoch')}{score.ending}\n{config}"
+    )
 
 
 def _resource(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, polyline, spans
 from tenfold.report.dots import Dot, ruler, track
@@ -22,7 +23,6 @@ from tenfold.report.wording import (
     format_score,
     is_share,
     metric_words,
-    plural,
 )
 
 WIDTH = 640.0

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tenfold.core.wording import plural
 from tenfold.report.markup import Html, element, empty, join, note, section, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import format_value, plural
+from tenfold.report.wording import format_value
 
 MAX_PICTURES = 32
 MAX_SIDE = 160

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tenfold.core.wording import plural
 from tenfold.report.markup import Html, element, empty, join, note, section, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import format_value, plural
+from tenfold.report.wording import format_value
 
 CALLS = {
     "cv": "cross_validate", "replicate": "replicate", "compare": "compare", "search": "search",
@@ -16,7 +18,7 @@ CALLS = {
 }  # networks come first  # fmt: skip
 FLAGS = {"methods": "method", "varies": "vary", "objectives": "objective", "time_s": "time"}
 KEYWORDS = {"varies": "vary", "time_s": "time"}
-LISTS = ("sizes", "widths", "quantiles", "order")  # one flag, with commas between
+LISTS = ("sizes", "widths", "quantiles", "order", "steps")  # one flag, with commas between
 PARTS = ("train", "valid", "test")
 MAX_SKIPPED = 200
 
@@ -116,23 +118,23 @@ def repeat(records: RunRecords) -> Html:
 
 
 def command_line(run: dict[str, Any]) -> str | None:
-    """The command that asks the same question, or None when data, folds or space were objects in memory.
+    """The command that asks the same question, or None when data, folds, space or a network were objects in memory.
 
     Example:
         >>> command_line({"verb": "fit", "seed": 7, "source": {"argument": "my data.csv"},
         ...     "arguments": {"trials": 8, "network": ["mlp", "linear"], "overwrite": True, "time": None}})
         "tenfold fit 'my data.csv' --trials 8 --network mlp --network linear --overwrite --seed 7"
     """
-    argument = (run.get("source") or {}).get("argument")
-    if not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset" or _own_folds(run):
+    argument = _source_of(run)
+    if argument is None or _own_folds(run) or run.get("own_networks"):
         return None
-    if "space" in _arguments(run):  # no flag holds it; the page lists its ranges
+    if "space" in arguments_of(run):  # no flag holds it; the page lists its ranges
         return None
     words = ["tenfold", str(run.get("verb") or "fit"), argument]
-    for name, value in _arguments(run).items():
+    for name, value in arguments_of(run).items():
         flag = "--" + FLAGS.get(name, name).replace("_", "-")
-        if value is True:
-            words.append(flag)
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-"))
         else:
             for entry in _entries(name, value):
                 words += [flag, entry]
@@ -149,6 +151,8 @@ def _entries(name: str, value: Any) -> list[str]:
         return _pairs(value)
     if name == "enqueue":
         return [",".join(_pairs(config)) for config in value]
+    if name == "image_size" and isinstance(value, list | tuple):
+        return ["x".join(map(str, value))]
     if name in LISTS:
         return [",".join(map(_plain, value))]
     return [_plain(entry) for entry in (value if isinstance(value, list | tuple) else [value])]
@@ -174,39 +178,53 @@ def python_call(run: dict[str, Any]) -> str:
         <BLANKLINE>
         run = tenfold.fit("digits", trials=8, seed=7)
     """
-    given = _arguments(run)
+    given = arguments_of(run)
     verb = str(run.get("verb") or "fit")
-    first = [] if verb not in CALLS else [_networks(given.pop("methods" if verb == "compare" else "network", None))]
-    argument = (run.get("source") or {}).get("argument")
-    in_memory = not isinstance(argument, str) or (run.get("source") or {}).get("kind") == "dataset"
-    data_text = "data" if in_memory else _quote(str(argument))
+    own = list(run.get("own_networks") or [])
+    networks = _networks(given.pop("methods" if verb == "compare" else "network", None), own)
+    first, named = ([networks], []) if verb in CALLS else ([], [f"network={networks}"] * (networks != "None"))
+    argument = _source_of(run)
+    data_text = "data" if argument is None else _quote(argument)
     own_folds = _own_folds(run) and given.pop("folds")
     own_space = "space" in given and given.pop("space")
-    keywords = ["folds=folds"] * bool(own_folds) + ["space=space"] * bool(own_space)
+    keywords = named + ["folds=folds"] * bool(own_folds) + ["space=space"] * bool(own_space)
     renamed = KEYWORDS if verb != "fit" else {"time_s": "time"}
     keywords += [f"{renamed.get(name, name)}={_quote(value)}" for name, value in given.items()]
-    objects = [name for name, own in (("data", in_memory), ("folds", own_folds), ("space", own_space)) if own]
-    remark = f"  # {', '.join(objects)}: the object the run was given" if objects else ""
+    objects = [
+        name for name, held in (("data", argument is None), ("folds", own_folds), ("space", own_space)) if held
+    ]
+    remark = f"  # {', '.join([*own, *objects])}: the object the run was given" if own or objects else ""
     call = f"run = tenfold.{CALLS.get(verb, verb)}({', '.join([*first, data_text, *keywords])}){remark}"
     return f"import tenfold\n\n{call}"
 
 
+def _source_of(run: dict[str, Any]) -> str | None:
+    """The source as a call from any folder names it: a bundled name, or a whole path; None where it was an object."""
+    source = run.get("source") or {}
+    argument = source.get("path") or source.get("argument")
+    return argument if isinstance(argument, str) and source.get("kind") != "dataset" else None
+
+
 def _own_folds(run: dict[str, Any]) -> bool:
     """Whether the folds were the user's own, of which the run holds a hash alone."""
-    return isinstance(_arguments(run).get("folds"), str)
+    return isinstance(arguments_of(run).get("folds"), str)
 
 
-def _networks(value: Any) -> str:
-    """A network by its name, methods by theirs."""
+def _networks(value: Any, own: Sequence[str]) -> str:
+    """A network by its name, methods by theirs; the user's own functions bare."""
     if isinstance(value, dict):
         return repr({name: (network, config) for name, network, config in _methods(value)})
-    return _quote(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    if len(names) == 1 or not set(names) & set(own):
+        return names[0] if names[0] in own else _quote(names[0] if len(names) == 1 else value)
+    return f"[{', '.join(name if name in own else _quote(name) for name in names)}]"
 
 
-def _arguments(run: dict[str, Any]) -> dict[str, Any]:
+def arguments_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were given, by Python name, and the seed at the end."""
     given = {str(name).lstrip("-").replace("-", "_"): value for name, value in (run.get("arguments") or {}).items()}
-    given = {name: v for name, v in given.items() if v is not None and v is not False and v != [] and name != "seed"}
+    given = {name: v for name, v in given.items() if v is not None and v != [] and name != "seed"}
+    given = {name: v for name, v in given.items() if v is not False or name == "header"}  # --no-header says something
     if "curve_over" in given:  # a width curve: its methods are one network of several widths
         over, methods = given.pop("curve_over"), _methods(given.pop("methods", {}))
         given |= {"network": [methods[0][1]], "parameter": over, "widths": [config[over] for *_, config in methods]}

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tenfold.core.intervals import wilson
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis
 from tenfold.report.chart import chart, dot, polyline, spans
 from tenfold.report.markup import Html, element, figure, join, note
-from tenfold.report.wording import plural
 
 WIDTH, HEIGHT = 540.0, 340.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class TrialScore:
         epochs: epochs trained.
         left_rung: the rung at which it left, or None.
         course: the mean over members after each epoch that all have finished.
+        left_early: whether it trains no more and did not come to the end, at a rung or by any other rule.
     """
 
     trial: Trial
@@ -61,6 +62,12 @@ class TrialScore:
     epochs: int
     left_rung: int | None
     course: dict[int, float]
+    left_early: bool = False
+
+    @property
+    def ending(self) -> str:
+        """Where it left, to be said after how long it trained; empty where it trained on."""
+        return f", left at rung {self.left_rung}" if self.left_rung is not None else ", left early" * self.left_early
 
 
 def score_trials(records: RunRecords) -> list[TrialScore]:
@@ -69,8 +76,12 @@ def score_trials(records: RunRecords) -> list[TrialScore]:
     for curve in records.curves.values():
         curves[curve.trial].append(curve)
     left = {trial: record.rung for record in reversed(records.rungs) for trial in record.left}
+    early = {record.trial for record in records.departures if record.how != "complete"} | left.keys()
     scores = [
-        _score_trial(trial, curves[number], records.metric, records.maximize, left.get(number))
+        replace(
+            _score_trial(trial, curves[number], records.metric, records.maximize, left.get(number)),
+            left_early=number in early,
+        )
         for number, trial in records.trials.items()
     ]
     return sorted(scores, key=lambda score: (*sort_key(score.valid, records.maximize), score.trial.number))

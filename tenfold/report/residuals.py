@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, spans, thin
 from tenfold.report.markup import Html, element, empty, figure, join, note
-from tenfold.report.wording import plural
 
 WIDTH, HEIGHT = 540.0, 340.0
 MAX_DOTS = 2000

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenfold.core.intervals import wilson
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis
 from tenfold.report.dots import Dot, dot_axis, ruler, track
 from tenfold.report.markup import Html, element, empty, note, section
 from tenfold.report.ranking import TrialScore, sort_key
 from tenfold.report.records import Baseline, RunRecords
-from tenfold.report.wording import format_config, format_score, is_share, metric_words, plural, searched
+from tenfold.report.wording import format_config, format_score, is_share, metric_words, searched
 
 SHOWN = 12
 
@@ -41,7 +42,7 @@ def scoreboard(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
     has_far_dot = any(not axis.low <= row.dot.value <= axis.high for row in rows if np.isfinite(row.dot.value))
     parts: list[object] = [_explain(records, scores, has_far_dot), _board(rows, first, axis, records)]
     if rest:
-        summary = element("summary", f"{len(rest)} more trials")
+        summary = element("summary", plural(len(rest), "more trial"))
         parts.append(element("details", summary, _board(rows, rest, axis, records)))
     return section("leaderboard", "Leaderboard", *parts)
 
@@ -63,15 +64,14 @@ def _explain(records: RunRecords, scores: Sequence[TrialScore], has_far_dot: boo
 def _trial_row(score: TrialScore, records: RunRecords) -> _Row:
     shown = searched([trial.config for trial in records.trials.values()])
     chosen = score.trial.number == records.chosen
-    left = score.left_rung is not None
     low, high = score.valid - score.spread, score.valid + score.spread
     if not np.isfinite(score.spread):
         low, high = _interval(score.valid, records)
     return _Row(
         name=score.trial.title,
-        kind="chosen" if chosen else "left" if left else "trial",
+        kind="chosen" if chosen else "left" if score.left_early else "trial",
         dot=Dot(value=score.valid, low=low, high=high),
-        epochs=plural(score.epochs, "epoch") + (f", left at rung {score.left_rung}" if left else ""),
+        epochs=plural(score.epochs, "epoch") + score.ending,
         config=format_config({name: value for name, value in score.trial.config.items() if name in shown}),
         trial=score.trial.number,
     )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, legend, polyline, spans
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.ranking import TrialScore
 from tenfold.report.records import DepartureRecord, RunRecords
 from tenfold.report.slices import varied_parameters
-from tenfold.report.wording import format_score, is_share, metric_words, plural
+from tenfold.report.wording import format_score, is_share, metric_words
 
 WIDTH, HEIGHT = 1080.0, 300.0
+SQUARE = (540.0, 400.0)  # where both axes are the same
 HOW = {"complete": "came to the end", "left": "left", "sick": "diverged", "budget": "stopped with the search"}
 SHOWN = 20
 MAX_LINES = 256
+MOST_NUMBERS = 6  # of trials beside a chart
+UNITS = {"parameters": "parameters", "latency": "ms a sample"}  # of what a search weighs besides
 
 
 def history(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
@@ -52,10 +57,10 @@ def history(records: RunRecords, scores: Sequence[TrialScore]) -> Html:
         x, y, join(marks), width=WIDTH, height=HEIGHT, label="score of every trial in the order of the proposals",
         x_label="trial", y_label=metric_words(records.metric), near=True,
     )  # fmt: skip
-    text = (
-        f"{records.run.get('search') or ''}. Vertical lines stand where a generation begins; hollow dots left early."
-    )
-    return section("history", title, note(text.lstrip(". ")), figure(drawing))
+    text = [f"{records.run['search']}."] if records.run.get("search") else []
+    text += ["Vertical lines stand where a generation begins."] if len(records.generations) > 1 else []
+    text += ["Hollow dots left early."] if any(how != "complete" for how in ways.values()) else []
+    return section("history", title, note(" ".join(text)), figure(drawing, class_="broad"))
 
 
 def departures(records: RunRecords) -> Html:
@@ -83,7 +88,9 @@ def departures(records: RunRecords) -> Html:
         x_label="epochs of its own", y_label="trial", y_ticks=_numbers(rows[0].trial, rows[-1].trial), near=True,
     )  # fmt: skip
     reasons = [(r.trial, r.epoch, HOW.get(r.how, r.how), r.reason) for r in rows if r.reason]
-    return section("halving", title, note(_counted(rows)), figure(drawing), _listed(reasons, "epochs"))
+    return section(
+        "halving", title, note(_counted(rows)), figure(drawing, class_="broad"), _listed(reasons, "epochs")
+    )
 
 
 def _counted(rows: Sequence[DepartureRecord]) -> str:
@@ -97,7 +104,7 @@ def _listed(reasons: Sequence[tuple[Any, ...]], resource: str) -> Html | None:
     """The reasons as a table that unfolds."""
     if not reasons:
         return None
-    more = note(f"{len(reasons) - SHOWN} more are in records.jsonl.") if len(reasons) > SHOWN else None
+    more = note(f"{len(reasons) - SHOWN} more in records.jsonl.") if len(reasons) > SHOWN else None
     shown = table(("trial", resource, "", "why"), reasons[:SHOWN], numeric=(0, 1), wide=True)
     return element("details", element("summary", "The reasons"), shown, more)
 
@@ -125,7 +132,7 @@ def _departures_by_step(records: RunRecords, rows: Sequence[DepartureRecord]) ->
     reasons = [(r.trial, labels[r.step], HOW.get(r.how, r.how), r.reason) for r in rows if r.reason]
     text = f"{_counted(rows)} The {records.ladder.get('said') or 'steps'}."
     title = "Who climbed how far, and why others left"
-    return section("halving", title, note(text), figure(drawing), _listed(reasons, "left on"))
+    return section("halving", title, note(text), figure(drawing, class_="broad"), _listed(reasons, "left on"))
 
 
 def parallel(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
@@ -152,8 +159,8 @@ def parallel(records: RunRecords, scores: Sequence[TrialScore]) -> Html | None:
         x, y, join(lines), width=WIDTH, height=HEIGHT, label="configurations as lines", x_label="",
         y_label="place in the range", x_ticks=ticks, y_ticks=[(0.0, "low"), (1.0, "high")], near=True,
     )  # fmt: skip
-    text = "Each line is a trial; on every axis its value's place between the lowest and the highest that was tried."
-    return section("parallel", "Configurations side by side", note(text), figure(drawing))
+    text = "Each line is a trial; on every axis its value's place in the order of those that were tried, low to high."
+    return section("parallel", "Configurations side by side", note(text), figure(drawing, class_="broad"))
 
 
 def forecasts(records: RunRecords) -> Html | None:
@@ -163,35 +170,43 @@ def forecasts(records: RunRecords) -> Html | None:
     if not told:
         return None
     inside = sum(entry["low"] <= entry["came"] <= entry["high"] for entry in told)
-    across, up = spans(WIDTH, HEIGHT)
+    across, up = spans(*SQUARE)
     expected = np.array([[entry["low"], entry["expected"], entry["high"]] for entry in told])
     came = np.array([entry["came"] for entry in told])
     share = is_share(records.metric)
-    x = fit_axis(came, start=across[0], stop=across[1], percent=share)
-    y = fit_axis(expected, start=up[0], stop=up[1], percent=share)
+    both = np.append(expected, came)  # one range on both axes, so that the line is the diagonal
+    x = fit_axis(both, start=across[0], stop=across[1], percent=share)
+    y = fit_axis(both, start=up[0], stop=up[1], percent=share)
     marks: list[Html | None] = []
     for entry, low, high in zip(told, y.place(expected[:, 0]), y.place(expected[:, 2]), strict=True):
         at = float(x.place(entry["came"]))
-        marks.append(element("line", x1=at, x2=at, y1=float(low), y2=float(high), class_="grid"))
+        marks.append(element("line", x1=at, x2=at, y1=float(low), y2=float(high), class_="whisker trial"))
         marks.append(
             dot(at, float(y.place(entry["expected"])), 3.5, class_="end trial", data_trial=int(entry["trial"]))
         )
-    ends = np.array([max(x.low, y.low), min(x.high, y.high)])
-    marks.append(polyline(x.place(ends), y.place(ends), class_="curve left"))
+    ends = np.array([x.low, x.high])
+    marks.append(polyline(x.place(ends), y.place(ends), class_="curve reference"))
     drawing = chart(
-        x, y, join(marks), width=WIDTH, height=HEIGHT, label="forecast against outcome", x_label="what came",
+        x, y, join(marks), width=SQUARE[0], height=SQUARE[1], label="forecast against outcome", x_label="what came",
         y_label="what was expected", near=True,
     )  # fmt: skip
     text = (
         f"Expected after a third of the epochs by curves fitted to what was known then, with 90 % intervals: "
-        f"{inside} of {len(told)} outcomes lie within."
+        f"{inside} of {plural(len(told), 'outcome')} {'lies' if inside == 1 else 'lie'} within. On the dashed line "
+        "what came is what was expected."
     )
-    return section("forecasts", "Forecast against outcome", note(text), figure(drawing), legend(("trial", "a trial")))
+    return section(
+        "forecasts",
+        "Forecast against outcome",
+        note(text),
+        element("div", figure(drawing), class_="grid2"),
+        legend(("trial", "a trial")),
+    )
 
 
 def _numbers(first: int, last: int) -> list[tuple[float, str]]:
-    """Some trial numbers from first to last."""
-    numbers = np.unique(np.linspace(first, last, 6).round().astype(int)).tolist()
+    """Some trial numbers from first on, at equal distances: where trials stand close, their names stay apart."""
+    numbers = range(first, last + 1, max(1, math.ceil((last - first + 1) / MOST_NUMBERS)))
     return [(float(number), str(number)) for number in numbers]
 
 
@@ -225,4 +240,6 @@ def best_line(records: RunRecords, scores: Sequence[TrialScore]) -> str:
 
 
 def _said(records: RunRecords, name: str, value: float) -> str:
-    return format_score(value, name) if name == records.metric else f"{value:.4g} {name}"
+    if name == records.metric:
+        return format_score(value, name)
+    return f"{f'{value:,.0f}' if name == 'parameters' else f'{value:.3g}'} {UNITS.get(name, name)}"

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import Ticks, chart, dot, spans
 from tenfold.report.importance import MIN_TRIALS, Importance, rate_importance
 from tenfold.report.markup import Html, element, empty, figure, join, note, section, table
 from tenfold.report.ranking import TrialScore
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import format_value, is_share, metric_words, plural
+from tenfold.report.wording import format_value, is_share, metric_words
 
 WIDTH, HEIGHT = 360.0, 240.0
 EXPLAINED_ENOUGH = 0.1
@@ -156,7 +157,7 @@ def _cut(word: str, letters: int) -> str:
 
 def _mark(score: TrialScore, x: float, y: Axis, chosen: int | None) -> Html | None:
     number = score.trial.number
-    kind = "chosen" if number == chosen else "hollow" if score.left_rung is not None else "trial"
+    kind = "chosen" if number == chosen else "hollow" if score.left_early else "trial"
     at = float(np.clip(y.place(score.valid), min(y.start, y.stop), max(y.start, y.stop)))
     return dot(x, at, 5 if kind == "chosen" else 3.5, class_=f"end {kind}", data_trial=number)
 

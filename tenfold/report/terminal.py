@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from tenfold.core.wording import plural
 from tenfold.report.wording import format_config, format_score, is_share, metric_words, printable, searched
 
 
@@ -87,5 +88,5 @@ def _style(row: dict[str, Any]) -> str:
 def _caption(hidden: int, has_chosen: bool) -> str | None:
     notes = ["* chosen"] if has_chosen else []
     if hidden:
-        notes.append(f"{hidden} more trials in the report")
+        notes.append(f"{plural(hidden, 'more trial')} in the report")
     return "; ".join(notes) or None

@@ -9,9 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tenfold.core.wording import plural
 from tenfold.report.markup import Html, element, join, table
 from tenfold.report.records import RunRecords
-from tenfold.report.wording import as_number, format_difference, format_score, metric_words, plural
+from tenfold.report.wording import as_number, format_difference, format_score, metric_words
 
 HOW = {
     "average": "{networks} predict together, by their mean",

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tenfold.core.wording import plural
 from tenfold.report.answer import test_dots, tiles
 from tenfold.report.markup import Html, element
 from tenfold.report.records import RunRecords
 from tenfold.report.together import together_line
-from tenfold.report.wording import as_number, format_score, metric_words, plural, score_phrase
+from tenfold.report.wording import as_number, format_score, metric_words, score_phrase
 
 STATES = {
     "running": "This run is still going on",

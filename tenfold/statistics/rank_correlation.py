@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import kendalltau, spearmanr
 
+from tenfold.core.wording import plural
 from tenfold.statistics.scores import as_scores, check_level
 
 FEWEST_PAIRS = 5
@@ -75,7 +76,7 @@ def rank_correlation(cheap: ArrayLike, full: ArrayLike, *, level: float = 0.95) 
     known = np.isfinite(x) & np.isfinite(y)
     x, y, n = x[known], y[known], int(known.sum())
     if n < FEWEST_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
-        why = f"only {n} trials have both scores" if n < FEWEST_PAIRS else "all scores of one resource are alike"
+        why = _too_few(n) if n < FEWEST_PAIRS else "all scores of one resource are alike"
         return RankCorrelation(
             kendall=math.nan,
             low=-1.0,
@@ -97,6 +98,11 @@ def rank_correlation(cheap: ArrayLike, full: ArrayLike, *, level: float = 0.95) 
         f"{rho:.2f}; {n} trials that have both scores)."
     )
     return RankCorrelation(kendall=tau, low=low, high=high, spearman=rho, n=n, verdict=verdict, sentence=sentence)
+
+
+def _too_few(count: int) -> str:
+    """How many trials have both scores, where they are too few."""
+    return f"only {plural(count, 'trial')} {'has' if count == 1 else 'have'} both scores"
 
 
 def _verdict(low: float, high: float) -> tuple[str, str]:

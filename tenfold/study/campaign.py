@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -203,7 +204,8 @@ class Campaign:
         if cohort.best_score() is None:
             raise RunError(
                 f"no trial that is left has a finite {cohort.metric.name}: all have diverged. "
-                "Lower the learning rates of the space, or clip the gradients (clip_norm=1.0)."
+                "Lower the learning rates of the space, or clip the gradients (clip_norm = 1.0 in the space). "
+                f"`tenfold report {shlex.quote(str(self.folder.path))}` shows their curves."
             )
         if cohort.stopped_early:
             self.is_enough()  # a run that was killed since does not know any more
@@ -307,5 +309,7 @@ def log_trials(log: RecordLog, question: Question, draws: Sequence[Draw]) -> Non
 
 
 def _joining(draws: Sequence[Draw], running: int, trials: int) -> str:
-    beside = f"; {running} train on" if running else ""
+    beside = f"; {running} train{'s' if running == 1 else ''} on" if running else ""
+    if len(draws) == 1:
+        return f"trial {draws[0].number} of {trials} begins{beside}"
     return f"trials {draws[0].number} to {draws[-1].number} of {trials} begin{beside}"

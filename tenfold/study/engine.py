@@ -212,6 +212,7 @@ def _describe(job: Job, verb: str, data: Any, question: Question, folder: RunFol
         "seed": job.options.seed,
         "arguments": job.options.given(),
         "space": question.space.to_json(),
+        **({"own_networks": sorted(question.own_networks)} if question.own_networks else {}),
         **_describe_trials(question),
         **describe_code(),
         "device": describe_device(job.device, question.threads),

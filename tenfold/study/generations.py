@@ -17,6 +17,7 @@ from typing import Any
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.records import finite
 from tenfold.core.task import Direction
+from tenfold.core.wording import plural
 from tenfold.report import load_run
 from tenfold.report.ranking import TrialScore, score_trials
 from tenfold.study.search_options import SearchOptions
@@ -178,8 +179,15 @@ class Generations:
         sizes = self.rule.start_trials if isinstance(self.rule, Halving) and options.learns else (self.population,)
         brackets = f", {len(self.rule.rungs())} brackets" if len(self.rule.rungs()) > 1 else ""
         at_a_time = "all at once" if not options.learns else f"{', '.join(map(str, sizes))} at a time"
-        warm = f", told of {self.num_warm} earlier trials" if self.num_warm else ""
-        return f"{sampler} proposes {at_a_time}{warm}; {options.halving} over {options.resource}{brackets}"
+        warm = f", told of {plural(self.num_warm, 'earlier trial')}" if self.num_warm else ""
+        leaving = f"{options.halving} over {options.resource}{brackets}" if options.halving != "none" else ""
+        return f"{sampler} proposes {at_a_time}{warm}; {leaving or self._nobody_leaves()}"
+
+    def _nobody_leaves(self) -> str:
+        """What is said where trials train to the end: on which resource, where it has steps."""
+        return "nobody leaves early" + (
+            "" if self.options.resource == "epochs" else f", over {self.options.resource}"
+        )
 
     def climb_at(self, steps: Steps) -> None:
         """Takes the costs of the steps over, which are known once there are trials."""

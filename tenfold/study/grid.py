@@ -21,12 +21,13 @@ import torch
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, read_records
+from tenfold.core.wording import plural
 from tenfold.report import MemberScore, write_report
 from tenfold.study.answers import make_result
 from tenfold.study.budget import default_batch_size, default_epochs
 from tenfold.study.comparing import LOOK_EVERY, is_settled, looks_of
 from tenfold.study.curve_answers import CURVES, answer_curve
-from tenfold.study.describing import describe_code, describe_plan, describe_source
+from tenfold.study.describing import describe_code, describe_plan, describe_source, plan_sentences
 from tenfold.study.grid_data import (
     GridData,
     cells,
@@ -255,17 +256,17 @@ def _say(grid: Grid, options: GridOptions, job: Job) -> None:
     names = " and ".join(name for name, _, _ in grid.methods)
     folds, seeds = len(grid.data.folds), options.seeds
     folds = 1 if "split" in options.varies else folds
-    counts = [f"{folds} folds"] * (folds > 1) + [f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    counts = [f"{folds} folds"] * (folds > 1) + [plural(seeds, "seed")]
     trainings = len(grid.methods) * folds * seeds
     looks = f", a look after every {LOOK_EVERY} seeds" if options.sequential else ""
     job.listener.note(
-        f"{grid.verb}: {'at most ' * options.sequential}{trainings} trainings "
-        f"({names}; {' x '.join(counts)}{looks}), {grid.epochs} epochs each, "
-        f"{grid.threads} thread{'s' if grid.threads != 1 else ''} "
+        f"{grid.verb}: {'at most ' * options.sequential}{plural(trainings, 'training')} "
+        f"({names}; {' x '.join(counts)}{looks}), {plural(grid.epochs, 'epoch')} each, "
+        f"{plural(grid.threads, 'thread')} "
         "(--network, --config, --folds, --seeds, --epochs)"
     )
-    for line in grid.plan:
-        job.listener.note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+    for line in plan_sentences(grid.plan):
+        job.listener.note(line)
 
 
 def _begin(

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from tenfold.core.wording import plural
 from tenfold.study.budget import (
     default_trials,
     fit_to_time,
     halving_rungs,
 )
+from tenfold.study.describing import plan_sentences
 from tenfold.study.generation_plans import first_generation
 from tenfold.study.grid_data import (
     GridData,
@@ -132,11 +134,11 @@ def _only_first(line: PlannedStack, count: int) -> PlannedStack | None:
 
 def _say(question: Question, note: Callable[[str], None]) -> None:
     members, generations = question.members_a_trial, question.generations
-    trials = f"{len(question.draws)}" if generations is None else f"{generations.trials}"
+    trials = len(question.draws) if generations is None else generations.trials
     each = f", each on {members} folds and seeds" if members > 1 else ""
     note(
-        f"search: {trials} trials of {' and '.join(question.networks)}{each}, at most {question.epochs} epochs, "
-        f"{question.threads} thread{'s' if question.threads != 1 else ''} "
+        f"search: {plural(trials, 'trial')} of {' and '.join(question.networks)}{each}, "
+        f"at most {plural(question.epochs, 'epoch')}, {plural(question.threads, 'thread')} "
         "(--trials, --epochs, --time, --network, --threads)"
     )
     if question.shared is not None:
@@ -145,5 +147,5 @@ def _say(question: Question, note: Callable[[str], None]) -> None:
         note(f"{generations.describe()} (--sampler, --halving, --resource, --population)")
     if question.steps is not None:
         note(f"{question.steps.describe(question.epochs, question.rows)} (--steps, --epochs)")
-    for line in question.plan:
-        note(f"{len(line.places)} x {line.label}, {line.form}: {line.reason} (--form)")
+    for line in plan_sentences(question.plan):
+        note(line)

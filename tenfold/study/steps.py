@@ -14,6 +14,7 @@ from typing import Any
 
 from tenfold.core.errors import InputError
 from tenfold.core.specs import InputSpec
+from tenfold.core.wording import plural
 from tenfold.data import num_of
 from tenfold.networks import NETWORKS, ladder, network_settings, obstacle
 from tenfold.study.options import Network
@@ -69,7 +70,7 @@ class Steps:
             carried = "each goes on from the weights of the one before"
         else:
             named, carried = list(self.labels), "each begins with new weights"
-        return f"steps: {', '.join(named)}; {epochs} epochs on each; {carried}"
+        return f"steps: {', '.join(named)}; {plural(epochs, 'epoch')} on each; {carried}"
 
     def config_on(self, step: int, config: Mapping[str, Any], networks: Mapping[str, Network]) -> dict[str, Any]:
         """A configuration as it trains on a step, its network among it."""

@@ -88,9 +88,14 @@ def advise_rates(rates: ArrayLike, losses: ArrayLike) -> RateAdvice:
     best = int(fall_M.argmax())
     facts: dict[str, Any] = {"rates": tuple(rate_M.tolist()), "losses": tuple(end_M.tolist()), "start": start}
     if not fall_M[best] > LEARNS * abs(start):
+        advice = (
+            "The lowest one raises it: try lower ones"
+            if not end_M[0] <= start * (1 + LEARNS)
+            else "Look at the data and the loss, or give the pass more steps"
+        )
         told = (
             f"No rate from {number(rate_M[0])} to {number(rate_M[-1])} lowers the loss of {number(start)} by more "
-            f"than {100 * LEARNS:g} % in this pass. Look at the data and the loss, or give the pass more steps."
+            f"than {100 * LEARNS:g} % in this pass. {advice}."
         )
         return RateAdvice(rate=None, low=None, high=None, rises_from=None, verdict="none", sentence=told, **facts)
     rising = np.flatnonzero(~(end_M < start) & (np.arange(len(rate_M)) > best))

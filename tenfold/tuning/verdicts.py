@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.core.wording import plural
 from tenfold.statistics import Curve, Remedy, diagnose_fit
 
 RISE = 0.05  # of the best fall: a loss that rises so far in the beginning is no noise
@@ -143,7 +144,7 @@ def _together(own: Sequence[Verdict], num_trials: int) -> Verdict:
     first = own[0]
     told = first.sentence.removeprefix(f"trial {first.trial}: {first.kind}: ")
     such = "such as trial" if len(own) > 1 else "trial"
-    sentence = f"{first.kind}: {len(own)} of {num_trials} trials, {such} {first.trial}: {told}"
+    sentence = f"{first.kind}: {len(own)} of {plural(num_trials, 'trial')}, {such} {first.trial}: {told}"
     return Verdict(kind=first.kind, sentence=sentence, number=len(own))
 
 

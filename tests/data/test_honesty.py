@@ -34,6 +34,15 @@ def test_twenty_clean_data_sets_give_no_finding():
     assert alarms == []
 
 
+def test_words_of_which_most_come_once_are_no_shift():
+    """Such as tickets: their codes must not tell in which part they come first."""
+    source = clean(n=900)
+    rng = np.random.default_rng(1)
+    frame = source.inputs.frame.assign(ticket=[f"T{number}" for number in rng.integers(0, 2000, 900)])
+    tickets = Source(name="s", kind="table", inputs=TableInputs(frame), targets=source.targets, task=source.task)
+    assert find_shift(tickets, np.arange(600), np.arange(600, 900), seed=0) == []
+
+
 def planted_copies(source, cut):
     """Row 0 of the validation part becomes a training row."""
     frame = source.inputs.frame.copy()

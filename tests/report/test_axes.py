@@ -42,6 +42,12 @@ def test_ticks_are_few_rising_and_inside_the_axis(values, log):
     assert all(axis.low - room <= tick <= axis.high + room for tick in ticks)
 
 
+def test_no_tick_is_beyond_the_whole():
+    axis = fit_axis([0.98], start=0, stop=100, percent=True)
+    assert axis.high > 1
+    assert max(value for value, _ in axis.ticks()) == 1
+
+
 def test_ticks_of_whole_numbers_are_whole():
     axis = fit_axis([1, 2], start=0, stop=100, whole=True)
     assert all(float(value).is_integer() for value, _ in axis.ticks())

@@ -37,7 +37,7 @@ def test_the_section_lists_them_and_there_is_none_without(tmp_path):
 
 
 def test_many_are_cut_short(tmp_path):
-    assert "5 more are in records.jsonl." in events(of(tmp_path, *[STOPPED] * 25))
+    assert "5 more in records.jsonl." in events(of(tmp_path, *[STOPPED] * 25))
 
 
 def test_a_run_that_had_them_shows_them(tmp_path):

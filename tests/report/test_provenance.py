@@ -99,3 +99,31 @@ def test_curves_are_repeated_by_the_options_that_they_were_asked_with():
     )
     assert 'tenfold.width_curve("mlp", "iris"' in python_call(run)
     assert python_call(run).endswith('parameter="hidden", widths=[8, 16], seed=1)')
+
+
+def test_words_of_several_parts_are_one_flag():
+    run = run_of("my.csv", header=False, image_size=[96, 128], steps=[0.25, 1.0])
+    assert shlex.split(command_line(run)) == [
+        "tenfold", "fit", "my.csv", "--no-header", "--image-size", "96x128", "--steps", "0.25,1.0", "--seed", "5",
+    ]  # fmt: skip
+
+
+def test_the_whole_path_is_named_where_it_is_known():
+    run = run_of("my data/x.csv")
+    run["source"]["path"] = "/home/me/my data/x.csv"
+    assert command_line(run) == "tenfold fit '/home/me/my data/x.csv' --seed 5"
+    assert 'tenfold.fit("/home/me/my data/x.csv", seed=5)' in python_call(run)
+
+
+@pytest.mark.parametrize(
+    ("verb", "networks", "call"),
+    [
+        ("fit", ["net"], 'fit("digits", network=net, seed=5)'),
+        ("search", ["net"], 'search(net, "digits", seed=5)'),
+        ("search", ["net", "mlp"], 'search([net, "mlp"], "digits", seed=5)'),
+    ],
+)
+def test_a_network_of_ones_own_is_the_object_itself(verb, networks, call):
+    run = run_of("digits", network=networks) | {"verb": verb, "own_networks": ["net"]}
+    assert command_line(run) is None
+    assert f"tenfold.{call}  # net: the object" in python_call(run)

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tenfold.report import Baseline, Curve, Final, RunRecords, Score, Trial, leaderboard, load_run
+from tenfold.report.ranking import score_trials
+from tenfold.report.records import DepartureRecord
 
 
 def records_of(values, *, direction="maximize", chosen=None, baselines=(), tmp="run"):
@@ -79,3 +83,14 @@ def test_a_written_run_says_at_which_rung_a_trial_left(make_run):
     for rung in records.rungs:
         assert frame.loc[list(rung.left), "left_rung"].eq(rung.rung).all()
     assert frame.loc[records.chosen, "epochs"] == 27
+
+
+def test_trials_that_left_by_a_rule_without_rungs_left_early():
+    departures = tuple(
+        DepartureRecord(trial=trial, how=how, epoch=1, reason="")
+        for trial, how in enumerate(["complete", "left", "sick", "budget"])
+    )
+    scores = score_trials(replace(records_of([[[0.9]], [[0.5]], [[np.nan]], [[0.7]]]), departures=departures))
+    assert {score.trial.number: score.ending for score in scores} == {
+        0: "", 1: ", left early", 2: ", left early", 3: ", left early",
+    }  # fmt: skip

@@ -42,6 +42,7 @@ def test_the_verdict_follows_the_interval(correlation, n, verdict):
     [
         ([1, 2, 3, 4], [1, 2, 3, 4], "only 4 trials have both scores"),
         ([1, 2, 3, math.nan, 5, 6], [1, 2, 3, 4, 5, math.nan], "only 4 trials have both scores"),
+        ([1, math.nan], [1, 2], "only 1 trial has both scores"),
         ([1.0] * 8, range(8), "all scores of one resource are alike"),
     ],
 )

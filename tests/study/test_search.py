@@ -1,7 +1,9 @@
 """`search`: who proposes, who leaves, when it is enough, and what is written of it."""
 
+import html
 import json
 import math
+import shlex
 
 import optuna
 import pytest
@@ -10,7 +12,9 @@ import torch
 import tenfold
 from tenfold.core.errors import InputError, RunError
 from tenfold.core.records import read_records
-from tenfold.report import write_report
+from tenfold.report import load_run, write_report
+from tenfold.report.provenance import command_line, python_call
+from tenfold.report.search_words import winner_run
 from tenfold.study.generations import Generations, Told
 from tenfold.study.job import Listener
 from tenfold.study.search_options import SearchOptions
@@ -205,7 +209,7 @@ def test_the_other_final_models_predict(tmp_path, final):
 def test_when_all_diverge_one_sentence_says_so(tmp_path):
     space = {**SPACE, "lr": Float(1e30, 1e38), "optimizer": "sgd"}
     with pytest.raises(
-        RunError, match=r"no trial that is left has a finite accuracy: all have diverged\. Lower the learning rates"
+        RunError, match=r"no trial that is left has a finite accuracy: all have diverged\. Lower the learning rates.*"
     ):
         search(tmp_path / "run", space, trials=3, halving="none")
 
@@ -284,6 +288,31 @@ def test_the_report_shows_the_search_and_who_left_and_the_winner_to_use_elsewher
     assert f"tenfold cv iris --network mlp --config hidden={config['hidden']}" in page
     reason = next(line["reason"] for line in records(tpe, "left") if line["how"] == "left")
     assert reason in page
+
+
+def test_the_winner_is_repeated_from_another_folder_exactly_as_printed(tmp_path, commands):
+    rows = [f"{a},{b},{'yes' if a > b else 'no'},{a}" for a in range(8) for b in range(8)]
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "my data" / "my table.csv").write_text("\n".join(["a,b,answer,copy", *rows]) + "\n")
+    searched = commands.run(
+        "search", "my table.csv", "--target", "answer", "--network", "mlp", "--trials", 2, "--epochs", 2,
+        "--no-checks", "--out", "run", cwd=tmp_path / "my data",
+    )  # fmt: skip
+    assert searched.code == 0, searched.err
+    assert "search: 2 trials of mlp, at most 2 epochs" in searched.err
+    asked = load_run(tmp_path / "my data" / "run").run
+    words = shlex.split(command_line(winner_run(asked, asked["result"]["best"])))
+    assert html.escape(shlex.join(words), quote=False) in (tmp_path / "my data/run/report.html").read_text("utf-8")
+    again = commands.run(*words[1:], "--json", cwd=tmp_path)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["best"]["config"] == asked["result"]["best"]["config"]
+    names: dict = {}
+    exec(
+        python_call(winner_run(asked, asked["result"]["best"])).rpartition(")")[0]
+        + f", out={str(tmp_path / 'py')!r})",
+        names,
+    )
+    assert names["run"].result["valid"]["mean"] == pytest.approx(json.loads(again.out)["valid"]["mean"])
 
 
 def test_what_was_saved_is_what_the_records_say(tpe):

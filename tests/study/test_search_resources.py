@@ -191,7 +191,7 @@ def test_the_steps_are_said_and_drawn(climbed):
     page = (climbed.path / "report.html").read_text("utf-8")
     assert "Who climbed how far" in page
     assert "epochs trained, counted on all rows" in page
-    assert f"As much was trained as {climbed.info['insights']['saved']['trained']} epochs on all rows" in page
+    assert f"As much was trained as {climbed.info['insights']['saved']['trained']:g} epochs on all rows" in page
 
 
 def test_whether_the_cheap_step_could_be_trusted_is_said_with_its_n(tmp_path):

@@ -56,6 +56,13 @@ def test_where_no_rate_learns_there_is_none(rates):
     assert advice.sentence.startswith("No rate from ")
 
 
+def test_where_the_lowest_rate_raises_the_loss_lower_ones_are_to_be_tried():
+    rates = np.geomspace(10, 1000, 16)
+    assert advise_rates(rates, quadratic_bowls(rates)).sentence.endswith("The lowest one raises it: try lower ones.")
+    rates = np.geomspace(1e-9, 1e-7, 16)
+    assert "give the pass more steps" in advise_rates(rates, quadratic_bowls(rates)).sentence
+
+
 def test_a_rate_that_diverged_in_the_middle_has_no_loss_whatever_came_after():
     losses = quadratic_bowls(RATES)
     losses[20, 5] = math.nan
