@@ -7,15 +7,18 @@ did not train; lost is the best accuracy of the half minus the best of the trial
 takes the half side by side, as `fit` does; `--room` gives them room for so many, and the next one enters when one has
 left.
 
-    python benchmarks/curve_replays.py                      # all recorded sets, 50 replays: ten minutes on one core
+    python benchmarks/curve_replays.py                      # all recorded sets, 50 replays: 15 minutes on one core
     python benchmarks/curve_replays.py --set pima           # one of them
     python benchmarks/curve_replays.py --room 32            # side by side 32 at a time
     python benchmarks/curve_replays.py --record digits      # trains the 256 trials anew: minutes
     python benchmarks/curve_replays.py --record wine --source winequality-red.csv
+    python benchmarks/curve_replays.py --record titanic --source train.csv --target Survived
+    python benchmarks/curve_replays.py --record cancer --source breast_cancer
+    python benchmarks/curve_replays.py --record white --source winequality-white.csv
     python benchmarks/curve_replays.py --record fashion --source <folder of the IDX files> --rows 5000
 
-Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab (torch 2.14.1), with one
-thread of 2 shared CPU cores, Python 3.11.
+Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab, titanic, white and cancer at
+a135547 (torch 2.14.1), with one thread of 2 shared CPU cores, Python 3.11.
 """
 
 from __future__ import annotations
