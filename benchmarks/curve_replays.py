@@ -17,8 +17,8 @@ left.
     python benchmarks/curve_replays.py --record white --source winequality-white.csv
     python benchmarks/curve_replays.py --record fashion --source <folder of the IDX files> --rows 5000
 
-Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab, titanic, white and cancer at
-a135547 (torch 2.14.1), with one thread of 2 shared CPU cores, Python 3.11.
+Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab, titanic, white and cancer
+at a135547 (torch 2.14.1), with one thread of 2 shared CPU cores, Python 3.11.
 """
 
 from __future__ import annotations
