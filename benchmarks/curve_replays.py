@@ -7,15 +7,18 @@ did not train; lost is the best accuracy of the half minus the best of the trial
 takes the half side by side, as `fit` does; `--room` gives them room for so many, and the next one enters when one has
 left.
 
-    python benchmarks/curve_replays.py                      # all recorded sets, 50 replays: ten minutes on one core
+    python benchmarks/curve_replays.py                      # all recorded sets, 50 replays: 15 minutes on one core
     python benchmarks/curve_replays.py --set pima           # one of them
     python benchmarks/curve_replays.py --room 32            # side by side 32 at a time
     python benchmarks/curve_replays.py --record digits      # trains the 256 trials anew: minutes
     python benchmarks/curve_replays.py --record wine --source winequality-red.csv
+    python benchmarks/curve_replays.py --record titanic --source train.csv --target Survived
+    python benchmarks/curve_replays.py --record cancer --source breast_cancer
+    python benchmarks/curve_replays.py --record white --source winequality-white.csv
     python benchmarks/curve_replays.py --record fashion --source <folder of the IDX files> --rows 5000
 
-Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab (torch 2.14.1), with one
-thread of 2 shared CPU cores, Python 3.11.
+Digits and wine were recorded at commit 8403a2f (torch 2.15), pima and fashion at 39499ab, titanic, white and cancer
+at a135547 (torch 2.14.1), with one thread of 2 shared CPU cores, Python 3.11.
 """
 
 from __future__ import annotations
@@ -33,12 +36,12 @@ import numpy as np
 from tenfold.tuning import HALVINGS, CurveStopping, MedianStopping, StoppingRule
 
 RESULTS = Path(__file__).parent / "results"
-SETS = ("digits", "wine", "pima", "fashion")
+SETS = ("digits", "wine", "pima", "fashion", "titanic", "white", "cancer")
 TRIALS, EPOCHS = 256, 30
 Make = Callable[[int, int], StoppingRule]
 
 
-def record(name: str, source: str, rows: int | None) -> None:
+def record(name: str, source: str, rows: int | None, target: str | None) -> None:
     """Trains 256 trials to the end and keeps their validation accuracies, in steps of 1e-6, shape (256, 30)."""
     import tenfold
 
@@ -52,6 +55,7 @@ def record(name: str, source: str, rows: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = tenfold.fit(
             data,
+            target=target,
             task="classification",
             network="mlp",
             trials=TRIALS,
@@ -111,7 +115,7 @@ def measure(make: Make, curves: np.ndarray, replays: int, room: int | None) -> n
 
 def rules() -> Iterator[tuple[str, Make]]:
     """Every rule with its defaults, and with settings that stop less or more."""
-    for warm_up, thresholds in ((7, (0.05, 0.1, 0.2)), (3, (0.1,))):
+    for warm_up, thresholds in ((7, (0.01, 0.018, 0.03)), (3, (0.018,))):
         for threshold in thresholds:
             name = f"curve, warm-up {warm_up}, threshold {threshold}"
             yield name, partial(_curve, threshold=threshold, warm_up=warm_up)
@@ -146,12 +150,13 @@ def main() -> None:
     parser.add_argument("--record", choices=SETS, help="train the trials of this set anew")
     parser.add_argument("--source", help="where its data lie; digits come with scikit-learn")
     parser.add_argument("--rows", type=int, help="take so many pictures of a folder of IDX files")
+    parser.add_argument("--target", help="the column to predict; the last one by default")
     parser.add_argument("--set", action="append", choices=SETS, help="default: all")
     parser.add_argument("--replays", type=int, default=50)
     parser.add_argument("--room", type=int, help="trials side by side; all by default")
     options = parser.parse_args()
     if options.record:
-        record(options.record, options.source or options.record, options.rows)
+        record(options.record, options.source or options.record, options.rows, options.target)
         return
     for name in options.set or SETS:
         curves = load(name)

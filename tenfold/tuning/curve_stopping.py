@@ -10,28 +10,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tenfold.statistics.scores import FloatArray, check_direction
-from tenfold.tuning.curve_model import Ends, curve_prior, forecast_ends
+from tenfold.tuning.curve_model import CurvePrior, Ends, curve_prior, forecast_ends
 from tenfold.tuning.halving import Rung
 from tenfold.tuning.standing import check_whole, epochs, filled
 
-THRESHOLD = 0.1
+THRESHOLD = 0.018
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurveStopping:
     """Lets trials leave, the least likely first, as long as the best is hardly among them.
 
-    Each trial has a chance of beating the best at the full resource. Those leave after an epoch whose chances
-    together are below a threshold: of a hundred trials with a chance of 4 % each, one will probably be the best. So
-    few leave where scores hardly tell the trials apart, and many where they do.
+    Each trial has a chance of being the best at the full resource. Those leave after an epoch whose chances together
+    are below a threshold: of a hundred trials with a chance of 1 % each, one will be the best. So few leave where
+    scores hardly tell the trials apart, and many where they do.
+
+    A chance of being the best is the chance of ending above what the best is forecast to end with, divided by the sum
+    of these over all trials, because one alone will be the best. Early in training dozens may still pass that level,
+    each of them with a chance that is then worth little.
 
     What is forecast is a trial's best score so far, for its best weights are what it would be kept for. Where scores
-    jump from epoch to epoch (high rates, few validation rows) that runs ahead of the scores themselves.
+    jump from epoch to epoch (high rates, few validation rows) that runs ahead of the scores themselves. It stands
+    still between two records, and so how noisy scores are is read off the scores, not off their best so far: taken
+    for a curve without noise it would be foreseen to stand still for good.
 
     The best is the best score that any trial has, or, where that is more, what the leader is forecast to end with:
     trials that train side by side will all pass the leader's present score. A schedule that all share (rates that
@@ -98,7 +104,7 @@ class CurveStopping:
         known = {trial: _best_so_far(filled(curve)) for trial, curve in here.items() if math.isfinite(curve[-1])}
         if not any(self._may_leave(curve) for curve in known.values()):
             return leaving
-        chances = self._chances(known, [_best_so_far(curve) for curve in rising.values()])
+        chances = self._chances(known, list(rising.values()))
         for trial in self._least_likely(chances, known):
             score, age = sign * float(known[trial][-1]), epochs(len(known[trial]), self.unit)
             leaving[trial] = (
@@ -117,22 +123,32 @@ class CurveStopping:
         return self.min_resource <= len(curve) < self.max_resource
 
     def _chances(self, known: Mapping[int, FloatArray], everybody: Sequence[FloatArray]) -> dict[int, float]:
-        """For each running trial the chance that its best score will be above everybody's."""
-        prior = curve_prior(everybody)
-        record = max(float(curve[np.isfinite(curve)].max()) for curve in everybody if np.isfinite(curve).any())
+        """For each running trial but the leaders the chance that it will be the best of all."""
+        bests = [_best_so_far(curve) for curve in everybody]
+        ends_with = [float(curve[-1]) for curve in bests if np.isfinite(curve[-1])]
+        record = max(ends_with)
         groups: dict[int, list[int]] = {}
         for trial, curve in known.items():
             groups.setdefault(len(curve), []).append(trial)
+        prior = _prior(everybody, bests)
         ends = {
             epoch: forecast_ends(np.stack([known[trial] for trial in trials]), self.max_resource, prior)
             for epoch, trials in groups.items()
         }
         level, doubt = _to_beat(list(ends.values()), record)
-        return {
-            trial: 1.0 if known[trial].max() >= record else float(chance)
+        above = {
+            trial: float(chance)
             for epoch, trials in groups.items()
             for trial, chance in zip(trials, ends[epoch].chance_above(level, doubt), strict=True)
+            if known[trial][-1] < record
         }
+        everyone = ends_with.count(record) + sum(above.values())
+        return {trial: chance / everyone for trial, chance in above.items()}
+
+
+def _prior(curves: Sequence[FloatArray], bests: Sequence[FloatArray]) -> CurvePrior:
+    """How far best scores move, and how noisy scores are: most bends of a best score so far are zero."""
+    return replace(curve_prior(bests), noise=curve_prior(curves).noise)
 
 
 def _best_so_far(curve: FloatArray) -> FloatArray:

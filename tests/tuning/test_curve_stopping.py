@@ -97,3 +97,23 @@ def test_a_trial_counts_with_its_best_score_not_with_its_last():
     leader, other = curve(0.9, 10), curve(0.88, 9, seed=1)
     steady, jumping = [*other, max(other) - 0.001], [*other, max(other) - 0.3]
     assert rule().leavers({0: leader, 1: jumping}, {0, 1}) == rule().leavers({0: leader, 1: steady}, {0, 1})
+
+
+def test_chances_of_being_the_best_are_shared_among_all_who_may_be():
+    """Copies change neither noise nor steps: each of twenty has a twentieth of the chance that one alone has."""
+    leader, middling = curve(0.9, 10, noise=0.02), curve(0.82, 10, noise=0.02, seed=5)
+    alone = rule(threshold=0.1).leavers({0: leader, 1: middling}, {0, 1})
+    many = {trial: leader if trial < 20 else middling for trial in range(40)}
+    shared = rule(num_trials=40, threshold=0.1).leavers(many, set(many))
+    first, twentieth = (re.search(r"a chance of (.*) % to be", reason) for reason in (alone[1], shared[20]))
+    assert float(twentieth.group(1)) == pytest.approx(float(first.group(1)) / 20, rel=0.1)
+
+
+def test_a_best_score_that_stands_still_while_scores_jump_may_move_again():
+    jumps = np.where(np.arange(15) % 2, -0.04, 0.0)
+    steady = {0: np.full(15, 0.64), 1: np.full(15, 0.62)}
+    for curves in (steady, jumping := {trial: scores + jumps for trial, scores in steady.items()}):
+        for scores in curves.values():
+            scores[:2] = 0.5, 0.58
+    assert list(rule().leavers(steady, {0, 1})) == [1]
+    assert rule().leavers(jumping, {0, 1}) == {}
