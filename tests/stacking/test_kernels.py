@@ -50,6 +50,70 @@ def test_products_are_those_of_numpy_however_the_matrices_lie(sizes, how, thread
 
 
 @needs_avx512
+@pytest.mark.parametrize("is_transposed", [True, False])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_products_gradients_are_those_of_pytorch_in_float64_and_lie_as_the_weights_do(
+    sizes, is_transposed, threads
+):
+    members, rows, depth, columns = sizes
+    torch.manual_seed(0)
+    x = torch.randn(members, rows, depth, requires_grad=True)
+    weight = torch.randn(members, columns, depth)
+    if is_transposed:
+        weight = lying(weight, "transposed")
+    weight.requires_grad_()
+    grad = torch.randn(members, rows, columns)
+    ours = kernels.Product.apply(x, weight)
+    theirs = x.double() @ weight.double().transpose(1, 2)
+    torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=2e-6 * np.sqrt(depth) * theirs.abs().max().item())
+    found = torch.autograd.grad(ours, [x, weight], grad)
+    for one, other in zip(found, torch.autograd.grad(theirs, [x, weight], grad.double()), strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=0, atol=1e-5 * other.abs().max().item())
+    if min(sizes) > 1:
+        assert found[1].stride() == weight.stride()
+
+
+@needs_avx512
+def test_products_have_gradients_of_gradients():
+    x, weight = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 5, 4, requires_grad=True)
+
+    def penalty(result):
+        (of_x,) = torch.autograd.grad(result.square().sum(), x, create_graph=True)
+        return torch.autograd.grad(of_x.square().sum(), [x, weight])
+
+    ours = penalty(kernels.Product.apply(x, weight))
+    for one, other in zip(ours, penalty(x @ weight.transpose(1, 2)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@needs_avx512
+@pytest.mark.parametrize(("members", "are_ours"), [(2, False), (40, True)])
+def test_steps_as_they_come_take_products_of_ours_where_they_are_quicker(members, are_ours, monkeypatch):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    monkeypatch.setattr(kernels.products, "has_slow_products", lambda: True)
+    ran = []
+
+    class Listening(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            ran.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    models = [nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 32)) for _ in range(members)]
+    stack, x = tenfold.stack(models, form="stacked"), torch.randn(16, 64)
+    with Listening():
+        loss_M = stack.each(lambda model, x: model(x).square().mean(), x)
+        stack.backward(loss_M)
+    assert ("tenfold.products.default" in ran) is are_ours
+    models[1].zero_grad()
+    loss = models[1](x).square().mean()
+    loss.backward()
+    torch.testing.assert_close(loss_M[1], loss.detach())
+    for (name, parameter), stacked in zip(models[1].named_parameters(), stack.parameters(), strict=True):
+        torch.testing.assert_close(stacked.grad[1], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@needs_avx512
 def test_a_product_without_rows_or_depth_is_empty_or_zero():
     products = torch.ops.tenfold.products
     assert products(torch.zeros(2, 0, 3), torch.zeros(2, 3, 4)).shape == (2, 0, 4)

@@ -1,4 +1,4 @@
-"""Kernels in C++ on CPUs with AVX-512: convolution, pooling and batch norm; in compiled steps products and LSTMs.
+"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm and products; LSTMs in compiled steps.
 
 The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
 eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
@@ -10,7 +10,7 @@ from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, pictures, rows
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
-from tenfold.stacking.kernels.products import with_own_products
+from tenfold.stacking.kernels.products import Product, is_worth_it, with_own_products
 from tenfold.stacking.kernels.samples_last import lies_samples_last
 
 __all__ = [
@@ -19,9 +19,11 @@ __all__ = [
     "Convolution",
     "MaxPool",
     "MaxPoolSamples",
+    "Product",
     "are_there",
     "convolved_sizes",
     "has_slow_products",
+    "is_worth_it",
     "kept_bytes",
     "lies_samples_last",
     "pictures",

@@ -41,14 +41,15 @@ def at_once(function: Callable[..., Any], *tensors: Tensor | None) -> Any:
         What the function returns, as a rule sees it.
     """
     level = _functorch.current_level()
-    size = next(_num_members(t) for t in tensors if t is not None and _functorch.is_batchedtensor(t))
+    size = next(num_members(t) for t in tensors if t is not None and _functorch.is_batchedtensor(t))
     stacked = [None if t is None else _functorch._remove_batch_dim(t, level, size, 0) for t in tensors]
     with temporarily_pop_interpreter_stack():
         result = function(*stacked)
     return pytree.tree_map(lambda out: _functorch._add_batch_dim(out, 0, level), result)
 
 
-def _num_members(tensor: Tensor) -> int:
+def num_members(tensor: Tensor) -> int:
+    """How many members a tensor with a value a member has values of."""
     return _functorch.get_unwrapped(tensor).shape[_functorch.maybe_get_bdim(tensor)]
 
 

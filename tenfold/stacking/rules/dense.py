@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tenfold.stacking import kernels
 from tenfold.stacking.layout import NARROW
-from tenfold.stacking.rules.at_once import are_members, at_once
+from tenfold.stacking.rules.at_once import are_members, at_once, num_members
+from tenfold.stacking.rules.tracing import is_traced
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -24,10 +26,17 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         return F.linear(input, weight, bias)
     plain = input.dim() == 2
     rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-    output = _narrow(rows, weight) if weight.shape[0] < NARROW else torch.mm(rows, weight.t())
+    output = _narrow(rows, weight) if weight.shape[0] < NARROW else _product(rows, weight)
     if bias is not None:
         output = _add_to_new(output, bias)
     return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def _product(rows: Tensor, weight: Tensor) -> Tensor:
+    if not is_traced() and are_members(weight) and _is_plain_float32(rows, weight):
+        if kernels.is_worth_it(num_members(weight), rows, weight):
+            return at_once(kernels.Product.apply, rows, weight)
+    return torch.mm(rows, weight.t())
 
 
 def _narrow(rows: Tensor, weight: Tensor) -> Tensor:
