@@ -184,9 +184,10 @@ def test_every_task_takes_its_losses(task, loss, classes, prices, fit):
 
 
 def test_a_loss_may_be_a_function_of_ones_own(prices, fit):
-    run = fit(prices, loss=F.smooth_l1_loss)
+    run = fit(prices, loss=F.smooth_l1_loss, form="stacked")
     assert run.info["arguments"]["loss"] == "smooth_l1_loss"
-    assert run.result["valid"]["mean"] == fit(prices, loss="huber", overwrite=True).result["valid"]["mean"]
+    named = fit(prices, loss="huber", form="stacked", overwrite=True)
+    assert run.result["valid"]["mean"] == named.result["valid"]["mean"]
 
 
 def test_options_of_another_task_are_refused(classes, prices, fit):
