@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tenfold.core.errors import RunError
+from tenfold.stacking.kernels import telling
 from tenfold.study.options import FitOptions
 from tenfold.study.run_folder import RunFolder
 from tenfold.train import Clock, Progress
@@ -43,7 +44,8 @@ class Job:
         """Runs a part of the work, and notes how long it took."""
         self.listener.stage(name)
         began = time.monotonic()
-        yield
+        with telling(self.listener.note):
+            yield
         self.timings[name] = round(self.timings.get(name, 0.0) + time.monotonic() - began, 3)
 
     def seconds_left(self) -> float:

@@ -5,7 +5,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 """
 
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
-from tenfold.stacking.kernels.library import are_there, has_slow_products
+from tenfold.stacking.kernels.library import are_there, has_slow_products, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, pictures, rows
 from tenfold.stacking.kernels.pooling import MaxPool
@@ -29,5 +29,6 @@ __all__ = [
     "pictures",
     "pooled_sizes",
     "rows",
+    "telling",
     "with_own_products",
 ]

@@ -7,6 +7,9 @@ import ctypes
 import functools
 import hashlib
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from tenfold.core.caches import cache_folder, keep_in_cache
 
+_SAY: ContextVar[Callable[[str], None]] = ContextVar("say", default=lambda sentence: None)
 CPUINFO = Path("/proc/cpuinfo")
 _SOURCES = ("products.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp")
 OPERATORS = torch.library.Library("tenfold", "DEF")
@@ -61,6 +65,20 @@ def _facts() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
+@contextmanager
+def telling(say: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, that the kernels are being built is said; it takes seconds, once a machine.
+
+    Args:
+        say: gets the sentence.
+    """
+    token = _SAY.set(say)
+    try:
+        yield
+    finally:
+        _SAY.reset(token)
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The kernels, built if need be.
@@ -79,6 +97,7 @@ def library() -> ctypes.CDLL:
 
     from torch._inductor.codecache import CppCodeCache
 
+    _SAY.get()("kernels: built for this processor, once (about ten seconds)")
     built = CppCodeCache.load(source, needs_vec_isa=True)
     if facts:
         keep_in_cache(name, Path(built._name).read_bytes())
