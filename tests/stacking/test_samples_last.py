@@ -217,6 +217,14 @@ def test_the_library_is_kept_and_built_anew_where_the_file_is_no_library(monkeyp
     library.library.cache_clear()
 
 
+def test_where_there_is_no_compiler_pytorchs_operators_stay(monkeypatch, tmp_path):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    library.library.cache_clear()
+    with pytest.raises(RuntimeError, match="there is no compiler"):
+        library.library()
+
+
 @pytest.mark.slow
 def test_a_compiled_step_learns_as_one_that_comes():
     x, y = torch.randn(20, 2, 15, 14), torch.randint(0, 3, (20,))

@@ -9,7 +9,6 @@
 
 namespace {
 
-constexpr Size MOST_VECTORS = 4;  // of samples in a tile
 constexpr Size SUMS = 24;         // of 32 registers
 
 // Along one axis: which taps a place sees, and where they fall.
@@ -357,7 +356,7 @@ extern "C" void tenfold_max_pool_backward(const Pooling& call, const float* dy, 
         for (const Seen& col : cols[w]) {
           const Size from = ((plane * call.R + row.place) * call.S + col.place) * call.B;
           const int tap = row.tap * call.window[1] + col.tap;
-for (Size n = 0; n < call.B; n += LANES) {
+          for (Size n = 0; n < call.B; n += LANES) {
             const __mmask16 count = lanes(call.B - n);
             const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
             const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, _mm512_set1_epi32(tap));

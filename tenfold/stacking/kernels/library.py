@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -86,7 +88,7 @@ def library() -> ctypes.CDLL:
     Kept in the user's cache folder besides the compiler's, because TorchInductor alone takes a second to import.
 
     Raises:
-        Exception: of TorchInductor, where there is no compiler.
+        Exception: of TorchInductor; or there is no compiler.
     """
     source = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _SOURCES)
     facts = _facts()
@@ -94,6 +96,9 @@ def library() -> ctypes.CDLL:
     name = f"kernels-{hashlib.sha256(repr(built_for).encode()).hexdigest()[:16]}.so"
     with contextlib.suppress(OSError, RuntimeError):
         return ctypes.CDLL(str(cache_folder() / name))
+
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise RuntimeError("kernels: there is no compiler")  # known without importing TorchInductor
 
     from torch._inductor.codecache import CppCodeCache
 
