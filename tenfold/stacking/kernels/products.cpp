@@ -2,7 +2,8 @@
 //
 // A tile of the result, ROWS rows and two vectors wide, stays in registers while it is summed. The left matrix is read
 // number by number and may lie either way; the right one is read vector by vector, and is transposed first if its
-// columns lie in a row. Nothing else is packed: the matrices of small networks stay in the caches as they are.
+// columns lie in a row, unless it is the larger one: then the transposed product is computed, and turned around.
+// Nothing else is packed: the matrices of small networks stay in the caches as they are.
 
 #include <ATen/cpu/vec/vec.h>
 #include <omp.h>
@@ -125,14 +126,22 @@ extern "C" void tenfold_products(Size members, Size m, Size n, Size k, const flo
   const Size parts = pieces(members, threads);
 #pragma omp parallel num_threads(threads)
   {
-    static thread_local std::vector<float> scratch;
+    static thread_local std::vector<float> scratch, turned;
 #pragma omp for schedule(static)
     for (Size work = 0; work < members * parts; work++) {
       const Size member = work / parts, part = work % parts;
       const Size row = m * part / parts, rows = m * (part + 1) / parts - row;
-      const Matrix right = with_contiguous_rows(b + member * b_member, b_row, b_col, k, n, scratch);
-      product(rows, n, k, a + member * a_member + row * a_row, a_row, a_col, right.data, right.row, {},
-              c + (member * m + row) * n, n);
+      const float *left = a + member * a_member + row * a_row, *right = b + member * b_member;
+      float* to = c + (member * m + row) * n;
+      if (b_row == 1 && b_col != 1 && rows * (k + n) < k * n) {
+        const Matrix samples = with_contiguous_rows(left, a_col, a_row, k, rows, scratch);
+        if (static_cast<Size>(turned.size()) < rows * n) turned.resize(rows * n);
+        product(n, rows, k, right, b_col, b_row, samples.data, samples.row, {}, turned.data(), rows);
+        at::vec::transpose_mxn<float>(turned.data(), rows, to, n, n, rows);
+      } else {
+        const Matrix own = with_contiguous_rows(right, b_row, b_col, k, n, scratch);
+        product(rows, n, k, left, a_row, a_col, own.data, own.row, {}, to, n);
+      }
     }
   }
 }
