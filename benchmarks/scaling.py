@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("--most-rows", type=int, default=ROWS[-1])
     options = parser.parse_args()
     threads = torch.get_num_threads()
-    print(f"{platform.machine()}, {threads} threads at most, torch {torch.__version__}, tenfold {tenfold.__version__}")
+    print(
+        f"{platform.machine()}, {threads} threads at most, torch {torch.__version__}, tenfold {tenfold.__version__}"
+    )
     print(f"\nMembers: the digits, {options.epochs} epochs.")
     data = digits()
     bare = Bare(data, options.epochs, threads)
