@@ -35,6 +35,10 @@ MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
 _WORTH_BESIDE_S = 5e-4  # shorter steps are mostly Python, of which one thread runs at a time
+_LEAST_LOOK_S, _MOST_LOOK_S = (
+    5e-4,
+    0.25,
+)  # a lone member's step: kernels of stacks may take half of it; a few are tried
 NOT_BESIDE = (
     "Members train side by side on a CPU, with two threads at least and memory for as many steps, and none of them "
     "may draw from PyTorch's, Python's or NumPy's own generators."
@@ -153,7 +157,8 @@ def _plan_group(
     batch = example(specs[0].config.recipe.batch_size)
     alone_s, activation_bytes = _probe_alone(specs[0], task, batch, device)
     fit = _members_that_fit(specs[0], _parameter_bytes(model), activation_bytes, left_bytes)
-    if form == "serial" or (len(specs) == 1 and form != "compiled"):
+    is_looked_at = form == "auto" and _LEAST_LOOK_S <= alone_s < _MOST_LOOK_S
+    if form == "serial" or (len(specs) == 1 and form != "compiled" and not is_looked_at):
         reason = "asked for" if form == "serial" else "one member of this structure"
         return _cut(places, 1, form="serial", reason=reason, step_seconds=alone_s, **line)
     ways = {"serial": _Way(1, alone_s)}
@@ -163,7 +168,7 @@ def _plan_group(
         stacked_s, fallback = _probe_stacked(specs[: min(count, _PROBE_MEMBERS)], task, batch, device, alone_s)
         ways |= {"stacked": _Way(count, stacked_s)} if fallback is None else {}
         reason = fallback or ""
-    if form in ("auto", "side-by-side"):
+    if form in ("auto", "side-by-side") and len(specs) > 1:
         beside = _probe_beside(specs, fit, task, batch, device, stacks="stacked" in ways, alone_s=alone_s)
         worth = form != "auto" or alone_s >= _WORTH_BESIDE_S
         ways |= {"side-by-side": beside} if beside is not None and worth else {}
@@ -186,9 +191,11 @@ class _Way(NamedTuple):
 
 
 def _chosen(ways: Mapping[str, _Way]) -> str:
-    """The quickest form; within the noise of measurements the stack, and lanes one after another."""
+    """The quickest form; within the noise of measurements the stack of several, and lanes one after another."""
     seconds = {form: way.step_s for form, way in ways.items()}
-    best = "stacked" if seconds.get("stacked", math.inf) < seconds["serial"] * _NOISE else "serial"
+    is_of_several = "stacked" in ways and ways["stacked"].size > 1
+    least = seconds["serial"] * (_NOISE if is_of_several else 1 / _NOISE)
+    best = "stacked" if seconds.get("stacked", math.inf) < least else "serial"
     others = min(seconds["serial"], seconds.get("stacked", math.inf))
     return "side-by-side" if seconds.get("side-by-side", math.inf) * _NOISE < others else best
 

@@ -69,6 +69,19 @@ def test_the_quicker_form_is_taken_with_the_numbers(monkeypatch, stacked_s, form
     assert len(planned) == (1 if form == "stacked" else 3)
 
 
+@pytest.mark.parametrize(
+    ("alone_s", "stacked_s", "form"),
+    [(0.01, 0.005, "stacked"), (0.01, 0.0095, "serial"), (0.0001, 0.00005, "serial"), (2.0, 1.0, "serial")],
+)
+def test_a_lone_member_is_a_stack_where_that_is_clearly_quicker_and_worth_a_look(
+    monkeypatch, alone_s, stacked_s, form
+):
+    monkeypatch.setattr(planner, "_probe_alone", lambda *_: (alone_s, 1000))
+    monkeypatch.setattr(planner, "_probe_stacked", lambda *_: (stacked_s, None))
+    (line,) = plan([{}])
+    assert line.form == form
+
+
 def test_stacked_can_be_insisted_on_although_it_is_slower(monkeypatch):
     monkeypatch.setattr(planner, "_probe_alone", lambda *_: (0.001, 1000))
     monkeypatch.setattr(planner, "_probe_stacked", lambda *_: (0.002, None))
