@@ -7,10 +7,10 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.library import are_there, has_slow_products, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
-from tenfold.stacking.kernels.norms import BatchNorm, pictures, rows
+from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
-from tenfold.stacking.kernels.products import Product, is_worth_it, with_own_products
+from tenfold.stacking.kernels.products import Product, product_pays, with_own_products
 from tenfold.stacking.kernels.samples_last import lies_samples_last
 
 __all__ = [
@@ -21,14 +21,14 @@ __all__ = [
     "MaxPoolSamples",
     "Product",
     "are_there",
+    "as_pictures",
+    "channel_rows",
     "convolved_sizes",
     "has_slow_products",
-    "is_worth_it",
     "kept_bytes",
     "lies_samples_last",
-    "pictures",
     "pooled_sizes",
-    "rows",
+    "product_pays",
     "telling",
     "with_own_products",
 ]

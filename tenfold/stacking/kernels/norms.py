@@ -47,7 +47,7 @@ class BatchNorm(torch.autograd.Function):
             output, saved = empty_samples_last(x, *x.shape), [x.new_empty(0), x.new_empty(0)]
             values = (*map(_flat, (weight, bias, mean, var)), False, momentum, eps)
             torch.ops.aten.native_batch_norm.out(
-                rows(x), *values, out=rows(output), save_mean=saved[0], save_invstd=saved[1]
+                channel_rows(x), *values, out=channel_rows(output), save_mean=saved[0], save_invstd=saved[1]
             )
         ctx.save_for_backward(x, weight, mean, var, *saved)
         ctx.training, ctx.eps = training, eps
@@ -59,11 +59,11 @@ class BatchNorm(torch.autograd.Function):
         x, *values = ctx.saved_tensors
         wants_x, _, _, wants_weight, wants_bias, *_ = ctx.needs_input_grad
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            rows(samples_last(grad)), rows(x), *map(_flat, values), ctx.training, ctx.eps,
+            channel_rows(samples_last(grad)), channel_rows(x), *map(_flat, values), ctx.training, ctx.eps,
             [wants_x, wants_weight, wants_bias],
         )  # fmt: skip
         return (
-            pictures(of_x, x) if wants_x else None,
+            as_pictures(of_x, x) if wants_x else None,
             None,
             None,
             of_weight.view(len(x), -1) if wants_weight else None,
@@ -74,12 +74,12 @@ class BatchNorm(torch.autograd.Function):
         )
 
 
-def rows(x_MBCHW: Tensor) -> Tensor:
+def channel_rows(x_MBCHW: Tensor) -> Tensor:
     """A view of pictures whose samples lie last: shape (1, M * C, H * W * B), a channel a row."""
     return x_MBCHW.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1).unsqueeze(0)
 
 
-def pictures(channels: Tensor, like: Tensor) -> Tensor:
+def as_pictures(channels: Tensor, like: Tensor) -> Tensor:
     """The view back: rows as pictures, shape (M, B, C, H, W)."""
     return channels.view(like.permute(0, 2, 3, 4, 1).shape).permute(0, 4, 1, 2, 3)
 

@@ -48,7 +48,7 @@ class Product(torch.autograd.Function):
         return of_rows, product(grad.transpose(1, 2), rows)
 
 
-def is_worth_it(members: int, rows: Tensor, weight: Tensor) -> bool:
+def product_pays(members: int, rows: Tensor, weight: Tensor) -> bool:
     """Whether `Product` is quicker than PyTorch for so many members.
 
     Args:

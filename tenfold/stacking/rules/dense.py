@@ -34,7 +34,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 def _product(rows: Tensor, weight: Tensor) -> Tensor:
     suits = not is_traced() and are_members(weight) and _is_plain_float32(rows, weight)
-    if suits and kernels.is_worth_it(num_members(weight), rows, weight):
+    if suits and kernels.product_pays(num_members(weight), rows, weight):
         return at_once(kernels.Product.apply, rows, weight)
     return torch.mm(rows, weight.t())
 

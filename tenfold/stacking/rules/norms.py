@@ -62,8 +62,8 @@ def _plain_batch_norm(
 
     def run(x_MBCHW: Tensor, *values: Tensor | None) -> Tensor:
         mean, var, weight, bias = (None if value is None else value.view(-1) for value in values)
-        rows = F.batch_norm(kernels.rows(x_MBCHW), mean, var, weight, bias, *options)
-        return kernels.pictures(rows, x_MBCHW).clone()  # no view, so that `relu_` may write into it
+        rows = F.batch_norm(kernels.channel_rows(x_MBCHW), mean, var, weight, bias, *options)
+        return kernels.as_pictures(rows, x_MBCHW).clone()  # no view, so that `relu_` may write into it
 
     return at_once(run, *own)
 
