@@ -87,6 +87,14 @@ def test_products_have_gradients_of_gradients():
 
 
 @needs_avx512
+def test_matrices_that_do_not_fit_together_are_explained_by_pytorch(monkeypatch):
+    monkeypatch.setattr(kernels.products, "has_slow_products", lambda: True)
+    stack = tenfold.stack([nn.Linear(64, 64) for _ in range(40)], form="stacked")
+    with pytest.raises(RuntimeError, match="shape|size|inner dimensions"):
+        stack.each(lambda model, x: model(x), torch.zeros(16, 65))
+
+
+@needs_avx512
 @pytest.mark.parametrize(("members", "are_ours"), [(2, False), (40, True)])
 def test_steps_as_they_come_take_products_of_ours_where_they_are_quicker(members, are_ours, monkeypatch):
     from torch.utils._python_dispatch import TorchDispatchMode

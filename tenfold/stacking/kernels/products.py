@@ -49,13 +49,15 @@ class Product(torch.autograd.Function):
 
 
 def product_pays(members: int, rows: Tensor, weight: Tensor) -> bool:
-    """Whether `Product` is quicker than PyTorch for so many members.
+    """Whether `Product` takes these, and is quicker than PyTorch for so many members.
 
     Args:
         members: at least 1.
         rows: one member's, shape (B, D).
         weight: one member's, shape (K, D).
     """
+    if rows.shape[1] != weight.shape[1]:
+        return False
     each = rows.shape[0] * rows.shape[1] * weight.shape[0]
     return members * each >= _WORTH_A_CALL and each <= _LARGE and has_slow_products() and are_there(rows, weight)
 

@@ -36,7 +36,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     """Vmap adds the bias, and sums its gradient up, in steps of their own and in a layout of their own."""
-    if input.dim() != 4 or not are_members(weight):
+    if input.dim() != 4 or weight.dim() != 4 or not are_members(weight):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     options = _options(stride, padding, dilation, weight)
     if groups == 1 and options is not None and _suits_kernels(input, weight, bias, options):
@@ -59,6 +59,8 @@ def _conv2d(
 def _suits_kernels(input: Tensor, weight: Tensor, bias: Tensor | None, options: list[list[int]]) -> bool:
     """Whether nothing is cast, the sizes fit together, and there are kernels; PyTorch explains what does not fit."""
     if torch.is_autocast_enabled("cpu") or min(input.shape) < 1 or input.shape[1] != weight.shape[1]:
+        return False
+    if bias is not None and bias.shape != weight.shape[:1]:
         return False
     sizes = kernels.convolved_sizes(input.shape[-2:], weight.shape[-2:], *options)
     return min(sizes) > 0 and kernels.are_there(input, weight, bias)

@@ -55,8 +55,9 @@ def _plain_batch_norm(
 ) -> Tensor:
     """Where the samples lie last, as after our convolutions, a channel's numbers stand in a row: no copies."""
     own, options = (input, running_mean, running_var, weight, bias), (training, momentum, eps)
-    if not _lies_in_rows(input) or not all(one is None or are_members(one) for one in own):
-        return F.batch_norm(*own, *options)
+    fit = all(one is None or (are_members(one) and one.shape == input.shape[1:2]) for one in own[1:])
+    if not (are_members(input) and _lies_in_rows(input) and fit and kernels.are_there(*own)):
+        return F.batch_norm(*own, *options)  # which explains what does not fit
     if not is_traced():
         return at_once(lambda x_MBCHW, *values: kernels.BatchNorm.apply(x_MBCHW, *values, *options), *own)
 
@@ -69,10 +70,10 @@ def _plain_batch_norm(
 
 
 def _lies_in_rows(input: Tensor) -> bool:
-    if input.dim() != 4 or input.dtype != torch.float32 or input.is_contiguous():
+    if input.dim() != 4 or input.is_contiguous():
         return False
     is_one = input.numel() <= input.size(1)  # PyTorch explains why one value a channel is too few
-    return not is_one and kernels.lies_samples_last(input) and kernels.are_there(input)
+    return not is_one and kernels.lies_samples_last(input)
 
 
 def _normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
