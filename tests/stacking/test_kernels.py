@@ -90,7 +90,7 @@ def test_products_have_gradients_of_gradients():
 def test_matrices_that_do_not_fit_together_are_explained_by_pytorch(monkeypatch):
     monkeypatch.setattr(kernels.products, "has_slow_products", lambda: True)
     stack = tenfold.stack([nn.Linear(64, 64) for _ in range(40)], form="stacked")
-    with pytest.raises(RuntimeError, match="shape|size|inner dimensions"):
+    with pytest.raises(RuntimeError, match=r"shape|size|inner dimensions"):
         stack.each(lambda model, x: model(x), torch.zeros(16, 65))
 
 

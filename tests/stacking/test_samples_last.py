@@ -183,7 +183,7 @@ def test_what_does_not_fit_together_is_explained_by_pytorch():
         stack.each(lambda model, x: model(x), torch.zeros(5, 3, 8, 8))
     with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
         stack.each(lambda model, x: model(x), torch.zeros(5, 2, 2, 8))
-    with pytest.raises(RuntimeError, match="bias|size of tensor"):
+    with pytest.raises(RuntimeError, match=r"bias|size of tensor"):
         stack.each(lambda model, x: F.conv2d(x, model.weight, model.bias[:3]), torch.zeros(5, 2, 8, 8))
     norms = tenfold.stack([nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(5)) for _ in range(2)], form="stacked")
     with pytest.raises((RuntimeError, ValueError), match="running_mean should contain 4 elements not 5"):
