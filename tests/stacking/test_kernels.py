@@ -17,14 +17,6 @@ needs_avx512 = pytest.mark.skipif(
 SIZES = [(4, 32, 64, 128), (3, 33, 65, 47), (1, 50, 300, 17), (5, 1, 1, 1), (2, 7, 600, 10), (20, 13, 16, 100)]
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def lying(tensor, how):
     """The same values in other memory: transposed matrices, every second row, or one matrix for all members."""
     if how == "transposed":

@@ -32,14 +32,6 @@ POOLS = [  # window, stride, padding, dilation, ceil_mode
 ]
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def relative(found, expected):
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
