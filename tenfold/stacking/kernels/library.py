@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -100,6 +101,7 @@ def library() -> ctypes.CDLL:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise RuntimeError("kernels: there is no compiler")  # known without importing TorchInductor
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA, and says so
     from torch._inductor.codecache import CppCodeCache
 
     _SAY.get()("kernels: built for this processor, once (about ten seconds)")
