@@ -10,7 +10,6 @@ the call and the batch. It writes in place, and nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from tenfold.core.errors import StackError
 from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
-from tenfold.stacking.kernels import kept_bytes, with_own_products
+from tenfold.stacking.kernels import kept_bytes, say_nothing_of_cuda, with_own_products
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
 from tenfold.stacking.rules.tracing import tracing
 
@@ -172,7 +171,7 @@ class StepProgram:
 def _compiled(graph: torch.fx.GraphModule, leaves: list[Any]) -> Callable[..., Any]:
     import torch._inductor  # a second, for those who compile
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells of CUDA, once a process
+    say_nothing_of_cuda()
     # With a context of its own, in which Inductor looks for the whole graph in its cache on the disk; and without its
     # own checks of what operators return, which take time and do not know those that return several tensors.
     return torch._inductor.standalone_compile(

@@ -5,7 +5,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 """
 
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
-from tenfold.stacking.kernels.library import are_there, has_slow_products, telling
+from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
@@ -29,6 +29,7 @@ __all__ = [
     "lies_samples_last",
     "pooled_sizes",
     "product_pays",
+    "say_nothing_of_cuda",
     "telling",
     "with_own_products",
 ]

@@ -142,17 +142,45 @@ void row_of(const Row& row) {
   }
 }
 
-// The weights as tiles read them: (blocks, taps, channels, block of `out`). `at` gives one of (out, channel, tap).
-template <typename At>
-void pack(Size out, Size channels, Size taps, Size batch, At at, float* packed) {
-  const Size blocks = blocks_of(out, batch);
-  for (Size block = 0; block < blocks; block++) {
-    const Size first = out * block / blocks, end = out * (block + 1) / blocks;
-    for (Size k = 0; k < taps; k++)
-      for (Size c = 0; c < channels; c++)
-        for (Size o = first; o < end; o++) *packed++ = at(o, c, k);
+// One convolution: what each place of the result sees, how many channels it is made of and has, and where all lies.
+// The input's gradient is another one, with the roles of input and result exchanged.
+struct Sums {
+  const Convolution& call;
+  Axis rows, cols;
+  Size channels, out;
+  const float* x;  // (M, channels, height, width, B), `x_member` from one member to the next
+  Size x_member, height, width;
+  Size weight_out, weight_channel;  // from one channel's weights to the next
+  const float* bias;                // (M, out), or null
+
+  // The weights as tiles read them: (blocks, taps, channels, block of `out`).
+  void pack(const float* weight, float* packed) const {
+    const Size blocks = blocks_of(out, call.B), taps = call.window[0] * call.window[1];
+    for (Size block = 0; block < blocks; block++) {
+      const Size first = out * block / blocks, end = out * (block + 1) / blocks;
+      for (Size k = 0; k < taps; k++)
+        for (Size c = 0; c < channels; c++)
+          for (Size o = first; o < end; o++) *packed++ = weight[o * weight_out + c * weight_channel + k];
+    }
   }
-}
+
+  void run(float* packed, float* y) const {
+    const Size taps = call.window[0] * call.window[1], size = out * channels * taps, batch = call.B;
+    const Size num_rows = rows.size(), row_size = cols.size() * batch;
+#pragma omp parallel num_threads(omp_get_max_threads())
+    {
+#pragma omp for schedule(static)
+      for (Size m = 0; m < call.M; m++) pack(call.weight + m * size, packed + m * size);
+#pragma omp for schedule(static)
+      for (Size work = 0; work < call.M * num_rows; work++) {
+        const Size m = work / num_rows, r = work % num_rows;
+        row_of({rows[r], cols, call.window[1], taps, channels, out, batch, x + m * x_member, width * batch, batch,
+                height * width * batch, packed + m * size, bias == nullptr ? nullptr : bias + m * out,
+                y + (m * out * num_rows + r) * row_size, num_rows * row_size});
+      }
+    }
+  }
+};
 
 // The compiler would read it from memory anew for each product that it is in.
 inline Vec in_register(Vec value) {
@@ -222,46 +250,17 @@ float sum_of(Vec lanes) { return _mm512_reduce_add_ps(lanes); }
 }  // namespace
 
 extern "C" void tenfold_convolution(const Convolution& call, float* packed, float* y) {
-  const Size taps = call.window[0] * call.window[1], size = call.O * call.C * taps, batch = call.B;
-  const Axis rows = call.seen(0), cols = call.seen(1);
-#pragma omp parallel num_threads(omp_get_max_threads())
-  {
-#pragma omp for schedule(static)
-    for (Size m = 0; m < call.M; m++) {
-      const float* own = call.weight + m * size;
-      auto at = [&](Size o, Size c, Size k) { return own[(o * call.C + c) * taps + k]; };
-      pack(call.O, call.C, taps, batch, at, packed + m * size);
-    }
-#pragma omp for schedule(static)
-    for (Size work = 0; work < call.M * call.R; work++) {
-      const Size m = work / call.R, r = work % call.R;
-      row_of({rows[r], cols, call.window[1], taps, call.C, call.O, batch, call.x + m * call.x_member, call.W * batch,
-              batch, call.H * call.W * batch, packed + m * size, call.bias == nullptr ? nullptr : call.bias + m * call.O,
-              y + (m * call.O * call.R + r) * call.S * batch, call.R * call.S * batch});
-    }
-  }
+  const Size taps = call.window[0] * call.window[1];
+  const Sums sums = {call, call.seen(0), call.seen(1), call.C, call.O, call.x, call.x_member, call.H, call.W,
+                     call.C * taps, taps, call.bias};
+  sums.run(packed, y);
 }
 
-// The input's gradient: the same sums, with the roles of input and result exchanged.
 extern "C" void tenfold_convolution_input(const Convolution& call, const float* dy, float* packed, float* dx) {
-  const Size taps = call.window[0] * call.window[1], size = call.O * call.C * taps, batch = call.B;
-  const Axis rows = turned_around(call.seen(0), call.H), cols = turned_around(call.seen(1), call.W);
-#pragma omp parallel num_threads(omp_get_max_threads())
-  {
-#pragma omp for schedule(static)
-    for (Size m = 0; m < call.M; m++) {
-      const float* own = call.weight + m * size;
-      auto at = [&](Size c, Size o, Size k) { return own[(o * call.C + c) * taps + k]; };
-      pack(call.C, call.O, taps, batch, at, packed + m * size);
-    }
-#pragma omp for schedule(static)
-    for (Size work = 0; work < call.M * call.H; work++) {
-      const Size m = work / call.H, h = work % call.H, place = call.R * call.S * batch;
-      row_of({rows[h], cols, call.window[1], taps, call.O, call.C, batch, dy + m * call.O * place, call.S * batch, batch,
-              place, packed + m * size, nullptr, dx + (m * call.C * call.H + h) * call.W * batch,
-              call.H * call.W * batch});
-    }
-  }
+  const Size taps = call.window[0] * call.window[1];
+  const Sums sums = {call, turned_around(call.seen(0), call.H), turned_around(call.seen(1), call.W), call.O, call.C, dy,
+                     call.O * call.R * call.S * call.B, call.R, call.S, taps, call.C * taps, nullptr};
+  sums.run(packed, dx);
 }
 
 // The weights' gradient, (M, parts, O, C, K): each part sums its share of the rows.

@@ -68,6 +68,11 @@ def _facts() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
+def say_nothing_of_cuda() -> None:
+    """Keeps TorchInductor, when it compiles, from telling once a process that it found no CUDA."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+
 @contextmanager
 def telling(say: Callable[[str], None]) -> Iterator[None]:
     """Within the block, that the kernels are being built is said; it takes seconds, once a machine.
@@ -101,7 +106,7 @@ def library() -> ctypes.CDLL:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise RuntimeError("kernels: there is no compiler")  # known without importing TorchInductor
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA, and says so
+    say_nothing_of_cuda()
     from torch._inductor.codecache import CppCodeCache
 
     _SAY.get()("kernels: built for this processor, once (about ten seconds)")
