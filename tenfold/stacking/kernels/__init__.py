@@ -1,9 +1,10 @@
-"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm and products; LSTMs in compiled steps.
+"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm, products, Adam; LSTMs in compiled steps.
 
 The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
 eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
 """
 
+from tenfold.stacking.kernels.adam import adam_step
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
@@ -20,6 +21,7 @@ __all__ = [
     "MaxPool",
     "MaxPoolSamples",
     "Product",
+    "adam_step",
     "are_there",
     "as_pictures",
     "channel_rows",

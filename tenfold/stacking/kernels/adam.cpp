@@ -1,0 +1,92 @@
+// One pass of Adam over the parameters of many members, each with values of its own. Follows products.cpp.
+
+namespace {
+
+constexpr Size NUMBERS_ALONE = 1 << 15;  // that one thread moves sooner than two
+
+// A number for all members, or one for each.
+struct Values {
+  const double* at;
+  Size step;  // 0 or 1
+
+  double operator[](Size m) const { return at[m * step]; }
+};
+
+// M rows of `numbers` each: what is moved, its gradient, and the means of that and of its square.
+struct Moved {
+  float *parameter, *mean, *square;
+  const float* gradient;
+  Size numbers;
+};
+
+struct Adam {
+  Size M, count;
+  const Moved* moved;
+  Values lr, weight_decay, beta1, beta2, eps, steps;
+};
+
+// What the arithmetic of one member needs, rounded once.
+struct Rate {
+  float shrink, mean, keep, square, root, eps, step;
+};
+
+Rate rate_of(const Adam& call, Size m) {
+  const double lr = call.lr[m], beta1 = call.beta1[m], beta2 = call.beta2[m], steps = call.steps[m];
+  return {static_cast<float>(1 - lr * call.weight_decay[m]),
+          static_cast<float>(1 - beta1),
+          static_cast<float>(beta2),
+          static_cast<float>(1 - beta2),
+          static_cast<float>(std::sqrt(1 - std::pow(beta2, steps))),
+          static_cast<float>(call.eps[m]),
+          static_cast<float>(-lr / (1 - std::pow(beta1, steps)))};
+}
+
+// Some numbers of one member, `count` of them: as many as there are lanes, or the last few.
+inline void move_lanes(const Rate& rate, const Moved& moved, Size at, int count) {
+  const Vec gradient = Vec::loadu(moved.gradient + at, count);
+  Vec mean = Vec::loadu(moved.mean + at, count), square = Vec::loadu(moved.square + at, count);
+  const Vec weight(rate.mean);
+  mean = rate.mean < 0.5f ? at::vec::fmadd(weight, gradient - mean, mean)  // as `torch.lerp`
+                          : at::vec::fmadd(weight - Vec(1.0f), gradient - mean, gradient);
+  square = at::vec::fmadd(Vec(rate.square) * gradient, gradient, square * Vec(rate.keep));
+  const Vec divisor = square.sqrt() / Vec(rate.root) + Vec(rate.eps);
+  const Vec parameter = Vec::loadu(moved.parameter + at, count) * Vec(rate.shrink);
+  mean.store(moved.mean + at, count);
+  square.store(moved.square + at, count);
+  (parameter + Vec(rate.step) * mean / divisor).store(moved.parameter + at, count);
+}
+
+void move_row(const Rate& rate, const Moved& moved, Size at, Size end) {
+  for (; at + LANES <= end; at += LANES) move_lanes(rate, moved, at, LANES);
+  if (at < end) move_lanes(rate, moved, at, end - at);
+}
+
+}  // namespace
+
+extern "C" void tenfold_adam(const Adam& call) {
+  std::vector<Rate> rates(call.M);
+  for (Size m = 0; m < call.M; m++) rates[m] = rate_of(call, m);
+  Size whole = 0;
+  for (Size i = 0; i < call.count; i++) whole += call.M * call.moved[i].numbers;
+  // A share of all numbers in a row, whatever parameters and members they belong to.
+  auto move_share = [&](Size first, Size end) {
+    for (Size i = 0, start = 0; i < call.count && start < end; i++) {
+      const Moved& moved = call.moved[i];
+      const Size n = moved.numbers, from = std::max(first - start, Size(0)), to = std::min(end - start, call.M * n);
+      for (Size at = from, row_end; at < to; at = row_end) {
+        row_end = std::min((at / n + 1) * n, to);
+        move_row(rates[at / n], moved, at, row_end);
+      }
+      start += call.M * n;
+    }
+  };
+  if (whole < NUMBERS_ALONE) {
+    move_share(0, whole);
+    return;
+  }
+#pragma omp parallel num_threads(omp_get_max_threads())
+  {
+    const Size threads = omp_get_num_threads(), own = omp_get_thread_num();
+    move_share(whole * own / threads, whole * (own + 1) / threads);
+  }
+}
