@@ -21,7 +21,7 @@ from tenfold.core.errors import StackError
 from tenfold.optim.clipping import clipped
 from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
-from tenfold.stacking.kernels import kept_bytes, say_nothing_of_cuda, with_own_products
+from tenfold.stacking.kernels import fuse_pooling, kept_bytes, say_nothing_of_cuda, with_own_products
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
 from tenfold.stacking.rules.tracing import tracing
 
@@ -100,6 +100,7 @@ class StepProgram:
         if most_kept is not None and kept_bytes(graph) > most_kept:
             raise LargeBlockError(kept_bytes(graph) // len(members.keys_M))
         del self._call, self._function, self._optimizer  # programs are shared, and outlive who made them
+        fuse_pooling(graph.graph)
         self._run = _compiled(with_own_products(graph), leaves)
         if sum(leaf.nbytes for leaf in leaves) < _TRIED_BYTES:
             with torch.no_grad():  # on copies: what cannot run must not have moved anybody

@@ -20,6 +20,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tenfold.stacking.kernels import fuse_pooling
+
 aten = torch.ops.aten
 _SAME = {aten.detach.default, aten.alias.default}
 _VIEWS = _SAME | {
@@ -145,6 +147,7 @@ def shorten(nodes: fx.Graph, held: Sequence[Tensor], fixed: Sequence[Tensor] = (
         fixed: what the inputs after them are at every call, with the same numbers; the others come with the call.
     """
     drop_what_changes_nothing(nodes)
+    fuse_pooling(nodes)
     _view_what_is_one_alone(nodes)
     _shorten_views(nodes)
     places = [node for node in nodes.nodes if node.op == "placeholder"]

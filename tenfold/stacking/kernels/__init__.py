@@ -6,6 +6,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 
 from tenfold.stacking.kernels.adam import adam_step
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
+from tenfold.stacking.kernels.fusing import fuse_pooling
 from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
@@ -26,6 +27,7 @@ __all__ = [
     "as_pictures",
     "channel_rows",
     "convolved_sizes",
+    "fuse_pooling",
     "has_slow_products",
     "kept_bytes",
     "lies_samples_last",

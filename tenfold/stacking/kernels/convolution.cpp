@@ -82,17 +82,17 @@ inline void tile_of_samples(const std::vector<Seen>& rows, const std::vector<See
       sums[o][v].store(y + o * y_channel + v * LANES, WHOLE || v + 1 < VECTORS ? LANES : last);
 }
 
-// A row of the result, all its places and channels, as many samples as there are.
+// A row of the result, all its places and channels, and some samples.
 struct Row {
   const std::vector<Seen>& rows;
   const Axis& cols;
-  Size window_cols, taps, channels, out, batch;
+  Size window_cols, taps, channels, out, batch, samples;
   const float* x;
   Size x_row, x_col, x_channel;
   const float* weight;  // packed
   const float* bias;
   float* y;
-  Size y_channel;
+  Size y_col, y_channel;
 };
 
 Size vectors_of(Size samples) { return samples > 3 * LANES ? 4 : samples > LANES ? 2 : 1; }
@@ -107,7 +107,7 @@ template <int VECTORS, bool WHOLE>
 void tile_of_block(Size out, const Row& row, Size s, Size first, Size sample, int last) {
   const float* weight = row.weight + first * row.taps * row.channels;
   const float* bias = row.bias == nullptr ? nullptr : row.bias + first;
-  float* y = row.y + first * row.y_channel + s * row.batch + sample;
+  float* y = row.y + first * row.y_channel + s * row.y_col + sample;
   switch (out) {
 #define OF(N)                                                                                                          \
   case N:                                                                                                              \
@@ -131,8 +131,8 @@ void row_of(const Row& row) {
   for (Size block = 0; block < blocks; block++) {
     const Size first = row.out * block / blocks, out = row.out * (block + 1) / blocks - first;
     for (Size s = 0; s < places; s++)
-      for (Size sample = 0, width; sample < row.batch; sample += width) {
-        const Size left = row.batch - sample, vectors = vectors_of(left);
+      for (Size sample = 0, width; sample < row.samples; sample += width) {
+        const Size left = row.samples - sample, vectors = vectors_of(left);
         width = std::min(vectors * LANES, left);
         const int last = width - (vectors - 1) * LANES;
         if (vectors == 4) tile_of_block<4>(out, row, s, first, sample, last);
@@ -164,19 +164,29 @@ struct Sums {
     }
   }
 
+  void pack_all(float* packed) const {
+    const Size size = out * channels * call.window[0] * call.window[1];
+#pragma omp for schedule(static)
+    for (Size m = 0; m < call.M; m++) pack(call.weight + m * size, packed + m * size);
+  }
+
+  // Row r of member m for the samples from `first` on, into y.
+  void row(Size m, Size r, Size first, Size samples, const float* packed, float* y, Size y_col, Size y_channel) const {
+    const Size taps = call.window[0] * call.window[1], batch = call.B;
+    row_of({rows[r], cols, call.window[1], taps, channels, out, batch, samples, x + m * x_member + first,
+            width * batch, batch, height * width * batch, packed + m * out * channels * taps,
+            bias == nullptr ? nullptr : bias + m * out, y, y_col, y_channel});
+  }
+
   void run(float* packed, float* y) const {
-    const Size taps = call.window[0] * call.window[1], size = out * channels * taps, batch = call.B;
-    const Size num_rows = rows.size(), row_size = cols.size() * batch;
+    const Size num_rows = rows.size(), row_size = cols.size() * call.B;
 #pragma omp parallel num_threads(omp_get_max_threads())
     {
-#pragma omp for schedule(static)
-      for (Size m = 0; m < call.M; m++) pack(call.weight + m * size, packed + m * size);
+      pack_all(packed);
 #pragma omp for schedule(static)
       for (Size work = 0; work < call.M * num_rows; work++) {
         const Size m = work / num_rows, r = work % num_rows;
-        row_of({rows[r], cols, call.window[1], taps, channels, out, batch, x + m * x_member, width * batch, batch,
-                height * width * batch, packed + m * size, bias == nullptr ? nullptr : bias + m * out,
-                y + (m * out * num_rows + r) * row_size, num_rows * row_size});
+        row(m, r, 0, call.B, packed, y + (m * out * num_rows + r) * row_size, call.B, num_rows * row_size);
       }
     }
   }
@@ -193,8 +203,8 @@ using Places = std::vector<std::pair<Size, Size>>;  // in a row of the result, a
 
 // The weights' gradient of OUT by IN channels and one tap, for one row: sums over places and samples, left in lanes.
 template <int OUT, int IN, bool WHOLE>
-void add_vectors(const Places& places, Size batch, const float* dy, Size dy_channel, const float* x, Size x_channel,
-                 Size vectors, int last, float* lanes) {
+void add_vectors(const Places& places, const float* dy, Size dy_col, Size dy_channel, const float* x, Size x_col,
+                 Size x_channel, Size vectors, int last, float* lanes) {
   Vec sums[OUT][IN];
 #pragma GCC unroll 8
   for (int o = 0; o < OUT; o++)
@@ -202,7 +212,7 @@ void add_vectors(const Places& places, Size batch, const float* dy, Size dy_chan
     for (int c = 0; c < IN; c++) sums[o][c] = Vec::loadu(lanes + (o * IN + c) * LANES);
   for (const auto& [s, col] : places)
     for (Size v = 0; v < vectors; v++) {
-      const float *left = dy + s * batch + v * LANES, *right = x + col * batch + v * LANES;
+      const float *left = dy + s * dy_col + v * LANES, *right = x + col * x_col + v * LANES;
       Vec samples[IN];
 #pragma GCC unroll 4
       for (int c = 0; c < IN; c++)
@@ -223,12 +233,12 @@ void add_vectors(const Places& places, Size batch, const float* dy, Size dy_chan
 
 // The same for some of the samples: whole vectors of them, or a part of one.
 template <int OUT, int IN>
-void add_weights(const Places& places, Size batch, const float* dy, Size dy_channel, const float* x, Size x_channel,
-                 Size samples, float* lanes) {
+void add_weights(const Places& places, const float* dy, Size dy_col, Size dy_channel, const float* x, Size x_col,
+                 Size x_channel, Size samples, float* lanes) {
   if (samples >= LANES)
-    add_vectors<OUT, IN, true>(places, batch, dy, dy_channel, x, x_channel, samples / LANES, LANES, lanes);
+    add_vectors<OUT, IN, true>(places, dy, dy_col, dy_channel, x, x_col, x_channel, samples / LANES, LANES, lanes);
   else
-    add_vectors<OUT, IN, false>(places, batch, dy, dy_channel, x, x_channel, 1, samples, lanes);
+    add_vectors<OUT, IN, false>(places, dy, dy_col, dy_channel, x, x_col, x_channel, 1, samples, lanes);
 }
 
 constexpr Size MOST_OUT = 6, MOST_IN = 4;  // of a tile of weights: 24 sums
@@ -247,13 +257,111 @@ AddWeights add_weights_of(Size out, Size in) {
 
 float sum_of(Vec lanes) { return _mm512_reduce_add_ps(lanes); }
 
+__mmask16 lanes_of(Size samples) { return samples >= LANES ? 0xffff : (1u << samples) - 1; }
+
+// The bias' gradient of one channel, for one row, left in lanes.
+void add_bias(const float* dy, Size dy_col, Size cols, Size samples, float* lanes) {
+  __m512 sum = _mm512_loadu_ps(lanes);
+  for (Size s = 0; s < cols; s++)
+    for (Size n = 0; n < samples; n += LANES)
+      sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes_of(samples - n), dy + s * dy_col + n));
+  _mm512_storeu_ps(lanes, sum);
+}
+
+// The largest of a window, and which tap it is: the first of several, the last NaN, as PyTorch has it. After a ReLU no
+// tap wins where none is above zero.
+constexpr int NO_TAP = 255;
+
+void largest_of(const std::vector<Seen>& rows, const std::vector<Seen>& cols, Size window_cols, bool relu,
+                const float* plane, Size x_row, Size x_col, Size samples, float* y, uint8_t* winners) {
+  for (Size n = 0; n < samples; n += LANES) {
+    const __mmask16 count = lanes_of(samples - n);
+    __m512 largest = _mm512_set1_ps(relu ? 0.0f : -std::numeric_limits<float>::infinity());
+    __m512i winner = _mm512_set1_epi32(relu ? NO_TAP : -1);
+    for (const Seen& row : rows)
+      for (const Seen& col : cols) {
+        const __m512 here = _mm512_maskz_loadu_ps(count, plane + row.place * x_row + col.place * x_col + n);
+        const __m512i tap = _mm512_set1_epi32(row.tap * window_cols + col.tap);
+        const __mmask16 is_first = _mm512_cmplt_epi32_mask(winner, _mm512_setzero_si512());
+        const __mmask16 is_nan = _mm512_cmp_ps_mask(here, here, _CMP_UNORD_Q);
+        const __mmask16 wins = _mm512_cmp_ps_mask(here, largest, _CMP_GT_OQ) | is_nan | is_first;
+        largest = _mm512_mask_mov_ps(largest, wins, here);
+        winner = _mm512_mask_mov_epi32(winner, wins, tap);
+      }
+    _mm512_mask_storeu_ps(y + n, count, largest);
+    _mm512_mask_cvtepi32_storeu_epi8(winners + n, count, winner);
+  }
+}
+
+// What follows a convolution: windows side by side, and the largest of each.
+struct Windows {
+  Size rows, cols;
+};
+
+// A row of the gradient before the pooling, (channels, S, samples), from what came out of the windows.
+void row_before(const Convolution& call, const Windows& pool, const float* grad, const uint8_t* winners, Size channel,
+                Size channels, Size r, Size first, Size samples, float* row) {
+  const Size P = call.R / pool.rows, Q = call.S / pool.cols, p = r / pool.rows;
+  if (p >= P) {
+    std::fill_n(row, channels * call.S * samples, 0.0f);
+    return;
+  }
+  for (Size c = 0; c < channels; c++)
+    for (Size s = 0; s < call.S; s++, row += samples) {
+      const Size q = s / pool.cols, from = (((channel + c) * P + p) * Q + q) * call.B + first;
+      const __m512i tap = _mm512_set1_epi32((r % pool.rows) * pool.cols + s % pool.cols);
+      for (Size n = 0; n < samples; n += LANES) {
+        const __mmask16 count = q < Q ? lanes_of(samples - n) : 0;
+        const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
+        const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, tap);
+        _mm512_mask_storeu_ps(row + n, lanes_of(samples - n), _mm512_maskz_loadu_ps(wins, grad + from + n));
+      }
+    }
+}
+
+constexpr Size SAMPLES = 4 * LANES;  // that a row is convolved and pooled for at once, in the second cache
+
+Sums forward_sums(const Convolution& call) {
+  const Size taps = call.window[0] * call.window[1];
+  return {call, call.seen(0), call.seen(1), call.C, call.O, call.x, call.x_member, call.H, call.W,
+          call.C * taps, taps, call.bias};
+}
+
 }  // namespace
 
 extern "C" void tenfold_convolution(const Convolution& call, float* packed, float* y) {
-  const Size taps = call.window[0] * call.window[1];
-  const Sums sums = {call, call.seen(0), call.seen(1), call.C, call.O, call.x, call.x_member, call.H, call.W,
-                     call.C * taps, taps, call.bias};
-  sums.run(packed, y);
+  forward_sums(call).run(packed, y);
+}
+
+// Convolution, ReLU if asked for, and pooling: what lies between never leaves the caches.
+extern "C" void tenfold_convolution_pool(const Convolution& call, const Windows& pool, bool relu, float* packed,
+                                         float* y, uint8_t* winners) {
+  const Sums sums = forward_sums(call);
+  const Size P = call.R / pool.rows, Q = call.S / pool.cols, most = std::min(call.B, SAMPLES);
+  const Axis rows = seen_along(1, pool.rows, pool.rows, pool.rows, 0, 1);
+  const Axis cols = seen_along(Q, call.S, pool.cols, pool.cols, 0, 1);
+#pragma omp parallel num_threads(omp_get_max_threads())
+  {
+    sums.pack_all(packed);
+    static thread_local std::vector<float> room;
+    float* before = grown(room, call.O * pool.rows * call.S * most);  // (O, pool.rows, S, samples)
+#pragma omp for schedule(static)
+    for (Size work = 0; work < call.M * P; work++) {
+      const Size m = work / P, p = work % P;
+      for (Size n = 0, samples; n < call.B; n += samples) {
+        samples = std::min(call.B - n, most);
+        const Size x_row = call.S * samples, x_channel = pool.rows * x_row;
+        for (Size i = 0; i < pool.rows; i++)
+          sums.row(m, p * pool.rows + i, n, samples, packed, before + i * x_row, samples, x_channel);
+        for (Size o = 0; o < call.O; o++)
+          for (Size q = 0; q < Q; q++) {
+            const Size to = (((m * call.O + o) * P + p) * Q + q) * call.B + n;
+            largest_of(rows[0], cols[q], pool.cols, relu, before + o * x_channel, x_row, samples, samples, y + to,
+                       winners + to);
+          }
+      }
+    }
+  }
 }
 
 extern "C" void tenfold_convolution_input(const Convolution& call, const float* dy, float* packed, float* dx) {
@@ -263,8 +371,10 @@ extern "C" void tenfold_convolution_input(const Convolution& call, const float* 
   sums.run(packed, dx);
 }
 
-// The weights' gradient, (M, parts, O, C, K): each part sums its share of the rows.
-extern "C" void tenfold_convolution_weight(const Convolution& call, const float* dy, Size parts, float* dw) {
+// The weights' gradient, (M, parts, O, C, K), and the bias', (M, parts, O), if there is room for it: each part sums its
+// share of the rows. `dy` is the result's gradient, or with `winners` that of what pooling made of the result.
+extern "C" void tenfold_convolution_weight(const Convolution& call, const float* dy, const Windows& pool,
+                                           const uint8_t* winners, Size parts, float* dw, float* db) {
   const Size taps = call.window[0] * call.window[1], batch = call.B;
   const Axis rows = call.seen(0), cols = call.seen(1);
   std::vector<Places> places(call.window[1]);  // of each tap in a row
@@ -274,8 +384,9 @@ extern "C" void tenfold_convolution_weight(const Convolution& call, const float*
   const Size outs = (call.O + MOST_OUT - 1) / MOST_OUT, ins = (call.C + MOST_IN - 1) / MOST_IN;
 #pragma omp parallel num_threads(omp_get_max_threads())
   {
-    static thread_local std::vector<float> room;
-    float* lanes = grown(room, taps * MOST_OUT * MOST_IN * LANES);
+    static thread_local std::vector<float> room, expanded;
+    float* lanes = grown(room, (taps * MOST_IN + 1) * MOST_OUT * LANES);
+    float* before = winners == nullptr ? nullptr : grown(expanded, MOST_OUT * call.S * at_once);
 #pragma omp for schedule(static)
     for (Size work = 0; work < call.M * parts * outs * ins; work++) {
       const Size in = work % ins, out = work / ins % outs, share = work / ins / outs;
@@ -284,27 +395,40 @@ extern "C" void tenfold_convolution_weight(const Convolution& call, const float*
       const Size c = call.C * in / ins, num_in = call.C * (in + 1) / ins - c;
       const Size tile = num_out * num_in * LANES;
       const AddWeights add = add_weights_of(num_out, num_in);
-      std::fill_n(lanes, taps * tile, 0.0f);
+      const bool sums_bias = db != nullptr && in == 0;
+      float* bias_lanes = lanes + taps * tile;
+      std::fill_n(lanes, taps * tile + num_out * LANES, 0.0f);
       for (Size r = call.R * part / parts; r < call.R * (part + 1) / parts; r++)
         for (Size n = 0, samples; n < batch; n += samples) {
           samples = batch - n < LANES ? batch - n : std::min((batch - n) / LANES * LANES, at_once);
-          const float* left = dy + ((m * call.O + o) * call.R + r) * call.S * batch + n;
+          const float* left = before;
+          Size left_col = samples, left_channel = call.S * samples;
+          if (winners == nullptr) {
+            left = dy + ((m * call.O + o) * call.R + r) * call.S * batch + n;
+            left_col = batch, left_channel = call.R * call.S * batch;
+          } else {
+            row_before(call, pool, dy, winners, m * call.O + o, num_out, r, n, samples, before);
+          }
+          for (Size i = 0; sums_bias && i < num_out; i++)
+            add_bias(left + i * left_channel, left_col, call.S, samples, bias_lanes + i * LANES);
           for (const Seen& row : rows[r]) {
             const float* right = call.x + m * call.x_member + (c * call.H + row.place) * call.W * batch + n;
             for (Size j = 0; j < call.window[1]; j++)
-              add(places[j], batch, left, call.R * call.S * batch, right, call.H * call.W * batch, samples,
+              add(places[j], left, left_col, left_channel, right, batch, call.H * call.W * batch, samples,
                   lanes + (row.tap * call.window[1] + j) * tile);
           }
         }
       float* own = dw + share * call.O * call.C * taps;
       for (Size k = 0; k < taps; k++)
-        for (Size i = 0; i < num_out * num_in; i++)
-          own[((o + i / num_in) * call.C + c + i % num_in) * taps + k] = sum_of(Vec::loadu(lanes + k * tile + i * LANES));
+        for (Size i = 0; i < num_out * num_in; i++) {
+          const Size to = (o + i / num_in) * call.C + c + i % num_in;
+          own[to * taps + k] = sum_of(Vec::loadu(lanes + k * tile + i * LANES));
+        }
+      for (Size i = 0; sums_bias && i < num_out; i++)
+        db[share * call.O + o + i] = sum_of(Vec::loadu(bias_lanes + i * LANES));
     }
   }
 }
-
-__mmask16 lanes(Size samples) { return samples >= LANES ? 0xffff : (1u << samples) - 1; }
 
 struct Pooling {
   Size planes, B, H, W, R, S, window[2], stride[2], padding[2], dilation[2];
@@ -314,31 +438,15 @@ struct Pooling {
   }
 };
 
-// The largest of each window, and which tap it is: the first of several, the last NaN, as PyTorch has it.
-extern "C" void tenfold_max_pool(const Pooling& call, const float* x, float* y, uint8_t* winners) {
+extern "C" void tenfold_max_pool(const Pooling& call, bool relu, const float* x, float* y, uint8_t* winners) {
   const Axis rows = call.seen(0), cols = call.seen(1);
 #pragma omp parallel for schedule(static) num_threads(omp_get_max_threads())
   for (Size work = 0; work < call.planes * call.R; work++) {
     const float* plane = x + work / call.R * call.H * call.W * call.B;
     for (Size s = 0; s < call.S; s++) {
       const Size to = (work * call.S + s) * call.B;
-      for (Size n = 0; n < call.B; n += LANES) {
-        const __mmask16 count = lanes(call.B - n);
-        __m512 largest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-        __m512i winner = _mm512_set1_epi32(-1);
-        for (const Seen& row : rows[work % call.R])
-          for (const Seen& col : cols[s]) {
-            const __m512 here = _mm512_maskz_loadu_ps(count, plane + (row.place * call.W + col.place) * call.B + n);
-            const __m512i tap = _mm512_set1_epi32(row.tap * call.window[1] + col.tap);
-            const __mmask16 is_first = _mm512_cmplt_epi32_mask(winner, _mm512_setzero_si512());
-            const __mmask16 is_nan = _mm512_cmp_ps_mask(here, here, _CMP_UNORD_Q);
-            const __mmask16 wins = _mm512_cmp_ps_mask(here, largest, _CMP_GT_OQ) | is_nan | is_first;
-            largest = _mm512_mask_mov_ps(largest, wins, here);
-            winner = _mm512_mask_mov_epi32(winner, wins, tap);
-          }
-        _mm512_mask_storeu_ps(y + to + n, count, largest);
-        _mm512_mask_cvtepi32_storeu_epi8(winners + to + n, count, winner);
-      }
+      largest_of(rows[work % call.R], cols[s], call.window[1], relu, plane, call.W * call.B, call.B, call.B, y + to,
+                 winners + to);
     }
   }
 }
@@ -356,7 +464,7 @@ extern "C" void tenfold_max_pool_backward(const Pooling& call, const float* dy, 
           const Size from = ((plane * call.R + row.place) * call.S + col.place) * call.B;
           const int tap = row.tap * call.window[1] + col.tap;
           for (Size n = 0; n < call.B; n += LANES) {
-            const __mmask16 count = lanes(call.B - n);
+            const __mmask16 count = lanes_of(call.B - n);
             const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
             const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, _mm512_set1_epi32(tap));
             const __m512 sum = _mm512_maskz_loadu_ps(count, own + n);

@@ -16,7 +16,7 @@ from torch import Tensor
 from tenfold.stacking.kernels.library import OPERATORS, library
 from tenfold.stacking.kernels.samples_last import empty_samples_last, samples_last
 
-_SIZE, _DATA = ctypes.c_int64, ctypes.c_void_p
+_SIZE, _DATA, _FLAG = ctypes.c_int64, ctypes.c_void_p, ctypes.c_bool
 _FEW_WEIGHTS = 4096  # whose gradient is summed in parts, so that all threads have work
 _PARTS = 4
 
@@ -67,9 +67,11 @@ class Convolution(torch.autograd.Function):
         grad = samples_last(grad)
         ops = torch.ops.tenfold
         of_x = ops.convolution_input(grad, weight, x.shape[-2:], *ctx.options) if wants_x else None
-        of_weight = ops.convolution_weight(grad, x, weight.shape[-2:], *ctx.options) if wants_weight else None
-        of_bias = grad.sum((1, 3, 4)) if wants_bias and ctx.has_bias else None
-        return of_x, of_weight, of_bias, None, None, None
+        of_weight, of_bias = None, None
+        wants_bias = wants_bias and ctx.has_bias
+        if wants_weight or wants_bias:
+            of_weight, of_bias = ops.convolution_weight(grad, x, weight.shape[-2:], *ctx.options, wants_bias)
+        return of_x, of_weight if wants_weight else None, of_bias if wants_bias else None, None, None, None
 
 
 def _differentiable(grad: Tensor, x: Tensor, weight: Tensor, ctx: Any) -> tuple[Tensor | None, ...]:
@@ -104,20 +106,44 @@ def convolved_sizes(input: Sequence[int], window: Sequence[int], *options: Any) 
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-    x, weight, bias = samples_last(x), weight.contiguous(), None if bias is None else bias.contiguous()
     result = _made(x, weight, bias, *options)
-    packed = torch.empty_like(weight)
-    call = _call(x.shape[-4], x.shape[-2:], result.shape[-2:], weight, options)
-    call.x, call.x_member = x.data_ptr(), x.stride(0) if x.dim() == 5 else 0
-    call.weight, call.bias = weight.data_ptr(), None if bias is None else bias.data_ptr()
+    call, packed, *_alive = _forward_call(x, weight, bias, result.shape[-2:], options)
     _kernels()[0](ctypes.byref(call), packed.data_ptr(), result.data_ptr())
     return result
+
+
+def _pooled(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Tensor, Tensor]:
+    largest, winners = _made_pooled(x, weight, bias, *options)
+    *own, window, relu = options
+    size = convolved_sizes(x.shape[-2:], weight.shape[-2:], *own)
+    call, packed, *_alive = _forward_call(x, weight, bias, size, own)
+    to = (packed.data_ptr(), largest.data_ptr(), winners.data_ptr())
+    _kernels()[3](ctypes.byref(call), (_SIZE * 2)(*window), relu, *to)
+    return largest, winners
+
+
+def _forward_call(
+    x: Tensor, weight: Tensor, bias: Tensor | None, size: Sequence[int], options: Any
+) -> tuple[Any, ...]:
+    """The call, room for packed weights, and the tensors that have to live until it has been made."""
+    x, weight, bias = samples_last(x), weight.contiguous(), None if bias is None else bias.contiguous()
+    call = _call(x.shape[-4], x.shape[-2:], size, weight, options)
+    call.x, call.x_member = x.data_ptr(), x.stride(0) if x.dim() == 5 else 0
+    call.weight, call.bias = weight.data_ptr(), None if bias is None else bias.data_ptr()
+    return call, torch.empty_like(weight), x, weight, bias
 
 
 def _made(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
     return empty_samples_last(
         x, len(weight), x.shape[-4], weight.shape[1], *convolved_sizes(x.shape[-2:], weight.shape[-2:], *options)
     )
+
+
+def _made_pooled(x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> tuple[Tensor, Tensor]:
+    *own, window, _ = options
+    size = convolved_sizes(x.shape[-2:], weight.shape[-2:], *own)
+    shape = (len(weight), x.shape[-4], weight.shape[1], *(one // by for one, by in zip(size, window, strict=True)))
+    return empty_samples_last(x, *shape), empty_samples_last(x, *shape, dtype=torch.uint8)
 
 
 def _of_input(grad: Tensor, weight: Tensor, size: Sequence[int], *options: Any) -> Tensor:
@@ -133,19 +159,49 @@ def _made_input(grad: Tensor, weight: Tensor, size: Sequence[int], *options: Any
     return empty_samples_last(grad, len(weight), grad.shape[1], weight.shape[2], *size)
 
 
-def _of_weight(grad: Tensor, x: Tensor, window: Sequence[int], *options: Any) -> Tensor:
+def _of_weight(grad: Tensor, x: Tensor, window: Sequence[int], *options: Any) -> tuple[Tensor, Tensor]:
+    *own, with_bias = options
+    return _summed(grad, None, x, window, own, grad.shape[-2:], (1, 1), with_bias)
+
+
+def _of_pooled_weight(
+    grad: Tensor, winners: Tensor, x: Tensor, window: Sequence[int], *options: Any
+) -> tuple[Tensor, Tensor]:
+    *own, pool, with_bias = options
+    size = convolved_sizes(x.shape[-2:], window, *own)
+    return _summed(grad, samples_last(winners), x, window, own, size, pool, with_bias)
+
+
+def _summed(
+    grad: Tensor,
+    winners: Tensor | None,
+    x: Tensor,
+    window: Sequence[int],
+    options: Any,
+    size: Sequence[int],
+    pool: Sequence[int],
+    with_bias: bool,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of weights and bias; of small weights they are summed in parts."""
     grad, x = samples_last(grad), samples_last(x)
-    of_weight = _made_weight(grad, x, window)
+    of_weight, of_bias = _made_weight(grad, x, window, with_bias=with_bias)
     parts = _PARTS if of_weight[0].numel() <= _FEW_WEIGHTS else 1
-    each = of_weight if parts == 1 else grad.new_empty(len(grad), parts, *of_weight.shape[1:])
-    call = _call(grad.shape[1], x.shape[-2:], grad.shape[-2:], of_weight, options)
+    weights = of_weight if parts == 1 else grad.new_empty(len(grad), parts, *of_weight.shape[1:])
+    biases = of_bias if parts == 1 else grad.new_empty(len(grad), parts, of_bias.shape[1])
+    call = _call(grad.shape[1], x.shape[-2:], size, of_weight, options)
     call.x, call.x_member = x.data_ptr(), x.stride(0) if x.dim() == 5 else 0
-    _kernels()[2](ctypes.byref(call), grad.data_ptr(), parts, each.data_ptr())
-    return of_weight if parts == 1 else each.sum(1)
+    won = None if winners is None else winners.data_ptr()
+    to = (parts, weights.data_ptr(), biases.data_ptr() if with_bias else None)
+    _kernels()[2](ctypes.byref(call), grad.data_ptr(), (_SIZE * 2)(*pool), won, *to)
+    return (of_weight, of_bias) if parts == 1 else (weights.sum(1), biases.sum(1))
 
 
-def _made_weight(grad: Tensor, x: Tensor, window: Sequence[int], *options: Any) -> Tensor:
-    return grad.new_empty(len(grad), grad.shape[2], x.shape[-3], *window)
+def _made_weight(grad: Tensor, x: Tensor, window: Sequence[int], *_: Any, with_bias: bool) -> tuple[Tensor, Tensor]:
+    channels = grad.shape[2]
+    return (
+        grad.new_empty(len(grad), channels, x.shape[-3], *window),
+        grad.new_empty(len(grad), channels if with_bias else 0),
+    )
 
 
 def _call(batch: int, size: Sequence[int], result: Sequence[int], weight: Tensor, options: Any) -> _Call:
@@ -158,25 +214,42 @@ def _call(batch: int, size: Sequence[int], result: Sequence[int], weight: Tensor
 @functools.cache
 def _kernels() -> list[Any]:
     own = library()
-    forward, of_input, of_weight = (
+    kernels: list[Any] = [
         own.tenfold_convolution,
         own.tenfold_convolution_input,
         own.tenfold_convolution_weight,
-    )
-    forward.argtypes = [_DATA] * 3
-    of_input.argtypes = [_DATA] * 4
-    of_weight.argtypes = [_DATA, _DATA, _SIZE, _DATA]
-    forward.restype = of_input.restype = of_weight.restype = None
-    return [forward, of_input, of_weight]
+        own.tenfold_convolution_pool,
+    ]
+    arguments = ([_DATA] * 3, [_DATA] * 4, [*[_DATA] * 4, _SIZE, _DATA, _DATA], [_DATA] * 2 + [_FLAG] + [_DATA] * 3)
+    for kernel, types in zip(kernels, arguments, strict=True):
+        kernel.restype, kernel.argtypes = None, types
+    return kernels
 
 
 _OPTIONS = "int[2] stride, int[2] padding, int[2] dilation"
-OPERATORS.define(f"convolution(Tensor x, Tensor weight, Tensor? bias, {_OPTIONS}) -> Tensor")
-OPERATORS.define(f"convolution_input(Tensor grad, Tensor weight, int[2] size, {_OPTIONS}) -> Tensor")
-OPERATORS.define(f"convolution_weight(Tensor grad, Tensor x, int[2] window, {_OPTIONS}) -> Tensor")
-OPERATORS.impl("convolution", _convolution, "CPU")
-OPERATORS.impl("convolution_input", _of_input, "CPU")
-OPERATORS.impl("convolution_weight", _of_weight, "CPU")
-torch.library.register_fake("tenfold::convolution", _made)
-torch.library.register_fake("tenfold::convolution_input", _made_input)
-torch.library.register_fake("tenfold::convolution_weight", _made_weight)
+_POOLED = f"{_OPTIONS}, int[2] pool"
+for _name, _arguments, _run, _fake in (
+    ("convolution", f"Tensor x, Tensor weight, Tensor? bias, {_OPTIONS}) -> Tensor", _convolution, _made),
+    ("convolution_input", f"Tensor grad, Tensor weight, int[2] size, {_OPTIONS}) -> Tensor", _of_input, _made_input),
+    (
+        "convolution_weight",
+        f"Tensor grad, Tensor x, int[2] window, {_OPTIONS}, bool with_bias) -> (Tensor, Tensor)",
+        _of_weight,
+        lambda grad, x, window, *options: _made_weight(grad, x, window, with_bias=options[-1]),
+    ),
+    (
+        "convolution_pool",
+        f"Tensor x, Tensor weight, Tensor? bias, {_POOLED}, bool relu) -> (Tensor, Tensor)",
+        _pooled,
+        _made_pooled,
+    ),
+    (
+        "convolution_pool_weight",
+        f"Tensor grad, Tensor winners, Tensor x, int[2] window, {_POOLED}, bool with_bias) -> (Tensor, Tensor)",
+        _of_pooled_weight,
+        lambda grad, winners, x, window, *options: _made_weight(grad, x, window, with_bias=options[-1]),
+    ),
+):
+    OPERATORS.define(f"{_name}({_arguments}")
+    OPERATORS.impl(_name, _run, "CPU")
+    torch.library.register_fake(f"tenfold::{_name}", _fake)

@@ -38,7 +38,7 @@ class MaxPoolSamples(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *options: Any) -> Tensor:
         """See the class."""
-        largest, winners = torch.ops.tenfold.max_pool_samples(x, *options)
+        largest, winners = torch.ops.tenfold.max_pool_samples(x, *options, False)
         ctx.save_for_backward(winners)
         ctx.size, ctx.options = x.shape[-2:], options
         return largest
@@ -68,15 +68,16 @@ def pooled_sizes(size: Sequence[int], *options: Any) -> list[int]:
 
 
 def _pool(x: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
+    """Of the input, or if the last option is true of what a ReLU makes of it."""
     x = samples_last(x)
     largest, winners = _made(x, *options)
     call = _call(x.shape, largest.shape, options)
-    _kernels()[0](ctypes.byref(call), x.data_ptr(), largest.data_ptr(), winners.data_ptr())
+    _kernels()[0](ctypes.byref(call), options[-1], x.data_ptr(), largest.data_ptr(), winners.data_ptr())
     return largest, winners
 
 
 def _made(x: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
-    shape = (*x.shape[:3], *pooled_sizes(x.shape[-2:], *options))
+    shape = (*x.shape[:3], *pooled_sizes(x.shape[-2:], *options[:-1]))
     return empty_samples_last(x, *shape), empty_samples_last(x, *shape, dtype=torch.uint8)
 
 
@@ -100,14 +101,15 @@ def _call(x: Sequence[int], result: Sequence[int], options: Any) -> _Call:
 
 @functools.cache
 def _kernels() -> list[Any]:
-    kernels = [library().tenfold_max_pool, library().tenfold_max_pool_backward]
-    for kernel, pointers in zip(kernels, (4, 4), strict=True):
-        kernel.restype, kernel.argtypes = None, [ctypes.c_void_p] * pointers
+    kernels: list[Any] = [library().tenfold_max_pool, library().tenfold_max_pool_backward]
+    data = ctypes.c_void_p
+    for kernel, types in zip(kernels, ([data, ctypes.c_bool, data, data, data], [data] * 4), strict=True):
+        kernel.restype, kernel.argtypes = None, types
     return kernels
 
 
 _OPTIONS = "int[2] window, int[2] stride, int[2] padding, int[2] dilation, bool ceil_mode"
-OPERATORS.define(f"max_pool_samples(Tensor x, {_OPTIONS}) -> (Tensor, Tensor)")
+OPERATORS.define(f"max_pool_samples(Tensor x, {_OPTIONS}, bool relu) -> (Tensor, Tensor)")
 OPERATORS.define(f"max_pool_samples_backward(Tensor grad, Tensor winners, int[2] size, {_OPTIONS}) -> Tensor")
 OPERATORS.impl("max_pool_samples", _pool, "CPU")
 OPERATORS.impl("max_pool_samples_backward", _pool_backward, "CPU")
