@@ -27,7 +27,7 @@ from tenfold.stacking.stack import Stack
 
 _SOON, _OFTEN = 3, 10  # calls before the first shape is recorded, and before others are (a last, small batch)
 _TRIES = 3  # steps of a shape that are timed before it is known to take long
-_LONG_S = 0.03  # steps that take longer are not worth it: nearly all of their time is arithmetic
+_LONG_S = 0.2  # steps that take longer are not worth it: nearly all of their time is arithmetic
 
 
 @dataclass

@@ -22,6 +22,8 @@ CONVOLUTIONS = [  # members, batch, channels, size, channels of the result, wind
     (2, 17, 8, (7, 7), 24, (1, 1), (2, 2), (0, 0), (1, 1)),
     (2, 130, 20, (6, 6), 30, (3, 3), (1, 1), (1, 1), (1, 1)),
     (2, 4, 2, (5, 5), 3, (2, 2), (4, 3), (5, 6), (1, 1)),  # places that see nothing, and inputs that nothing sees
+    (2, 20, 1, (9, 12), 7, (3, 6), (2, 1), (1, 3), (1, 2)),  # taps of the only channel side by side, and borders
+    (2, 5, 1, (6, 7), 3, (2, 5), (1, 2), (0, 2), (1, 1)),
     (1, 40, 70, (4, 4), 65, (3, 3), (1, 1), (1, 1), (1, 1)),  # more weights than are summed in parts
 ]
 POOLS = [  # window, stride, padding, dilation, ceil_mode

@@ -255,6 +255,36 @@ AddWeights add_weights_of(Size out, Size in) {
   return TABLE[out - 1][in - 1];
 }
 
+// Neighbouring taps in a row of the window, and the places that see all of them, by the first of these.
+struct Taps {
+  Size first, count;
+  Places places;
+};
+
+// The taps one by one; of a single input channel, whose gradient would be bound by reading the result's, up to four at
+// once, and places at the border for themselves.
+std::vector<Taps> taps_of(const Convolution& call, const Axis& cols) {
+  std::vector<Places> places(call.window[1]);  // of each tap
+  for (Size s = 0; s < call.S; s++)
+    for (const Seen& seen : cols[s]) places[seen.tap].push_back({s, seen.place});
+  std::vector<Taps> found;
+  for (Size first = 0, count; first < call.window[1]; first += count) {
+    count = call.C > 1 ? 1 : std::min(MOST_IN, call.window[1] - first);
+    std::vector<Size> seen(call.S);  // taps that a place sees
+    for (Size j = first; j < first + count; j++)
+      for (const auto& place : places[j]) seen[place.first]++;
+    auto of = [&](Size j, bool all) {
+      Places own;
+      for (const auto& place : places[j])
+        if ((seen[place.first] == count) == all) own.push_back(place);
+      return own;
+    };
+    found.push_back({first, count, of(first, true)});
+    for (Size j = first; count > 1 && j < first + count; j++) found.push_back({j, 1, of(j, false)});
+  }
+  return found;
+}
+
 float sum_of(Vec lanes) { return _mm512_reduce_add_ps(lanes); }
 
 __mmask16 lanes_of(Size samples) { return samples >= LANES ? 0xffff : (1u << samples) - 1; }
@@ -306,17 +336,21 @@ void row_before(const Convolution& call, const Windows& pool, const float* grad,
     std::fill_n(row, channels * call.S * samples, 0.0f);
     return;
   }
-  for (Size c = 0; c < channels; c++)
-    for (Size s = 0; s < call.S; s++, row += samples) {
-      const Size q = s / pool.cols, from = (((channel + c) * P + p) * Q + q) * call.B + first;
-      const __m512i tap = _mm512_set1_epi32((r % pool.rows) * pool.cols + s % pool.cols);
-      for (Size n = 0; n < samples; n += LANES) {
-        const __mmask16 count = q < Q ? lanes_of(samples - n) : 0;
-        const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
-        const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, tap);
-        _mm512_mask_storeu_ps(row + n, lanes_of(samples - n), _mm512_maskz_loadu_ps(wins, grad + from + n));
-      }
-    }
+  const int first_tap = (r - p * pool.rows) * pool.cols;
+  for (Size c = 0; c < channels; c++) {
+    Size from = ((channel + c) * P + p) * Q * call.B + first;
+    for (Size q = 0; q < Q; q++, from += call.B)
+      for (int j = 0; j < pool.cols; j++, row += samples)
+        for (Size n = 0; n < samples; n += LANES) {
+          const __mmask16 count = lanes_of(samples - n);
+          const __m512i winner = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(count, winners + from + n));
+          const __mmask16 wins = _mm512_mask_cmpeq_epi32_mask(count, winner, _mm512_set1_epi32(first_tap + j));
+          _mm512_mask_storeu_ps(row + n, count, _mm512_maskz_loadu_ps(wins, grad + from + n));
+        }
+    const Size left = (call.S - Q * pool.cols) * samples;
+    std::fill_n(row, left, 0.0f);
+    row += left;
+  }
 }
 
 constexpr Size SAMPLES = 4 * LANES;  // that a row is convolved and pooled for at once, in the second cache
@@ -375,17 +409,16 @@ extern "C" void tenfold_convolution_input(const Convolution& call, const float* 
 // share of the rows. `dy` is the result's gradient, or with `winners` that of what pooling made of the result.
 extern "C" void tenfold_convolution_weight(const Convolution& call, const float* dy, const Windows& pool,
                                            const uint8_t* winners, Size parts, float* dw, float* db) {
-  const Size taps = call.window[0] * call.window[1], batch = call.B;
-  const Axis rows = call.seen(0), cols = call.seen(1);
-  std::vector<Places> places(call.window[1]);  // of each tap in a row
-  for (Size s = 0; s < call.S; s++)
-    for (const Seen& seen : cols[s]) places[seen.tap].push_back({s, seen.place});
+  const Size window = call.window[0] * call.window[1], batch = call.B;
+  const Axis rows = call.seen(0);
+  const std::vector<Taps> taps = taps_of(call, call.seen(1));
   const Size at_once = std::max<Size>(IN_A_ROW / std::max<Size>(call.S, 1), 1) * LANES;
   const Size outs = (call.O + MOST_OUT - 1) / MOST_OUT, ins = (call.C + MOST_IN - 1) / MOST_IN;
+  const Size most_lanes = (call.window[0] * taps.size() * MOST_IN + 1) * MOST_OUT * LANES;
 #pragma omp parallel num_threads(omp_get_max_threads())
   {
     static thread_local std::vector<float> room, expanded;
-    float* lanes = grown(room, (taps * MOST_IN + 1) * MOST_OUT * LANES);
+    float* lanes = grown(room, most_lanes);
     float* before = winners == nullptr ? nullptr : grown(expanded, MOST_OUT * call.S * at_once);
 #pragma omp for schedule(static)
     for (Size work = 0; work < call.M * parts * outs * ins; work++) {
@@ -393,11 +426,12 @@ extern "C" void tenfold_convolution_weight(const Convolution& call, const float*
       const Size part = share % parts, m = share / parts;
       const Size o = call.O * out / outs, num_out = call.O * (out + 1) / outs - o;
       const Size c = call.C * in / ins, num_in = call.C * (in + 1) / ins - c;
-      const Size tile = num_out * num_in * LANES;
-      const AddWeights add = add_weights_of(num_out, num_in);
+      // A tile has a column for each channel, or for each tap of the only one.
+      const Size x_column = call.C > 1 ? call.H * call.W * batch : call.dilation[1] * batch;
+      auto columns = [&](const Taps& own) { return call.C > 1 ? num_in : own.count; };
       const bool sums_bias = db != nullptr && in == 0;
-      float* bias_lanes = lanes + taps * tile;
-      std::fill_n(lanes, taps * tile + num_out * LANES, 0.0f);
+      float* tiles = lanes + num_out * LANES;
+      std::fill_n(lanes, most_lanes, 0.0f);
       for (Size r = call.R * part / parts; r < call.R * (part + 1) / parts; r++)
         for (Size n = 0, samples; n < batch; n += samples) {
           samples = batch - n < LANES ? batch - n : std::min((batch - n) / LANES * LANES, at_once);
@@ -410,22 +444,31 @@ extern "C" void tenfold_convolution_weight(const Convolution& call, const float*
             row_before(call, pool, dy, winners, m * call.O + o, num_out, r, n, samples, before);
           }
           for (Size i = 0; sums_bias && i < num_out; i++)
-            add_bias(left + i * left_channel, left_col, call.S, samples, bias_lanes + i * LANES);
+            add_bias(left + i * left_channel, left_col, call.S, samples, lanes + i * LANES);
           for (const Seen& row : rows[r]) {
             const float* right = call.x + m * call.x_member + (c * call.H + row.place) * call.W * batch + n;
-            for (Size j = 0; j < call.window[1]; j++)
-              add(places[j], left, left_col, left_channel, right, batch, call.H * call.W * batch, samples,
-                  lanes + (row.tap * call.window[1] + j) * tile);
+            float* tile = tiles + row.tap * taps.size() * num_out * MOST_IN * LANES;
+            for (const Taps& own : taps) {
+              add_weights_of(num_out, columns(own))(own.places, left, left_col, left_channel, right, batch, x_column,
+                                                    samples, tile);
+              tile += num_out * columns(own) * LANES;
+            }
           }
         }
-      float* own = dw + share * call.O * call.C * taps;
-      for (Size k = 0; k < taps; k++)
-        for (Size i = 0; i < num_out * num_in; i++) {
-          const Size to = (o + i / num_in) * call.C + c + i % num_in;
-          own[to * taps + k] = sum_of(Vec::loadu(lanes + k * tile + i * LANES));
-        }
+      float* own_dw = dw + (share * call.O + o) * call.C * window;
+      for (Size i = 0; i < num_out; i++)
+        for (Size j = 0; j < num_in; j++) std::fill_n(own_dw + (i * call.C + c + j) * window, window, 0.0f);
+      for (Size i = 0; i < call.window[0]; i++) {
+        const float* tile = tiles + i * taps.size() * num_out * MOST_IN * LANES;
+        for (const Taps& own : taps)
+          for (Size k = 0; k < num_out * columns(own); k++, tile += LANES) {
+            const Size column = k % columns(own), channel = call.C > 1 ? c + column : 0;
+            const Size tap = i * call.window[1] + own.first + (call.C > 1 ? 0 : column);
+            own_dw[(k / columns(own) * call.C + channel) * window + tap] += sum_of(Vec::loadu(tile));
+          }
+      }
       for (Size i = 0; sums_bias && i < num_out; i++)
-        db[share * call.O + o + i] = sum_of(Vec::loadu(bias_lanes + i * LANES));
+        db[share * call.O + o + i] = sum_of(Vec::loadu(lanes + i * LANES));
     }
   }
 }

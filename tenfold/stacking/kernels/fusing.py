@@ -61,7 +61,7 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
     read, *options = pool.args
     relu = _source(read)  # type: ignore[arg-type]
     window = options[0]
-    if relu.target is not aten.relu.default or window[0] * window[1] > _MOST_TAPS:  # type: ignore[index, operator]
+    if not _is_relu(relu) or window[0] * window[1] > _MOST_TAPS:  # type: ignore[index, operator]
         return
     masks = [user for user in _users(relu) if user is not pool]
     if any(not _is_mask(mask, relu) or _source(mask.args[0]) not in backward for mask in masks):  # type: ignore[arg-type]
@@ -71,6 +71,13 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
         mask.replace_all_uses_with(mask.args[0])  # type: ignore[arg-type]
         pool.graph.erase_node(mask)
     _drop(relu)
+
+
+def _is_relu(node: fx.Node) -> bool:
+    """Whether it is one; in place of a tensor that nobody else reads will do, too."""
+    if node.target is aten.relu_.default:
+        return list(_users(node.args[0])) == [node] and node.args[0].op == "call_function"  # type: ignore[arg-type, union-attr]
+    return node.target is aten.relu.default
 
 
 def _is_mask(node: fx.Node, relu: fx.Node) -> bool:
