@@ -17,7 +17,7 @@ The sides:
 - tenfold's samplers and halvings, `tenfold.search` as its user calls it: checks, planning, compiling, records,
   checkpoints, Optuna's storage, the final model and the report are in its seconds.
 
-Both train the same number of trials (a side that ends in *2 twice as many) for at most the same epochs, warm-up and
+Both train the same number of trials (a side that ends in *1.5 half as many again) for at most the same epochs, warm-up and
 cosine schedule alike, and what counts is the best validation accuracy so far. The sides take turns, seed by seed.
 Every measurement is appended to a file at once, and what is there is not measured again, so that a benchmark that
 was killed goes on.
@@ -62,9 +62,9 @@ from tenfold.train import Cohort
 LR, DECAY, WARM_UP = (3e-4, 1e-2), (1e-6, 1e-1), 0.05
 WIDTHS, DEPTHS = (128, 256), (2, 3)
 SHARES = (0.10, 0.25, 0.50, 1.00)
-LOOP, OURS, TWICE = "loop", "tpe+hyperband", "*2"
+LOOP, OURS = "loop", "tpe+hyperband"
 SIDES = (
-    LOOP, OURS, OURS + TWICE, "random+none", "random+successive", "random+hyperband", "random+curve", "tpe+none",
+    LOOP, OURS, OURS + "*1.5", OURS + "*2", "random+none", "random+successive", "random+hyperband", "random+curve", "tpe+none",
     "tpe+successive", "tpe+median", "tpe+curve", "gp+hyperband", "genetic+hyperband", "anneal+hyperband",
     "cmaes+hyperband",
 )  # fmt: skip
@@ -240,8 +240,9 @@ def looking_on(points: list[Point], began: float) -> Iterator[None]:
 
 
 def by_tenfold(task: Task, seed: int, trials: int, side: str) -> tuple[list[Point], dict[str, Any]]:
-    sampler, halving = side.removesuffix(TWICE).split("+")
-    trials *= 2 if side.endswith(TWICE) else 1
+    names, _, times = side.partition("*")
+    sampler, halving = names.split("+")
+    trials = round(trials * float(times or 1))
     x, y, xv, yv = (part.numpy() for part in task.parts)
     space = {"hidden": WIDTHS[0], "depth": DEPTHS[0]} if task.network == "mlp" and not task.shapes else None
     points: list[Point] = []

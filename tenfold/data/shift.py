@@ -144,10 +144,22 @@ def _difference(column: pd.Series, label: np.ndarray) -> tuple[float, float]:
             return 0.0, 1.0
         result = stats.ks_2samp(*parts, method="asymp")
         return float(result.statistic), float(result.pvalue)
-    levels = as_text(column).fillna("missing")
-    common = levels.value_counts().index[:_MAX_LEVELS]
-    counts = pd.crosstab(levels.where(levels.isin(common), "other levels"), label).to_numpy()
-    if counts.shape[0] < 2:
+    counts = _level_counts(column, label)
+    if len(counts) < 2:
         return 0.0, 1.0
     shares = counts / counts.sum(axis=0)
     return float(np.abs(shares[:, 0] - shares[:, 1]).sum() / 2), float(stats.chi2_contingency(counts).pvalue)
+
+
+def _level_counts(column: pd.Series, label: np.ndarray) -> np.ndarray:
+    """How often each level stands in either part; missing is a level, and what is rare is one together."""
+    values = column if pd.api.types.is_numeric_dtype(column.dtype) else as_text(column)
+    codes = pd.factorize(values)[0]
+    codes = np.where(codes < 0, codes.max() + 1, codes)
+    sizes = np.bincount(codes)
+    common = np.argsort(-sizes, kind="stable")[:_MAX_LEVELS]
+    place = np.full(len(sizes), len(common))
+    place[common] = np.arange(len(common))
+    counts = np.zeros((len(common) + 1, 2), np.int64)
+    np.add.at(counts, (place[codes], label), 1)
+    return counts[counts.sum(axis=1) > 0]

@@ -26,7 +26,10 @@ def quickest_plan(
     form: FormChoice = "auto",
     threads: int | None = None,
 ) -> tuple[list[PlannedStack], int]:
-    """Plans with torch's present number of threads and with one, and takes the plan that promises to be quicker.
+    """Plans with torch's present number of threads, and with one if that may be quicker; takes the quicker plan.
+
+    One thread is tried on the members of the structure that takes longest; if it is no quicker there, it is not
+    tried on the others.
 
     Args:
         specs: the members; this and the rest as `plan_stacks` takes them.
@@ -41,10 +44,30 @@ def quickest_plan(
     """
     present = torch.get_num_threads()
     choice = device.type == "cpu" and present > 1 and form != "side-by-side"
-    counts = [threads] if threads else [present, 1] if choice else [present]
-    plans = {}
-    for count in counts:
+
+    def planned(count: int, own: Sequence[MemberSpec]) -> list[PlannedStack]:
         with num_threads(count):
-            plans[count] = plan_stacks(specs, task, example, device=device, form=form)
-    best = min(plans, key=lambda count: sum(len(line.places) * line.step_seconds for line in plans[count]))
-    return plans[best], best
+            return plan_stacks(own, task, example, device=device, form=form)
+
+    first = threads or present
+    plan = planned(first, specs)
+    if threads or not choice:
+        return plan, first
+    longest = _longest(plan)
+    alone = planned(1, [specs[place] for place in sorted(place for line in longest for place in line.places)])
+    if _seconds(alone) >= _seconds(longest):
+        return plan, first
+    single = alone if len(longest) == len(plan) else planned(1, specs)
+    return (single, 1) if _seconds(single) < _seconds(plan) else (plan, first)
+
+
+def _longest(plan: Sequence[PlannedStack]) -> list[PlannedStack]:
+    """The lines of the structure and program whose step takes longest."""
+    kinds: dict[tuple[str, int], list[PlannedStack]] = {}
+    for line in plan:
+        kinds.setdefault((line.label, line.parameters), []).append(line)
+    return max(kinds.values(), key=_seconds)
+
+
+def _seconds(plan: Sequence[PlannedStack]) -> float:
+    return sum(len(line.places) * line.step_seconds for line in plan)

@@ -7,7 +7,7 @@ from torch import nn
 
 import tenfold
 from tenfold.optim import TrainingStep
-from tenfold.stacking import GradientReplay, kernels
+from tenfold.stacking import GradientReplay
 from tenfold.stacking.kernels.samples_last import samples_last
 
 pytestmark = pytest.mark.skipif(

@@ -44,6 +44,33 @@ def test_the_quicker_number_of_threads_is_taken(monkeypatch, two_threads, table,
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.parametrize(
+    ("seconds", "best", "asked"),
+    [
+        ({(8, 2): 0.01, (8, 1): 0.02, (4, 2): 0.001}, 2, [(8, 2), (4, 2), (8, 1)]),
+        ({(8, 2): 0.01, (8, 1): 0.005, (4, 2): 0.001, (4, 1): 0.002}, 1, [(8, 2), (4, 2), (8, 1), (8, 1), (4, 1)]),
+        ({(8, 2): 0.01, (8, 1): 0.009, (4, 2): 0.001, (4, 1): 0.009}, 2, [(8, 2), (4, 2), (8, 1), (8, 1), (4, 1)]),
+    ],
+)
+def test_one_thread_is_tried_on_others_only_where_it_pays_for_the_longest(
+    monkeypatch, two_threads, seconds, best, asked
+):
+    tried = []
+
+    def probe(spec, *_):
+        tried.append((8 if "8" in spec.label else 4, torch.get_num_threads()))
+        return seconds[tried[-1]], 1000
+
+    monkeypatch.setattr(planner, "_probe_alone", probe)
+    monkeypatch.setattr(planner, "_probe_stacked", lambda *_: (1.0, None))
+    planned, count = quickest_plan(
+        specs_of([{"hidden": 8}, {"hidden": 4}]), Classify(), lambda size: (X[:size], Y[:size]), device=CPU
+    )
+    assert (count, tried) == (best, asked)
+    assert sorted(line.places for line in planned) == [(0,), (1,)]
+    assert [line.step_seconds for line in planned] == [seconds[(hidden, best)] for hidden in (8, 4)]
+
+
 @pytest.mark.parametrize(("options", "tried"), [({"threads": 2}, {2}), ({"threads": 1}, {1})])
 def test_a_number_can_be_insisted_on(monkeypatch, two_threads, options, tried):
     asked = seconds_by_threads(monkeypatch, {2: 0.001, 1: 0.002})
