@@ -31,7 +31,8 @@ class DataPart:
     """One part of a source, transformed and encoded.
 
     Attributes:
-        inputs: what `Preprocessor.transform` gave, each of shape (N, ...).
+        inputs: what `Preprocessor.transform` gave, each of shape (N, ...); of samples that stay in a file
+            their places.
         targets: encoded, shape (N, ...).
         rows: the rows of the source, int64, shape (N,).
     """

@@ -45,6 +45,10 @@ class FeaturePreprocessor(Preprocessor):
         """As the inner one does."""
         return self._inner.transform(inputs)
 
+    def fetched(self, tensors: Tensors) -> Tensors:
+        """As the inner one does."""
+        return self._inner.fetched(tensors)
+
     def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
         """As the inner one does."""
         return self._inner.vary(tensors, keys)

@@ -14,6 +14,7 @@ from tenfold.core.errors import InputError
 from tenfold.data.files import is_hidden, list_folder
 from tenfold.data.inputs import ImageFileInputs
 from tenfold.data.pictures import PICTURE_SUFFIXES, Header, choose_format, decode_pictures, in_threads, read_header
+from tenfold.data.scratch import whereabouts
 from tenfold.data.source import Skipped, Source
 
 PART_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
@@ -88,7 +89,13 @@ def read_image_folder(
         parts=None if good[0].part is None else np.array([item.part for item in good]),
         groups=groups,
         skipped=tuple(skipped),
-        notes=("target: the class folder's name", said, *notes, *skipped_note(skipped)),
+        notes=(
+            "target: the class folder's name",
+            said,
+            *whereabouts(pixels, "pictures"),
+            *notes,
+            *skipped_note(skipped),
+        ),
     )
 
 

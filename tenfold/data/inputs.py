@@ -102,7 +102,7 @@ class PictureFormat:
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Height and width of the decoded pictures in memory."""
+        """Height and width of the decoded pictures."""
         return round(self.height * self.margin), round(self.width * self.margin)
 
 
@@ -112,7 +112,8 @@ class ImageFileInputs(Inputs):
 
     Attributes:
         paths: N paths, as shown to the user.
-        pixels: uint8, shape (P, C, H, W) with P >= N, shared by all that were taken from one reading.
+        pixels: uint8, shape (P, C, H, W) with P >= N, shared by all that were taken from one reading; a memory map
+            of a file (`scratch.py`) where they would fill the memory.
         format: how `pixels` were made.
         rows: int64, shape (N,), where each sample lies in `pixels`; by default each in its own place.
     """
