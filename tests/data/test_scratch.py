@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_a_sentence_says_where_the_array_lies(no_memory):
 
 
 def test_a_disk_without_room_is_refused_with_the_numbers(no_memory, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1 << 30, 0, 1 << 30))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 30))
     message = (
         r"pictures: 10 of 8x8 need 3\.0 GiB, of which memory takes 0\.0 MiB, and 1\.0 GiB are free in .*\. Choose a "
         r"smaller --image-size, or set TMPDIR to a folder on a disk with more room\."
