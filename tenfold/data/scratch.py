@@ -69,14 +69,15 @@ def scratch_folder() -> Path:
     return _ON_DISK if os.access(_ON_DISK, os.W_OK) else Path(tempfile.gettempdir())
 
 
-def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str) -> np.ndarray:
-    """An array to fill: in memory where it takes no more than `memory_for_data`, in a file otherwise.
+def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str, limit: int | None = None) -> np.ndarray:
+    """An array to fill: in memory where it takes no more than it may, in a file otherwise.
 
     Args:
         shape: its shape.
         dtype: of its numbers.
         what: what it will hold, such as "pictures: 10 of 8x8"; for messages.
         advice: what makes it smaller, such as "Choose a smaller --image-size"; for messages.
+        limit: bytes that it may take in memory; None for `memory_for_data`.
 
     Raises:
         InputError: there is no room on the disk either.
@@ -86,7 +87,7 @@ def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str) -> np.ndar
         (2, 3)
     """
     needed = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-    limit = memory_for_data()
+    limit = memory_for_data() if limit is None else limit
     if needed <= limit:
         return np.empty(shape, dtype)
     return _file_array(shape, dtype, needed, f"{what} need {gib(needed)}, of which memory takes {gib(limit)}", advice)
