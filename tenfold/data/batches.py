@@ -54,7 +54,7 @@ class DataPart:
             (torch.Size([75, 4]), torch.Size([75]))
         """
         rows = np.asarray(rows)
-        return cls(preprocessor.transform(source.inputs.take(rows)), encoder.encode(source.targets[rows]), rows)
+        return cls(preprocessor.transform_rows(source.inputs, rows), encoder.encode(source.targets[rows]), rows)
 
     def __len__(self) -> int:
         return len(self.targets)

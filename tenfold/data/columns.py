@@ -122,7 +122,7 @@ def clean_column(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _clean_categories(column)
     if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
-        return column.astype(object).map(str, na_action="ignore"), none
+        return column.astype(object).map(str, na_action="ignore").astype(object), none
     if not pd.api.types.is_numeric_dtype(column.dtype):
         column = _numbers_or_text(column)
     if column.dtype == object:

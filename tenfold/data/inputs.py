@@ -31,7 +31,8 @@ class TableInputs(Inputs):
 
     Attributes:
         frame: one row a sample, without the target and the columns that were left out; numbers as float64, the
-            rest as text with NaN where a value is missing.
+            rest as text with NaN where a value is missing; of tables too large for that (`table_columns.py`) numbers
+            as float32 where that changes none, text as categories.
         columns: all columns of the source in its order, target and left-out ones included, so that a later table
             without a header can be read by position.
         target_name: the target's name among `columns`, or None when the targets came apart.

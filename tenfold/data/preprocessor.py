@@ -43,6 +43,10 @@ class Preprocessor(ABC):
     def transform(self, inputs: Any) -> Tensors:
         """All rows in a form that is small in memory (pictures may stay uint8), each tensor of shape (N, ...)."""
 
+    def transform_rows(self, inputs: Inputs, rows: np.ndarray) -> Tensors:
+        """What `transform` makes of some rows, int64 of shape (n,), each tensor of shape (n, ...)."""
+        return self.transform(inputs.take(rows))
+
     def fetched(self, tensors: Tensors) -> Tensors:
         """The samples that a slice of what `transform` gave stands for, each of shape (B, ...), as they are stored.
 

@@ -165,8 +165,8 @@ def small_numbers(values: np.ndarray) -> np.ndarray:
         values: float64, shape (N,).
 
     Example:
-        >>> small_numbers(np.array([0.5, np.nan, 2.0**24])).dtype.name, small_numbers(np.array([2.0**24 + 1])).dtype.name
-        ('float32', 'float64')
+        >>> [small_numbers(np.array([value])).dtype.name for value in (0.5, np.nan, 2.0**24, 2.0**24 + 1)]
+        ['float32', 'float32', 'float32', 'float64']
     """
     with np.errstate(over="ignore", under="ignore"):
         small = values.astype(np.float32)

@@ -23,7 +23,6 @@ from tenfold.data import (
     Source,
     Split,
     TargetEncoder,
-    draw_rows,
     feature_part,
     fit_preprocessor,
     interleaved,
@@ -101,11 +100,11 @@ def target_bytes(source: Source) -> bytes:
 def read_source(argument: Any, options: FitOptions) -> Source:
     """Reads a source as the options say, and takes a part of it where they ask for one."""
     size: Any = options.image_size
-    source = read(
+    return read(
         argument, target=options.target, task=options.task, image_size=size, header=options.header,
-        group=options.group, ignore=options.ignore,
+        group=options.group, ignore=options.ignore, seed=options.seed,
+        max_rows=None if options.max_rows is None else int(options.max_rows),
     )  # fmt: skip
-    return source if options.max_rows is None else draw_rows(source, int(options.max_rows), options.seed)
 
 
 def prepare(source: Source, options: FitOptions, device: torch.device) -> Material:
