@@ -1,9 +1,10 @@
-"""Runs on pictures that lie in a file: every record and weight, bit for bit, as from memory."""
+"""Runs on pictures and tables that lie in files: every record and weight, bit for bit, as from memory."""
 
 import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -81,3 +82,18 @@ def test_a_segmentation_from_a_file_is_that_from_memory(tmp_path, monkeypatch):
     scenes = make_scenes(tmp_path / "scenes", count=8, height=72, width=96)
     monkeypatch.setitem(VERBS, "unet", lambda data, **own: tenfold.fit(data, network="unet", trials=1, **own))
     assert_runs_equal(*run_twice("unet", scenes, tmp_path, monkeypatch, epochs=1, form="serial"))
+
+
+@pytest.mark.parametrize("options", [{}, {"max_rows": 80}, {"folds": 2}])
+def test_a_run_on_a_table_in_files_is_the_run_on_the_whole(tmp_path, monkeypatch, options):
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"a": rng.normal(size=200), "b": rng.integers(0, 9, 200), "c": rng.choice(["u", "v", None], 200)}
+    )
+    frame["answer"] = np.where(frame["a"] + frame["b"] / 9 > 0.5, "high", "low")
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=64)
+    monkeypatch.setitem(VERBS, "mlp", lambda data, **own: tenfold.fit(data, network="mlp", trials=2, **own))
+    in_memory, in_files = run_twice("mlp", tmp_path / "t.parquet", tmp_path, monkeypatch, **options)
+    assert_runs_equal(in_memory, in_files)
+    assert in_memory.predict(tmp_path / "t.parquet").tolist() == in_files.predict(tmp_path / "t.parquet").tolist()
