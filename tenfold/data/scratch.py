@@ -90,7 +90,8 @@ def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str, limit: int
     limit = memory_for_data() if limit is None else limit
     if needed <= limit:
         return np.empty(shape, dtype)
-    return _file_array(shape, dtype, needed, f"{what} need {gib(needed)}, of which memory takes {gib(limit)}", advice)
+    what = f"{what} need {gib(needed)}, more than the {gib(limit)} of memory that data may take"
+    return _file_array(shape, dtype, needed, what, advice)
 
 
 def _file_array(shape: tuple[int, ...], dtype: Any, needed: int, what: str, advice: str) -> np.memmap:

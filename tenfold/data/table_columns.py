@@ -25,9 +25,11 @@ class TableColumns(ABC):
 
     Attributes:
         names: of the columns, as the source has them.
+        frame_bytes: what they take as a DataFrame, about.
     """
 
     names: list[Any]
+    frame_bytes: int
 
     @abstractmethod
     def __len__(self) -> int:
@@ -47,6 +49,7 @@ class FrameColumns(TableColumns):
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame.reset_index(drop=True)
+        self.frame_bytes = int(frame.memory_usage(index=False).sum())
         self.names = list(frame.columns)
 
     def __len__(self) -> int:
@@ -73,12 +76,8 @@ class ParquetColumns(TableColumns):
         self.names = list(self._schema.empty_table().to_pandas().columns)
         index = (self._schema.pandas_metadata or {}).get("index_columns", [])
         self._stored = [name for name in self._schema.names if name not in index]
-
-    @property
-    def frame_bytes(self) -> int:
-        """What the table would take as a DataFrame, about."""
         sizes = [_TEXT_BYTES if self._is_text(name) else _NUMBER_BYTES for name in self._stored]
-        return self._num_rows * sum(sizes)
+        self.frame_bytes = self._num_rows * sum(sizes)
 
     @property
     def alone(self) -> bool:
@@ -93,14 +92,11 @@ class ParquetColumns(TableColumns):
         name = self._stored[place]
         as_categories = [name] if self._is_text(name) else []
         table = self._parquet.read_table(self._path, columns=[name], read_dictionary=as_categories)
-        return table.to_pandas(ignore_metadata=not self._has_kind(name)).iloc[:, 0].reset_index(drop=True)
+        # Of text pandas knows no more than the file does, and would make one string a row of it.
+        return table.to_pandas(ignore_metadata=self._is_text(name)).iloc[:, 0].reset_index(drop=True)
 
     def _is_text(self, name: str) -> bool:
         return str(self._schema.field(name).type) in ("string", "large_string", "string_view")
-
-    def _has_kind(self, name: str) -> bool:
-        """Whether pandas knows more of a column than its file does, such as its own kinds of numbers."""
-        return not self._is_text(name)
 
 
 @dataclass
@@ -153,7 +149,7 @@ class ColumnStore:
         if not self.compact:
             return []
         if not self.file_bytes:
-            return ["table: large, read column by column (TENFOLD_DATA_MEMORY)"]
+            return ["table: large, its columns are kept compact (TENFOLD_DATA_MEMORY)"]
         limit = f"since data take at most {gib(memory_for_data())} of memory (TENFOLD_DATA_MEMORY, TMPDIR)"
         return [f"table: {gib(self.file_bytes)} of its columns in files in {scratch_folder()}, {limit}"]
 

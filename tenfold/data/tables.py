@@ -279,7 +279,8 @@ def table_source(
     """A Source from a table that holds inputs and target.
 
     Args:
-        table: any cells, one row a sample; a DataFrame, or columns that are read one at a time and kept compact.
+        table: any cells, one row a sample; a DataFrame, or columns that are read one at a time. Those that
+            would fill the memory are kept compact.
         target: column name, number, or None for the last column; several are labels, in columns of 0 and 1.
         task: as in `read`.
         name: the source's name.
@@ -322,7 +323,7 @@ def table_source(
         notes=(*notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes),
     )
     drawn = source if draw is None else draw(source)
-    store = ColumnStore(where, compact=not isinstance(table, pd.DataFrame))
+    store = ColumnStore(where, compact=columns.frame_bytes > memory_for_data())
     inputs = {place: name for place, name in enumerate(names) if place not in positions and name not in apart}
     left_notes = _read_inputs(columns, inputs, found.kept, drawn.rows, store)
     return replace(

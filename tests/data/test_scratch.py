@@ -97,15 +97,18 @@ def test_a_sentence_says_where_the_array_lies(no_memory):
 def test_a_disk_without_room_is_refused_with_the_numbers(no_memory, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 30))
     message = (
-        r"pictures: 10 of 8x8 need 3\.0 GiB, of which memory takes 0\.0 MiB, and 1\.0 GiB are free in .*\. Choose a "
-        r"smaller --image-size, or set TMPDIR to a folder on a disk with more room\."
+        r"pictures: 10 of 8x8 need 3\.0 GiB, more than the 0\.0 MiB of memory that data may take, and 1\.0 GiB are "
+        r"free in .*\. Choose a smaller --image-size, or set TMPDIR to a folder on a disk with more room\."
     )
     with pytest.raises(InputError, match=message):
         _roomy(3, 1 << 30)
 
 
 def test_more_pictures_than_any_disk_holds_are_refused(no_memory):
-    with pytest.raises(InputError, match=r"need 183105468\.8 GiB, of which memory takes 0\.0 MiB, and .* are free"):
+    with pytest.raises(
+        InputError,
+        match=r"need 183105468\.8 GiB, more than the 0\.0 MiB of memory that data may take, and .* are free",
+    ):
         _roomy(10**12, 3, 256, 256)
 
 

@@ -146,7 +146,7 @@ def test_columns_lie_in_files_that_have_no_name(both, tmp_path):
     assert note.endswith("since data take at most 0.0 MiB of memory (TENFOLD_DATA_MEMORY, TMPDIR)")
     assert os.listdir(tmp_path / "scratch") == []
     _, in_memory = both(path, limit=25_000)
-    assert "table: large, read column by column (TENFOLD_DATA_MEMORY)" in in_memory.notes
+    assert "table: large, its columns are kept compact (TENFOLD_DATA_MEMORY)" in in_memory.notes
 
 
 def test_values_of_a_column_in_a_file_are_not_copied(memory):
@@ -273,6 +273,28 @@ def test_a_torn_file_is_refused_as_ever(memory, tmp_path):
 def test_the_size_of_a_frame_is_told_from_the_file_alone(tmp_path):
     columns = ParquetColumns(write_table(tmp_path / "t.parquet", TARGETS["regression"]))
     assert (len(columns), columns.frame_bytes) == (ROWS, ROWS * (3 * 60 + 15 * 8))
+
+
+def test_text_is_kept_compact_where_its_frame_would_fill_the_memory(memory, write):
+    lines = [f"{n % 7},{'ab'[n % 2] if n % 5 else '?'},{16777217 + n % 3},{n * 0.5}" for n in range(60)]
+    path = write("t.csv", "x,job,account,price\n" + "\n".join(lines))
+    memory(10**9)
+    whole = read(path)
+    memory(0)
+    large = read(path)
+    pd.testing.assert_frame_equal(plain(whole.inputs.frame), plain(large.inputs.frame))
+    assert large.inputs.frame.dtypes.astype(str).tolist() == ["float32", "category", "float64"]
+    assert large.notes[: len(whole.notes)] == whole.notes
+
+
+def test_adult_is_the_same_in_files(memory, data_root):
+    memory(10**9)
+    whole = read(data_root / "tabular" / "adult")
+    memory(0)
+    large = read(data_root / "tabular" / "adult")
+    pd.testing.assert_frame_equal(plain(whole.inputs.frame), plain(large.inputs.frame))
+    preprocessors = [fit_preprocessor(source.inputs, np.arange(20_000)) for source in (whole, large)]
+    assert preprocessors[0].to_json() == preprocessors[1].to_json()
 
 
 @pytest.mark.parametrize(
