@@ -151,7 +151,7 @@ class ImagePreprocessor(Preprocessor):
         return (images - mean).div_(std)
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._pixels is not None:
+        if self._pixels is not None and is_in_file(self._pixels):
             raise TypeError("pictures that lie in a file stay with the process that decoded them")
         return self.__dict__
 

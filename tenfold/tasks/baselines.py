@@ -43,6 +43,7 @@ LINEAR_ITERATIONS = 100
 TREE_CELLS = 4_000_000_000  # rows x columns x trees
 TREE_ROUNDS, TREES = 100, 1000
 MOST_CODES = 255
+_PIECE_CELLS = 40_000_000  # numbers that a model looks at at once
 
 NOTHING_TO_FIT = "It knows the targets' distribution only: training holds one class, or no column."
 SAID_IN_NOTES: dict[type[Warning], str] = {
@@ -267,7 +268,7 @@ def _fit(model: BaselineModel, columns: Callable[[BaselinePart], Any], train: Ba
 
 def _in_pieces(model: BaselineModel, columns: Callable[[BaselinePart], Any], part: BaselinePart) -> np.ndarray:
     """What a model says of a part, of so many rows at a time that their numbers take little memory."""
-    rows = max(1, LINEAR_CELLS // max(1, part.num_numbers))
+    rows = max(1, _PIECE_CELLS // max(1, part.num_numbers))
     starts = range(0, len(part.y), rows)
     return np.concatenate([model.outputs(columns(part.take(slice(start, start + rows)))) for start in starts])
 

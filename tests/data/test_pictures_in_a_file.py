@@ -209,6 +209,8 @@ def test_a_trained_model_predicts_on_more_pictures_than_fit(memory, class_folder
 def test_pictures_in_a_file_are_not_sent_to_another_process(sources):
     in_memory, in_file = (fit_preprocessor(source.inputs, np.arange(37)) for source in sources)
     assert pickle.loads(pickle.dumps(in_memory)).to_json() == in_memory.to_json()
+    in_memory = fit_preprocessor(sources[0].inputs, np.arange(37), stay=True)
+    assert pickle.loads(pickle.dumps(in_memory)).to_json() == in_memory.to_json()
     with pytest.raises(TypeError, match="pictures that lie in a file stay with the process that decoded them"):
         pickle.dumps(in_file)
 

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from scenes import make_scenes
 
 import tenfold
+from tenfold.data import DataPart, TargetEncoder, fit_preprocessor, read
+from tenfold.study.baselines import PreparedPictures
 
 NO_CLOCK = {"seconds", "time", "at"}
 VERBS = {
@@ -76,6 +78,22 @@ def test_a_run_from_a_file_is_the_run_from_memory(verb, pets, tmp_path, monkeypa
     assert [len(found) for found in notes] == [0, 1]
     assert infos[0]["fingerprint"] == infos[1]["fingerprint"]  # so that either is resumed as the other
     assert in_memory.predict(pets).tolist() == in_file.predict(pets).tolist()
+
+
+def test_baselines_look_at_pictures_as_networks_do(pets, monkeypatch):
+    monkeypatch.setenv("TENFOLD_DATA_MEMORY", "0")
+    source, rows = read(pets), np.arange(40)
+    preprocessor = fit_preprocessor(source.inputs, rows)
+    encoder = TargetEncoder.fit(source.targets, source.task, rows)
+    pictures = PreparedPictures(preprocessor, DataPart.of(source, rows, preprocessor, encoder))
+    mean, std = (np.array(values)[:, None, None] for values in (preprocessor.mean, preprocessor.std))
+    height, width = preprocessor.format.stored
+    top, left = (height - pictures.shape[2]) // 2, (width - pictures.shape[3]) // 2
+    shown = source.inputs.pixels[:40, :, top : top + pictures.shape[2], left : left + pictures.shape[3]]
+    expected = (shown / 255 - mean) / std
+    assert len(pictures) == 40
+    for chosen in (slice(None), slice(3, 9), np.array([39, 0])):
+        np.testing.assert_allclose(pictures[chosen], expected[chosen], atol=1e-4)
 
 
 def test_a_segmentation_from_a_file_is_that_from_memory(tmp_path, monkeypatch):
