@@ -23,7 +23,7 @@ from tenfold.data.augmentation import Augmentation, augment, augment_scenes
 from tenfold.data.inputs import ArrayInputs, ImageFileInputs, Inputs, PictureFormat
 from tenfold.data.pictures import SMALL_PIXELS
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
-from tenfold.data.scratch import gather, is_in_file
+from tenfold.data.scratch import gather, is_in_file, memory_for_data
 
 _CHUNK_BYTES = 1 << 25
 DEVICE_SHARE = 0.5  # of a device's free memory that pictures may take
@@ -192,7 +192,7 @@ def _images(inputs: Any) -> tuple[np.ndarray, PictureFormat]:
 
 
 def stays(inputs: Inputs, device: Any) -> bool:
-    """Whether samples stay where they are: pictures in a file, or in memory where they would fill the device's.
+    """Whether samples stay where they are: pictures in a file, and those for whose copies there is no room.
 
     Args:
         inputs: all of a source.
@@ -205,9 +205,11 @@ def stays(inputs: Inputs, device: Any) -> bool:
     if not isinstance(inputs, ImageFileInputs):
         return False
     device = torch.device(device)
-    return is_in_file(inputs.pixels) or (
-        device.type != "cpu" and inputs.pixels.nbytes > DEVICE_SHARE * available_memory_bytes(device)
-    )
+    if device.type != "cpu":
+        room = min(memory_for_data(), int(DEVICE_SHARE * available_memory_bytes(device)))
+    else:
+        room = memory_for_data()
+    return is_in_file(inputs.pixels) or inputs.pixels.nbytes > room
 
 
 def _moments(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -25,6 +25,7 @@ from tenfold.core.errors import InputError
 from tenfold.core.machine import available_memory_bytes
 
 MEMORY_SHARE = 0.25  # of what is free; parts of the data, batches and models want room, too
+_TIGHT_SHARE = 0.7  # where there is no disk to go to
 _DISK_SHARE = 0.95
 _ON_DISK = Path("/var/tmp")  # /tmp often lies in memory
 _LIMIT = "TENFOLD_DATA_MEMORY"
@@ -72,6 +73,9 @@ def scratch_folder() -> Path:
 def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str, limit: int | None = None) -> np.ndarray:
     """An array to fill: in memory where it takes no more than it may, in a file otherwise.
 
+    Where there is no room for the file it is in memory all the same, if it just fits and `TENFOLD_DATA_MEMORY` is
+    not set.
+
     Args:
         shape: its shape.
         dtype: of its numbers.
@@ -91,7 +95,12 @@ def roomy(shape: tuple[int, ...], dtype: Any, what: str, advice: str, limit: int
     if needed <= limit:
         return np.empty(shape, dtype)
     what = f"{what} need {gib(needed)}, more than the {gib(limit)} of memory that data may take"
-    return _file_array(shape, dtype, needed, what, advice)
+    try:
+        return _file_array(shape, dtype, needed, what, advice)
+    except InputError:
+        if os.environ.get(_LIMIT) or needed > _TIGHT_SHARE * available_memory_bytes():
+            raise
+        return np.empty(shape, dtype)
 
 
 def _file_array(shape: tuple[int, ...], dtype: Any, needed: int, what: str, advice: str) -> np.memmap:

@@ -52,6 +52,7 @@ def both(memory):
         for limit in (1 << 30, 0):
             memory(limit)
             sources.append(read(folder, **options))
+        memory(1 << 30)  # or the first would be handled as if there were no room for a copy
         assert [is_in_file(source.inputs.pixels) for source in sources] == [False, True]
         return sources
 
@@ -223,6 +224,16 @@ def test_pictures_that_would_fill_a_device_stay_in_memory(monkeypatch, device, f
     pixels = np.zeros((2, 1, 10, 10), np.uint8)
     inputs = ImageFileInputs(("a", "b"), pixels, PictureFormat(channels=1, height=10, width=10))
     assert stays(inputs, device) is expected
+
+
+def test_pictures_without_room_for_a_copy_stay(monkeypatch):
+    inputs = ImageFileInputs(
+        ("a",), np.zeros((1, 1, 10, 10), np.uint8), PictureFormat(channels=1, height=10, width=10)
+    )
+    monkeypatch.setenv("TENFOLD_DATA_MEMORY", "100")
+    assert not stays(inputs, "cpu")
+    monkeypatch.setenv("TENFOLD_DATA_MEMORY", "99")
+    assert stays(inputs, "cpu")
 
 
 def test_pictures_that_stay_in_memory_give_the_same_batches(sources):

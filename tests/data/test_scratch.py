@@ -39,6 +39,16 @@ def test_by_default_data_take_a_quarter_of_the_free_memory(monkeypatch):
     assert is_in_file(_roomy(101))
 
 
+def test_without_room_on_the_disk_what_just_fits_is_in_memory(monkeypatch, tmp_path):
+    monkeypatch.delenv("TENFOLD_DATA_MEMORY", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(scratch, "available_memory_bytes", lambda: 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    assert type(_roomy(700)) is np.ndarray
+    with pytest.raises(InputError, match=r"more than the 0\.0 MiB of memory that data may take"):
+        _roomy(701)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
 def test_an_array_in_a_file_keeps_what_is_written(no_memory, dtype):
     array = _roomy(100, 3, dtype=dtype)
