@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tenfold.core.errors import InputError
 from tenfold.data.scratch import gib, is_in_file, memory_for_data, roomy, scratch_folder
 
 _NUMBER_BYTES, _TEXT_BYTES = 8, 60  # of a cell in a DataFrame
@@ -88,10 +89,19 @@ class ParquetColumns(TableColumns):
         return self._num_rows
 
     def column(self, place: int) -> pd.Series:
-        """A column; its index counts the rows."""
+        """A column; its index counts the rows.
+
+        Raises:
+            InputError: its part of the file is torn.
+        """
         name = self._stored[place]
         as_categories = [name] if self._is_text(name) else []
-        table = self._parquet.read_table(self._path, columns=[name], read_dictionary=as_categories)
+        try:
+            table = self._parquet.read_table(self._path, columns=[name], read_dictionary=as_categories)
+        except Exception as error:  # pyarrow raises its own family, and OSError
+            raise InputError(
+                f"{self._path.name}: column {name!r} cannot be read ({error}). Copy it again."
+            ) from error
         # Of text pandas knows no more than the file does, and would make one string a row of it.
         return table.to_pandas(ignore_metadata=self._is_text(name)).iloc[:, 0].reset_index(drop=True)
 

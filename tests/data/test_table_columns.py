@@ -270,6 +270,18 @@ def test_a_torn_file_is_refused_as_ever(memory, tmp_path):
         read(path)
 
 
+def test_a_column_that_is_torn_is_named(memory, tmp_path):
+    path = write_table(tmp_path / "t.parquet", TARGETS["regression"])
+    with parquet.ParquetFile(path) as file:
+        start = file.metadata.row_group(2).column(3).dictionary_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    memory(0)
+    with pytest.raises(InputError, match=r"t\.parquet: column 'tenth' cannot be read \(.*\)\. Copy it again\."):
+        read(path)
+
+
 def test_the_size_of_a_frame_is_told_from_the_file_alone(tmp_path):
     columns = ParquetColumns(write_table(tmp_path / "t.parquet", TARGETS["regression"]))
     assert (len(columns), columns.frame_bytes) == (ROWS, ROWS * (3 * 60 + 15 * 8))
