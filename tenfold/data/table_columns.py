@@ -99,9 +99,8 @@ class ParquetColumns(TableColumns):
         try:
             table = self._parquet.read_table(self._path, columns=[name], read_dictionary=as_categories)
         except Exception as error:  # pyarrow raises its own family, and OSError
-            raise InputError(
-                f"{self._path.name}: column {name!r} cannot be read ({error}). Copy it again."
-            ) from error
+            why = " ".join(str(error).split())
+            raise InputError(f"{self._path.name}: column {name!r} cannot be read ({why}). Copy it again.") from error
         # Of text pandas knows no more than the file does, and would make one string a row of it.
         return table.to_pandas(ignore_metadata=self._is_text(name)).iloc[:, 0].reset_index(drop=True)
 
