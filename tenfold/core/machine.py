@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+_CGROUP = Path("/sys/fs/cgroup")
+
 
 def available_memory_bytes(device: torch.device | str = "cpu") -> int:
     """Memory that can be taken now, in bytes: the device's free memory, or the system's and its container's.
@@ -38,10 +40,12 @@ def _meminfo(name: str) -> int | None:
 
 
 def _cgroup_left() -> int | None:
-    """What a container's memory limit leaves, or None where there is no limit."""
+    """What a container's memory limit leaves, or None where there is none; pages of files count as free."""
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+        kinds = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        used -= int(kinds.get("inactive_file", 0)) + int(kinds.get("active_file", 0))
         return None if limit == "max" else max(int(limit) - used, 0)
     except (OSError, ValueError):
         return None

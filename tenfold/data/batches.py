@@ -31,7 +31,8 @@ class DataPart:
     """One part of a source, transformed and encoded.
 
     Attributes:
-        inputs: what `Preprocessor.transform` gave, each of shape (N, ...).
+        inputs: what `Preprocessor.transform` gave, each of shape (N, ...); of samples that stay in a file
+            their places.
         targets: encoded, shape (N, ...).
         rows: the rows of the source, int64, shape (N,).
     """
@@ -53,7 +54,7 @@ class DataPart:
             (torch.Size([75, 4]), torch.Size([75]))
         """
         rows = np.asarray(rows)
-        return cls(preprocessor.transform(source.inputs.take(rows)), encoder.encode(source.targets[rows]), rows)
+        return cls(preprocessor.transform_rows(source.inputs, rows), encoder.encode(source.targets[rows]), rows)
 
     def __len__(self) -> int:
         return len(self.targets)

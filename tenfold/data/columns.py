@@ -120,9 +120,9 @@ def clean_column(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
     """One column for `clean_cells`, NaN where it is infinite, and the positions of these values."""
     none = np.array([], dtype=np.int64)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+        return _clean_categories(column)
     if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
-        return column.astype(object).map(str, na_action="ignore"), none
+        return column.astype(object).map(str, na_action="ignore").astype(object), none
     if not pd.api.types.is_numeric_dtype(column.dtype):
         column = _numbers_or_text(column)
     if column.dtype == object:
@@ -133,8 +133,25 @@ def clean_column(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
     return pd.Series(values, index=column.index), np.flatnonzero(infinite)
 
 
+def _clean_categories(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """As `clean_column`: each category that comes is looked at once, and rows of one share their text."""
+    codes = column.cat.codes.to_numpy()
+    present = np.unique(codes[codes >= 0])
+    cleaned, infinite = clean_column(pd.Series(column.cat.categories[present]))
+    values = np.append(cleaned.to_numpy(cleaned.dtype), [np.nan])  # the last is for what is missing
+    places = np.full(len(column.cat.categories) + 1, len(present))
+    places[present] = np.arange(len(present))
+    values = values[places[codes]]
+    return pd.Series(values, index=column.index, dtype=values.dtype), np.flatnonzero(
+        np.isin(codes, present[infinite])
+    )
+
+
 def as_text(column: pd.Series) -> pd.Series:
     """Values as text, whole numbers without a fraction, missing ones as NaN."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        texts = np.append(_stripped(pd.Series(column.cat.categories)).to_numpy(object), [np.nan])
+        return pd.Series(texts[column.cat.codes.to_numpy()], index=column.index, dtype=object)
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.astype(object).map(
             lambda value: str(int(value)) if float(value).is_integer() else f"{value:g}", na_action="ignore"
@@ -169,18 +186,30 @@ def leave_out(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
     """
     notes, kept = [], []
     for name in frame.columns:
-        reason = _useless(frame[name], str(name), len(frame.columns))
+        reason = why_useless(frame[name], str(name), len(frame.columns))
         if reason is None:
             kept.append(name)
         else:
             notes.append(f"column {name!r}: left out, {reason}")
     if not kept:
-        found = "; ".join(notes) if notes else "the target is the only column"
-        raise InputError(f"{where}: no input column is left ({found}). Give columns of numbers or categories.")
+        raise no_inputs_left(notes, where)
     return frame[kept], notes
 
 
-def _useless(column: pd.Series, name: str, num_columns: int) -> str | None:
+def no_inputs_left(notes: Sequence[str], where: str) -> InputError:
+    """The error for a table of which every column was left out."""
+    found = "; ".join(notes) if notes else "the target is the only column"
+    return InputError(f"{where}: no input column is left ({found}). Give columns of numbers or categories.")
+
+
+def why_useless(column: pd.Series, name: str, num_columns: int) -> str | None:
+    """In a few words why a clean column cannot help a network, or None.
+
+    Args:
+        column: all its rows.
+        name: its name, which may tell that it counts the rows.
+        num_columns: how many input columns the table has.
+    """
     present = column.dropna()
     if not len(present):
         return "it is empty"

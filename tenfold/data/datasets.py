@@ -16,6 +16,7 @@ from tenfold.core.seeds import torch_seed
 from tenfold.core.specs import InputSpec
 from tenfold.data.inputs import DatasetInputs
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
+from tenfold.data.scratch import memory_for_data
 from tenfold.data.source import PARTS, Source
 from tenfold.data.targets import clean_target
 
@@ -92,7 +93,7 @@ def _read_once(dataset: Any, name: str) -> tuple[np.ndarray, Sequence[torch.Tens
                 column.append(tensor)
             if row == 0:
                 size = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
-                resident = size * len(dataset) <= RESIDENT_BYTES
+                resident = size * len(dataset) <= min(RESIDENT_BYTES, memory_for_data())
     return np.array(targets), _stacked(columns, name) if resident and columns else None
 
 

@@ -17,6 +17,7 @@ from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inp
 from tenfold.data.source import Source
 
 SHOWN = 3
+_CHUNK_CELLS = 20_000_000
 
 
 def content_hashes(inputs: Inputs) -> np.ndarray | None:
@@ -28,7 +29,7 @@ def content_hashes(inputs: Inputs) -> np.ndarray | None:
         [True, False, True]
     """
     if isinstance(inputs, TableInputs):
-        return pd.util.hash_pandas_object(inputs.frame, index=False).to_numpy()
+        return _of_cells(inputs.frame)
     if isinstance(inputs, ArrayInputs):
         return _of_bytes(inputs.images)
     if isinstance(inputs, ImageFileInputs):
@@ -37,6 +38,19 @@ def content_hashes(inputs: Inputs) -> np.ndarray | None:
         columns = [_of_bytes(tensor.cpu().numpy()) for tensor in inputs.samples]
         return _of_bytes(np.stack(columns, axis=1))[inputs.rows]
     return None
+
+
+def _of_cells(frame: pd.DataFrame) -> np.ndarray:
+    """As of float64, whatever large tables keep; some rows at a time."""
+    rows = max(1, _CHUNK_CELLS // max(1, len(frame.columns)))
+    small = [name for name in frame.columns if frame[name].dtype == np.float32]
+    pieces = (frame.iloc[start : start + rows] for start in range(0, len(frame), rows))
+    return np.concatenate(
+        [
+            pd.util.hash_pandas_object(piece.astype(dict.fromkeys(small, np.float64)), index=False).to_numpy()
+            for piece in pieces
+        ]
+    )
 
 
 def _of_bytes(samples: np.ndarray) -> np.ndarray:

@@ -45,6 +45,14 @@ class FeaturePreprocessor(Preprocessor):
         """As the inner one does."""
         return self._inner.transform(inputs)
 
+    def transform_rows(self, inputs: Any, rows: np.ndarray) -> Tensors:
+        """As the inner one does."""
+        return self._inner.transform_rows(inputs, rows)
+
+    def fetched(self, tensors: Tensors) -> Tensors:
+        """As the inner one does."""
+        return self._inner.fetched(tensors)
+
     def vary(self, tensors: Tensors, keys: Sequence[int]) -> Tensors:
         """As the inner one does."""
         return self._inner.vary(tensors, keys)

@@ -17,6 +17,7 @@ import torch
 from tenfold.data.batches import DataPart
 from tenfold.data.fitting import fit_preprocessor
 from tenfold.data.folds import Folds
+from tenfold.data.image_preprocessor import stays
 from tenfold.data.preparing import Preparer
 from tenfold.data.preprocessor import Preprocessor, Tensors
 from tenfold.data.source import Source
@@ -34,7 +35,8 @@ class FoldData:
         encoders: F of them. Numbers are standardised by each fold's training rows; the names of classes are those of
             all rows that were cut, because members of one stack have outputs of one meaning.
         inputs: for each fold what its preprocessor's `transform` gave for all rows, each of shape (N, ...); pictures
-            are the very same tensor for all folds, and differ when a batch is prepared.
+            (or their places, where they stay in a file) are the very same tensor for all folds, and differ when a
+            batch is prepared.
         targets: for each fold all targets encoded, shape (N, ...).
         workers: processes that prepare training batches ahead; None for as many as pay.
     """
@@ -78,7 +80,7 @@ class FoldData:
             >>> abs(train.inputs[0].mean().item()) < 1e-6
             True
         """
-        preprocessors = fit_fold_preprocessors(source, folds, **options)
+        preprocessors = fit_fold_preprocessors(source, folds, stay=stays(source.inputs, device), **options)
         encoders = fit_fold_encoders(source, folds, **(target_options or {}))
         transformed: list[Tensors] = []
         for preprocessor in preprocessors:

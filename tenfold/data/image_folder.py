@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tenfold.core.errors import InputError
 from tenfold.data.files import is_hidden, list_folder
-from tenfold.data.inputs import ImageFileInputs
+from tenfold.data.inputs import ImageFileInputs, PictureFormat
 from tenfold.data.pictures import PICTURE_SUFFIXES, Header, choose_format, decode_pictures, in_threads, read_header
+from tenfold.data.scratch import whereabouts
 from tenfold.data.source import Skipped, Source
 
 PART_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
@@ -42,6 +43,7 @@ def read_image_folder(
     task: str | None,
     name: str,
     group: str | None = None,
+    draw: Callable[[Source], Source] | None = None,
 ) -> Source:
     """A Source from class folders; what cannot be decoded is skipped and named.
 
@@ -51,6 +53,7 @@ def read_image_folder(
         task: as in `read`.
         name: the source's name.
         group: a pattern of file names, with one group in parentheses that says what belongs together.
+        draw: takes some of the rows, and the others are not decoded; None takes all.
 
     Raises:
         InputError: no class folders, fewer than two classes, no picture that can be read, a task other than
@@ -70,25 +73,55 @@ def read_image_folder(
     ]
     _refuse_none(folder, good, skipped)
     form, said = choose_format([header for header in headers if isinstance(header, Header)], image_size)
-    names = [shown[item.path] for item in good]
-    pixels, kept, torn = decode_pictures([item.path for item in good], form, names)
-    good = [good[position] for position in kept]
-    skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
-    _refuse_none(folder, good, skipped)
-    groups = None if pattern is None else group_labels(pattern, [names[position] for position in kept])
+    while True:
+        source = _undecoded(folder, listed, good, form, name, pattern)
+        drawn = source if draw is None else draw(source)
+        rows = np.arange(len(good)) if drawn.rows is None else drawn.rows
+        names = [shown[good[row].path] for row in rows]
+        pixels, kept, torn = decode_pictures([good[row].path for row in rows], form, names)
+        skipped = sorted([*skipped, *torn], key=lambda entry: entry.path)
+        if not torn:
+            break
+        good = [good[row] for row in np.setdiff1d(np.arange(len(good)), np.delete(rows, kept))]
+        _refuse_none(folder, good, skipped)
+        if drawn.rows is None:  # all that are good are decoded
+            source = drawn = _undecoded(folder, listed, good, form, name, pattern)
+            names = [names[place] for place in kept]
+            break
+    own, of_draw = source.notes, drawn.notes[len(source.notes) :]
+    about = ("target: the class folder's name", said, *whereabouts(pixels, "pictures"), *notes)
+    return replace(
+        drawn,
+        inputs=ImageFileInputs(tuple(names), pixels, form),
+        skipped=tuple(skipped),
+        notes=(*about, *own, *skipped_note(skipped), *of_draw),
+    )
+
+
+def _undecoded(
+    folder: Path,
+    listed: Sequence[Listed],
+    good: Sequence[Listed],
+    form: PictureFormat,
+    name: str,
+    pattern: re.Pattern[str] | None,
+) -> Source:
+    """A Source of files whose pixels are yet to be read."""
+    notes: list[str] = []
+    names = tuple(item.path.relative_to(folder).as_posix() for item in good)
+    groups = None if pattern is None else group_labels(pattern, names)
     if groups is not None:
         notes.append(f"groups: {len(np.unique(groups))} by the file names (--group)")
     return Source(
         name=name,
         kind="image",
-        inputs=ImageFileInputs(tuple(names[position] for position in kept), pixels, form),
+        inputs=ImageFileInputs(names, np.empty((0, form.channels, *form.stored), np.uint8), form),
         targets=_labels(folder, good, listed, notes),
         task="classification",
         target_name="class",
         parts=None if good[0].part is None else np.array([item.part for item in good]),
         groups=groups,
-        skipped=tuple(skipped),
-        notes=("target: the class folder's name", said, *notes, *skipped_note(skipped)),
+        notes=tuple(notes),
     )
 
 

@@ -31,7 +31,8 @@ class TableInputs(Inputs):
 
     Attributes:
         frame: one row a sample, without the target and the columns that were left out; numbers as float64, the
-            rest as text with NaN where a value is missing.
+            rest as text with NaN where a value is missing; of tables too large for that (`table_columns.py`) numbers
+            as float32 where that changes none, text as categories.
         columns: all columns of the source in its order, target and left-out ones included, so that a later table
             without a header can be read by position.
         target_name: the target's name among `columns`, or None when the targets came apart.
@@ -102,7 +103,7 @@ class PictureFormat:
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Height and width of the decoded pictures in memory."""
+        """Height and width of the decoded pictures."""
         return round(self.height * self.margin), round(self.width * self.margin)
 
 
@@ -112,7 +113,8 @@ class ImageFileInputs(Inputs):
 
     Attributes:
         paths: N paths, as shown to the user.
-        pixels: uint8, shape (P, C, H, W) with P >= N, shared by all that were taken from one reading.
+        pixels: uint8, shape (P, C, H, W) with P >= N, shared by all that were taken from one reading; a memory map
+            of a file (`scratch.py`) where they would fill the memory.
         format: how `pixels` were made.
         rows: int64, shape (N,), where each sample lies in `pixels`; by default each in its own place.
     """

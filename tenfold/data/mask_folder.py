@@ -25,6 +25,7 @@ from tenfold.data.inputs import ImageFileInputs, PictureFormat
 from tenfold.data.mask_codes import MaskCodes, find_codes
 from tenfold.data.masks import MASK_SUFFIXES, choose_scene_format, decode_mask
 from tenfold.data.pictures import PICTURE_SUFFIXES, Header, decode_pictures, in_threads, read_header, why_not
+from tenfold.data.scratch import keep_rows, whereabouts
 from tenfold.data.source import SEGMENTATION, Skipped, Source
 
 PICTURE_FOLDERS = ("images", "imgs", "pictures")
@@ -187,8 +188,8 @@ def read_mask_folder(
         groups=groups,
         codes=codes,
         skipped=tuple(skipped),
-        notes=(f"task: {SEGMENTATION} (pictures beside masks; --task)", *scenes.notes, said, about, *counted,
-               *skipped_note(skipped)),
+        notes=(f"task: {SEGMENTATION} (pictures beside masks; --task)", *scenes.notes, said,
+               *whereabouts(pixels, "pictures"), about, *counted, *skipped_note(skipped)),
     )  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def _decode(
     torn = [item for item in found if isinstance(item, Skipped)]
     good = [place for place, item in enumerate(found) if not isinstance(item, Skipped)]
     masks = [item for item in found if not isinstance(item, Skipped)]
-    kept = pixels if not torn else pixels[good]
+    kept = keep_rows(pixels, np.array(good, np.int64))
     return [pictures[place] for place in good], kept, masks, [*skipped, *torn]
 
 

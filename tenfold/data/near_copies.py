@@ -30,6 +30,7 @@ from tenfold.core.seeds import generator
 from tenfold.data.duplicates import content_hashes, sample_names, shown_samples, spread_over_parts
 from tenfold.data.findings import Finding
 from tenfold.data.inputs import ArrayInputs, ImageFileInputs, Inputs
+from tenfold.data.scratch import gather
 from tenfold.data.source import Source
 
 SIDE = 8
@@ -42,6 +43,7 @@ FEWEST = 30
 FLAT = 0.01  # of the usual contrast
 MAX_PAIRS = 2_000_000_000
 CHUNK_PAIRS = 50_000_000
+CHUNK_NUMBERS = 10_000_000  # of pictures that are made small at once
 ROWS = 256  # of queries that are compared at once: their products stay in the caches
 
 
@@ -111,8 +113,9 @@ def _small_pictures(inputs: Inputs, rows: np.ndarray) -> Tensor | None:
     else:
         return None
     size = min(SIDE, images.shape[2]), min(SIDE, images.shape[3])
-    chunks = np.array_split(rows, max(1, len(rows) * images[0].size // CHUNK_PAIRS))
-    return torch.cat([F.adaptive_avg_pool2d(torch.from_numpy(images[chunk]).float(), size) for chunk in chunks])
+    chunks = np.array_split(rows, max(1, len(rows) * images[0].size // CHUNK_NUMBERS))
+    read = (torch.from_numpy(gather(images, chunk)).float() for chunk in chunks)
+    return torch.cat([F.adaptive_avg_pool2d(pictures, size) for pictures in read])
 
 
 def _with_contrast(small: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from tenfold.core.errors import InputError
 from tenfold.data.inputs import PictureFormat
+from tenfold.data.scratch import keep_rows, roomy
 from tenfold.data.source import Skipped
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -28,6 +28,7 @@ LARGE_PIXELS = 128
 MARGIN = 8 / 7
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION_TAG = 0x0112
+_WAITING = 1 << 14
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +55,9 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
     with ThreadPoolExecutor(max_workers=min(workers, 32)) as pool, warnings.catch_warnings():
         # Pillow warns of odd metadata and of large pictures; both are read.
         warnings.simplefilter("ignore")
-        return list(pool.map(function, items))
+        # What waits for its turn takes a kilobyte each.
+        blocks = (items[start : start + _WAITING] for start in range(0, len(items), _WAITING))
+        return [result for block in blocks for result in pool.map(function, block)]
 
 
 def read_header(path: Path) -> Header | str:
@@ -127,7 +130,7 @@ def choose_format(headers: Sequence[Header], image_size: int | tuple[int, int] |
 def decode_pictures(
     paths: Sequence[Path], form: PictureFormat, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, list[Skipped]]:
-    """Pixels of all pictures that can be decoded.
+    """Pixels of all pictures that can be decoded, each once: in memory, or in a file where they would fill it.
 
     Args:
         paths: N files.
@@ -138,11 +141,11 @@ def decode_pictures(
         Pixels, uint8 of shape (n, C, H, W) as stored; the positions of those n files, int64; what was skipped.
 
     Raises:
-        InputError: the pixels do not fit into memory.
+        InputError: the pixels fit neither into memory nor on the disk.
     """
-    shape = (len(paths), form.channels, *form.stored)
-    _refuse_too_many(shape)
-    pixels = np.empty(shape, np.uint8)
+    height, width = form.stored
+    what = f"pictures: {len(paths):,} of {height}x{width}"
+    pixels = roomy((len(paths), form.channels, height, width), np.uint8, what, "Choose a smaller --image-size")
 
     def decode(position: int) -> str | None:
         try:
@@ -154,20 +157,7 @@ def decode_pictures(
     reasons = in_threads(decode, range(len(paths)))
     skipped = [Skipped(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
     good = np.flatnonzero([reason is None for reason in reasons])
-    return pixels if len(good) == len(paths) else pixels[good], good, skipped
-
-
-def _refuse_too_many(shape: tuple[int, ...]) -> None:
-    needed = int(np.prod(shape, dtype=np.int64))
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return
-    if needed > 0.8 * free:
-        raise InputError(
-            f"pictures: {shape[0]} of {shape[2]}x{shape[3]} need {needed / 2**30:.1f} GiB, of which "
-            f"{free / 2**30:.1f} are free. Choose a smaller --image-size."
-        )
+    return keep_rows(pixels, good), good, skipped
 
 
 def decode_picture(path: Path, form: PictureFormat) -> np.ndarray:

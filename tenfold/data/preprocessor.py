@@ -43,6 +43,17 @@ class Preprocessor(ABC):
     def transform(self, inputs: Any) -> Tensors:
         """All rows in a form that is small in memory (pictures may stay uint8), each tensor of shape (N, ...)."""
 
+    def transform_rows(self, inputs: Inputs, rows: np.ndarray) -> Tensors:
+        """What `transform` makes of some rows, int64 of shape (n,), each tensor of shape (n, ...)."""
+        return self.transform(inputs.take(rows))
+
+    def fetched(self, tensors: Tensors) -> Tensors:
+        """The samples that a slice of what `transform` gave stands for, each of shape (B, ...), as they are stored.
+
+        They are the slice itself unless samples lie in a file and `transform` gave their places in it.
+        """
+        return tensors
+
     def to_vary(self, inputs: Tensors, targets: torch.Tensor) -> Tensors:
         """What `vary` takes: the inputs, and the targets where it moves them along."""
         return (*inputs, targets) if self.moves_targets else inputs

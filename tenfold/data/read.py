@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tenfold.data.mask_folder import find_scenes, no_scenes, read_mask_folder
 from tenfold.data.npz import read_npz
 from tenfold.data.pictures import PICTURE_SUFFIXES
 from tenfold.data.source import SEGMENTATION, TASKS, Source
-from tenfold.data.tables import TargetColumns, is_table, read_table, read_table_folder, table_source
+from tenfold.data.subset import draw_rows
+from tenfold.data.tables import Draw, TargetColumns, is_table, read_table, read_table_folder, table_source
 
 
 def read(
@@ -39,6 +41,8 @@ def read(
     encoding: str | None = None,
     ignore: int | Sequence[int] | None = None,
     codes: MaskCodes | None = None,
+    max_rows: int | None = None,
+    seed: int = 0,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -58,6 +62,9 @@ def read(
         encoding: of a table's text, as Python names it; by default what it looks like.
         ignore: values of masks that are no class; 255 is none either, unless masks hold 0 and 255 alone.
         codes: the classes of masks where they are known already, as those of a trained model.
+        max_rows: of a larger source so many rows are taken, as `draw_rows` takes them; None for all. Of the others of
+            class folders no picture is decoded, and of those of a table no more than a column is kept.
+        seed: of the run, for the rows that are taken.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -74,15 +81,18 @@ def read(
     if task is not None and task not in TASKS:
         raise InputError(f"read: task must be one of {', '.join(TASKS)}, got {task!r}. Choose one.")
     values = None if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    draw = None if max_rows is None else partial(draw_rows, max_rows=max_rows, seed=seed)
     if isinstance(argument, str | Path):
         source = _read_path(
             argument, target=target, task=task, name=name, image_size=image_size,
-            header=header, group=group, encoding=encoding, ignore=values, codes=codes,
+            header=header, group=group, encoding=encoding, ignore=values, codes=codes, draw=draw,
         )  # fmt: skip
     elif task == SEGMENTATION:
         raise no_scenes(name or "data")
     else:
         source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
+    if draw is not None and source.rows is None:
+        source = draw(source)
     _refuse_unused(source, target, image_size, group)
     if values is not None and source.codes is None:
         raise InputError(f"{source.name}: has no masks, got --ignore {values[0] if values else ''}. Leave it out.")
@@ -142,6 +152,7 @@ def _read_path(
     encoding: str | None,
     ignore: Sequence[int] | None,
     codes: MaskCodes | None,
+    draw: Draw | None,
 ) -> Source:
     path = Path(argument).expanduser()
     if not str(argument).strip():
@@ -157,7 +168,7 @@ def _read_path(
         return _read_folder(
             path,
             target=target, task=task, name=name, image_size=image_size, header=header, group=group, encoding=encoding,
-            ignore=ignore, codes=codes,
+            ignore=ignore, codes=codes, draw=draw,
         )  # fmt: skip
     if task == SEGMENTATION:
         raise no_scenes(path)
@@ -171,7 +182,9 @@ def _read_path(
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path}: is one picture; training needs a folder with a folder of pictures for each class.")
-    return read_table(path, target=target, task=task, name=name, header=header, group=group, encoding=encoding)
+    return read_table(
+        path, target=target, task=task, name=name, header=header, group=group, encoding=encoding, draw=draw
+    )
 
 
 def _read_folder(
@@ -186,6 +199,7 @@ def _read_folder(
     encoding: str | None,
     ignore: Sequence[int] | None,
     codes: MaskCodes | None,
+    draw: Draw | None,
 ) -> Source:
     entries = list_folder(path)
     name = name or path.resolve().name
@@ -204,8 +218,8 @@ def _read_folder(
     archives = [entry for entry in entries if entry.suffix.lower() == ".npz"]
     if tables and not folders:
         return read_table_folder(
-            path, target=target, task=task, name=name, header=header, group=group, encoding=encoding
+            path, target=target, task=task, name=name, header=header, group=group, encoding=encoding, draw=draw
         )
     if len(archives) == 1 and not folders:
         return read_npz(archives[0], task=task, name=name, where=archives[0].name)
-    return read_image_folder(path, image_size=image_size, task=task, name=name, group=pattern)
+    return read_image_folder(path, image_size=image_size, task=task, name=name, group=pattern, draw=draw)

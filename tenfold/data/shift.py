@@ -17,6 +17,7 @@ from tenfold.core.seeds import generator
 from tenfold.data.columns import as_text
 from tenfold.data.findings import Finding
 from tenfold.data.inputs import ArrayInputs, DatasetInputs, ImageFileInputs, Inputs, TableInputs
+from tenfold.data.scratch import gather
 from tenfold.data.source import Source
 
 MAX_ROWS = 4000  # of each part; more find smaller shifts than matter
@@ -26,6 +27,7 @@ SMALL_AUC = 0.55
 SMALL_DISTANCE = 0.1
 _SIDE = 6
 _MAX_LEVELS = 64
+_CHUNK_NUMBERS = 10_000_000
 
 
 def find_shift(
@@ -79,23 +81,32 @@ def features(inputs: Inputs, rows: np.ndarray) -> pd.DataFrame | None:
     if isinstance(inputs, TableInputs):
         return inputs.frame.iloc[rows].reset_index(drop=True)
     if isinstance(inputs, ArrayInputs):
-        return _coarse(inputs.images[rows])
+        return _coarse(inputs.images, rows)
     if isinstance(inputs, ImageFileInputs):
-        return _coarse(inputs.pixels[inputs.rows[rows]])
+        return _coarse(inputs.pixels, inputs.rows[rows])
     if isinstance(inputs, DatasetInputs) and inputs.samples is not None:
         samples = inputs.samples[0][inputs.rows[rows]].cpu().numpy()
-        return _coarse(samples) if samples.ndim == 4 else pd.DataFrame(samples.reshape(len(rows), -1)[:, :256])
+        return (
+            _coarse(samples, np.arange(len(rows)))
+            if samples.ndim == 4
+            else pd.DataFrame(samples.reshape(len(rows), -1)[:, :256])
+        )
     return None
 
 
-def _coarse(images: np.ndarray) -> pd.DataFrame:
+def _coarse(images: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    chunks = np.array_split(rows, max(1, len(rows) * images[0].size // _CHUNK_NUMBERS))
+    return pd.DataFrame(np.concatenate([_coarsened(gather(images, chunk)) for chunk in chunks]))
+
+
+def _coarsened(images: np.ndarray) -> np.ndarray:
     height, width = images.shape[2:]
     grey = images.mean(axis=1, dtype=np.float32)
     rows = np.linspace(0, height, min(_SIDE, height) + 1).astype(int)[:-1]
     columns = np.linspace(0, width, min(_SIDE, width) + 1).astype(int)[:-1]
     sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=1), columns, axis=2).reshape(len(images), -1)
     spread = images.reshape(*images.shape[:2], -1)[:, :, ::7].std(axis=2, dtype=np.float32)
-    return pd.DataFrame(np.hstack([sums, spread]))
+    return np.hstack([sums, spread])
 
 
 def _classifier(frame: pd.DataFrame, label: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, bool]:

@@ -19,14 +19,16 @@ import torch
 from tenfold.core.errors import InputError
 from tenfold.core.specs import InputSpec
 from tenfold.data.columns import as_text, clean_column
-from tenfold.data.inputs import TableInputs
+from tenfold.data.inputs import Inputs, TableInputs
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
+from tenfold.data.scratch import roomy
 from tenfold.data.target_encoder import SEPARATOR
 
 CLIP = 10.0
 MAX_LEVELS = 128
 RARE_BELOW = 3
 MANY_LEVELS = 32
+_CHUNK_CELLS = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,16 +204,36 @@ class TablePreprocessor(Preprocessor):
             TypeError: the inputs are no table.
             InputError: a column is missing, or one of numbers holds text.
         """
+        return self.transform_rows(inputs, np.arange(len(inputs)))
+
+    def transform_rows(self, inputs: Inputs, rows: np.ndarray) -> Tensors:
+        """What `transform` makes of some rows, int64 of shape (n,); in a file where it would fill the memory.
+
+        Raises:
+            TypeError: the inputs are no table.
+            InputError: a column is missing, or one of numbers holds text.
+        """
         if not isinstance(inputs, TableInputs):
             raise refuse_inputs("TablePreprocessor", inputs)
-        self._check_columns(inputs.frame)
-        blocks = [np.zeros((len(inputs), 0), np.float32)]
-        blocks += [self._standardised(column, inputs.frame[column.name]) for column in self.numbers]
-        numbers = torch.from_numpy(np.concatenate(blocks, axis=1))
+        frame = inputs.frame
+        self._check_columns(frame)
+        count, what, advice = len(rows), f"table: {len(rows):,} rows", "Choose fewer by --max-rows"
+        numbers = roomy((count, self.spec.shape[0]), np.float32, what, advice)
+        codes = roomy((count, len(self.categories)), np.int64, what, advice)
+        whole = np.array_equal(rows, np.arange(len(frame)))
+        step = max(1, _CHUNK_CELLS // max(1, len(self.used)))
+        for start in range(0, count, step):
+            chosen = slice(start, start + step) if whole else rows[start : start + step]
+            place = 0
+            for column in self.numbers:
+                block = self._standardised(column, frame[column.name].iloc[chosen])
+                numbers[start : start + step, place : place + block.shape[1]] = block
+                place += block.shape[1]
+            for place, category in enumerate(self.categories):
+                codes[start : start + step, place] = category.codes(as_text(frame[category.name].iloc[chosen]))
         if not self.categories:
-            return (numbers,)
-        codes = [column.codes(as_text(inputs.frame[column.name])) for column in self.categories]
-        return numbers, torch.from_numpy(np.stack(codes, axis=1))
+            return (torch.from_numpy(numbers),)
+        return torch.from_numpy(numbers), torch.from_numpy(codes)
 
     def _check_columns(self, frame: pd.DataFrame) -> None:
         missing = [name for name in self.used if name not in frame.columns]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,34 @@ import numpy as np
 import pandas as pd
 
 from tenfold.core.errors import InputError
-from tenfold.data.columns import as_text, clean_cells, find_column, leave_out, unique_names
+from tenfold.core.machine import available_memory_bytes
+from tenfold.data.columns import (
+    as_text,
+    clean_cells,
+    find_column,
+    leave_out,
+    no_inputs_left,
+    unique_names,
+    why_useless,
+)
 from tenfold.data.delimited import parse_delimited
 from tenfold.data.encodings import decode_text
 from tenfold.data.files import list_folder, read_bytes
-from tenfold.data.inputs import TableInputs
+from tenfold.data.inputs import Inputs, TableInputs
+from tenfold.data.scratch import gib, memory_for_data
 from tenfold.data.source import Source
+from tenfold.data.table_columns import ColumnStore, FrameColumns, ParquetColumns, TableColumns
 from tenfold.data.target_encoder import MULTI_LABEL, SEPARATOR
 from tenfold.data.targets import Target, clean_label_sets, clean_target
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".test", ".parquet", ".pq")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".data", ".test", *PARQUET_SUFFIXES)
 _PART_WORDS = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
                "dev": "valid", "test": "test"}  # fmt: skip
 
 
 TargetColumns = str | int | Sequence[str | int] | None
+Draw = Callable[[Source], Source]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +83,26 @@ def load_table(
     """
     if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
         raise InputError(f"{path.name}: spreadsheets are not read. Export the table as CSV.")
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.suffix.lower() in PARQUET_SUFFIXES:
         return RawTable(frame=_load_parquet(path), header=True)
     where = path.name
+    _refuse_larger_text(path)
     text, decoded = decode_text(unzip(read_bytes(path), where), where, encoding)
     frame, has_names, dialect = parse_delimited(text, where, header=header, known=known)
     names = "the first row names the columns" if has_names else "no header, columns are numbered from 0"
     guessed = [flag for flag, said in (("--encoding", encoding), ("--header", header)) if said is None]
     notes = [f"table: {dialect.words}, {decoded}, {names}" + (f" ({', '.join(guessed)})" if guessed else "")]
     return RawTable(frame=frame, header=has_names, notes=tuple(notes))
+
+
+def _refuse_larger_text(path: Path) -> None:
+    """Text is held twice, as bytes and as characters, before a cell is read."""
+    size = path.stat().st_size if path.is_file() else 0
+    if 2 * size > (free := available_memory_bytes()):
+        raise InputError(
+            f"{path.name}: its {gib(size)} of text need twice as much memory, of which {gib(free)} are free. Save it "
+            "as Parquet, which is read column by column."
+        )
 
 
 def unzip(data: bytes, where: str) -> bytes:
@@ -114,16 +138,30 @@ def read_table(
     header: bool | None,
     group: str | int | None = None,
     encoding: str | None = None,
+    draw: Draw | None = None,
 ) -> Source:
-    """A Source from one table file; arguments as in `read`.
+    """A Source from one table file; arguments as in `read`, and `draw` as in `table_source`.
 
     Raises:
         InputError: the file, the target or the columns cannot be used.
     """
-    raw = load_table(path, header=header, encoding=encoding)
+    large = _large_parquet(path)
+    raw = RawTable(frame=pd.DataFrame(), header=True) if large else load_table(path, header=header, encoding=encoding)
     return table_source(
-        raw.frame, target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes, group=group
-    )
+        large or raw.frame,
+        target=target, task=task, name=name or stem(path), where=path.name, notes=raw.notes, group=group, draw=draw,
+    )  # fmt: skip
+
+
+def _large_parquet(path: Path) -> ParquetColumns | None:
+    """The columns of a Parquet file that would fill the memory as a DataFrame."""
+    if path.suffix.lower() not in PARQUET_SUFFIXES:
+        return None
+    try:
+        columns = ParquetColumns(path)
+    except Exception:  # whoever reads it whole says what is wrong
+        return None
+    return columns if columns.alone and len(columns) and columns.frame_bytes > memory_for_data() else None
 
 
 def read_table_folder(
@@ -135,6 +173,7 @@ def read_table_folder(
     header: bool | None,
     group: str | int | None = None,
     encoding: str | None = None,
+    draw: Draw | None = None,
 ) -> Source:
     """A Source from a folder with one table, or with tables named train, valid and test.
 
@@ -146,6 +185,7 @@ def read_table_folder(
         return read_table(
             paths[0],
             target=target, task=task, name=name or folder.name, header=header, group=group, encoding=encoding,
+            draw=draw,
         )  # fmt: skip
     parts = {part_of(path): path for path in paths}
     if None in parts or len(parts) < len(paths) or "train" not in parts:
@@ -173,7 +213,7 @@ def read_table_folder(
     return table_source(
         joined,
         target=target, task=task, name=name or folder.name, where=folder.name,
-        notes=tuple(notes), parts=np.array(labels), group=group,
+        notes=tuple(notes), parts=np.array(labels), group=group, draw=draw,
     )  # fmt: skip
 
 
@@ -225,7 +265,7 @@ def _without_dots(frame: pd.DataFrame, train: pd.DataFrame, position: int) -> pd
 
 
 def table_source(
-    frame: pd.DataFrame,
+    table: pd.DataFrame | TableColumns,
     *,
     target: TargetColumns,
     task: str | None,
@@ -234,11 +274,13 @@ def table_source(
     notes: tuple[str, ...] = (),
     parts: np.ndarray | None = None,
     group: str | int | None = None,
+    draw: Draw | None = None,
 ) -> Source:
-    """A Source from a frame that holds inputs and target.
+    """A Source from a table that holds inputs and target.
 
     Args:
-        frame: any cells, one row a sample.
+        table: any cells, one row a sample; a DataFrame, or columns that are read one at a time. Those that
+            would fill the memory are kept compact.
         target: column name, number, or None for the last column; several are labels, in columns of 0 and 1.
         task: as in `read`.
         name: the source's name.
@@ -246,43 +288,82 @@ def table_source(
         notes: what was inferred so far.
         parts: the part of each row, or None.
         group: name or number of the column that says what belongs together; it is no input then.
+        draw: takes some of the rows; None takes all. Columns are judged by all rows.
 
     Raises:
         InputError: no rows, fewer than two columns, no such target or group, a target or columns of no use.
     """
-    if not len(frame):
+    columns = FrameColumns(table) if isinstance(table, pd.DataFrame) else table
+    if not len(columns):
         raise InputError(f"{where}: the table has no rows. Give at least a few.")
-    names, renamed = unique_names(list(frame.columns))
-    frame = frame.set_axis(names, axis=1).reset_index(drop=True)
-    frame, dropped = _without_empty_tail(frame)
-    if len(frame.columns) < 2:
+    names, renamed = unique_names(columns.names)
+    names, dropped = _without_empty_tail(columns, names)
+    if len(names) < 2:
         raise InputError(
-            f"{where}: the table has one column, {frame.columns[0]!r}: a target and at least one input column are "
+            f"{where}: the table has one column, {names[0]!r}: a target and at least one input column are "
             "needed. Check the separator."
         )
-    names = list(frame.columns)
     positions = _positions(target, names, where)
     chosen = [names[position] for position in positions]
     target_name, said = SEPARATOR.join(chosen), "last column; --target" if target is None else "--target"
-    found = _target(frame[chosen], task, target_name, where)
-    groups, apart, group_notes = _groups(frame.iloc[found.kept], group, positions, where)
+    found = _target(
+        pd.concat([columns.column(place) for place in positions], axis=1, keys=chosen), task, target_name, where
+    )
+    groups, apart, group_notes = _groups(columns, names, found.kept, group, positions, where)
     words = "column" + "s" * (len(chosen) > 1) + " " + ", ".join(map(repr, chosen))
-    cleaned = clean_cells(frame.drop(columns=[*chosen, *apart]).iloc[found.kept], where)
-    inputs, left_notes = leave_out(cleaned.reset_index(drop=True), where)
-    return Source(
+    source = Source(
         name=name,
         kind="table",
-        inputs=TableInputs(inputs, tuple(names), target_name),
+        inputs=_Unread(found.kept),
         targets=found.values,
         task=found.task,
         target_name=target_name,
         parts=None if parts is None else parts[found.kept],
         groups=groups,
-        notes=(
-            *notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes,
-            *left_notes,
-        ),
-    )  # fmt: skip
+        notes=(*notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes),
+    )
+    drawn = source if draw is None else draw(source)
+    store = ColumnStore(where, compact=columns.frame_bytes > memory_for_data())
+    inputs = {place: name for place, name in enumerate(names) if place not in positions and name not in apart}
+    left_notes = _read_inputs(columns, inputs, found.kept, drawn.rows, store)
+    return replace(
+        drawn,
+        inputs=TableInputs(store.frame(), tuple(names), target_name),
+        notes=(*source.notes, *left_notes, *store.notes, *drawn.notes[len(source.notes) :]),
+    )
+
+
+@dataclass(frozen=True)
+class _Unread(Inputs):
+    """The rows of a table whose inputs are not read yet, int64 of shape (N,)."""
+
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: np.ndarray) -> _Unread:
+        return _Unread(self.rows[np.asarray(rows)])
+
+
+def _read_inputs(
+    columns: TableColumns, names: dict[int, str], kept: np.ndarray, drawn: np.ndarray | None, store: ColumnStore
+) -> list[str]:
+    """Cleans one column after the other, puts the useful ones into a store, and says which are left out."""
+    whole = len(kept) == len(columns)
+    notes = []
+    for place, name in names.items():
+        column = columns.column(place) if whole else columns.column(place).iloc[kept]
+        column = clean_cells(column.to_frame(name), store.where)[name]
+        reason = why_useless(column, name, len(names))
+        if reason is None:
+            column = column.reset_index(drop=True)
+            store.add(name, column if drawn is None else column.iloc[drawn].reset_index(drop=True))
+        else:
+            notes.append(f"column {name!r}: left out, {reason}")
+    if not store.columns:
+        raise no_inputs_left(notes, store.where)
+    return notes
 
 
 def _positions(target: TargetColumns, names: Sequence[str], where: str) -> list[int]:
@@ -308,20 +389,25 @@ def _target(columns: pd.DataFrame, task: str | None, name: str, where: str) -> T
 
 
 def _groups(
-    frame: pd.DataFrame, group: str | int | None, targets: Sequence[int], where: str
+    columns: TableColumns,
+    names: Sequence[str],
+    kept: np.ndarray,
+    group: str | int | None,
+    targets: Sequence[int],
+    where: str,
 ) -> tuple[np.ndarray | None, list[str], list[str]]:
     """The group of each row as text, the columns that are no inputs for it, and a note."""
     if group is None:
         return None, [], []
-    position = find_column(group, list(frame.columns), where, "group")
-    name = frame.columns[position]
+    position = find_column(group, names, where, "group")
+    name = names[position]
     if position in targets:
         raise InputError(f"{where}: --group {name!r} is the target. Choose another column.")
-    labels = as_text(frame.iloc[:, position])
+    labels = as_text(columns.column(position).iloc[kept])
     missing = labels.isna().to_numpy()
     if missing.any():
         raise InputError(
-            f"{where}: column {name!r} names no group in {int(missing.sum())} of {len(frame)} rows, first in row "
+            f"{where}: column {name!r} names no group in {int(missing.sum())} of {len(kept)} rows, first in row "
             f"{labels.index[missing][0]} (counted from 0). Fill it in, or remove these rows."
         )
     groups = labels.to_numpy(str)
@@ -329,13 +415,13 @@ def _groups(
     return groups, [name], [note]
 
 
-def _without_empty_tail(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Without empty last columns that have no name, which a separator at the end of each line makes."""
+def _without_empty_tail(columns: TableColumns, names: list[str]) -> tuple[list[str], list[str]]:
+    """Names without empty last columns that have none, which a separator at the end of each line makes."""
     notes = []
-    while len(frame.columns) > 1 and _is_nameless(frame.columns[-1]) and bool(frame.iloc[:, -1].isna().all()):
-        notes.append(f"column {frame.columns[-1]!r}: left out, it is empty")
-        frame = frame.iloc[:, :-1]
-    return frame, notes
+    while len(names) > 1 and _is_nameless(names[-1]) and bool(columns.column(len(names) - 1).isna().all()):
+        notes.append(f"column {names[-1]!r}: left out, it is empty")
+        names = names[:-1]
+    return names, notes
 
 
 def _is_nameless(column: str) -> bool:

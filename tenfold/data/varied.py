@@ -17,6 +17,7 @@ from tenfold.core.seeds import derive_seed
 from tenfold.data.member_steps import Stretch
 from tenfold.data.preparing import Job, Preparer
 from tenfold.data.preprocessor import Tensors
+from tenfold.data.scratch import memory_for_data
 
 KEPT_BYTES = 4 << 30
 
@@ -63,7 +64,7 @@ def varied_rows(
     """
     ids, owners, sources = _numbered(rows, seeds)
     needed = [_needed(step, ids, batch_size) for step in steps]
-    keep = sum(map(len, needed)) > len(sources) and len(sources) * row_bytes <= KEPT_BYTES
+    keep = sum(map(len, needed)) > len(sources) and len(sources) * row_bytes <= min(KEPT_BYTES, memory_for_data())
     made = _new(needed, len(sources)) if keep else needed
 
     def job(number: int) -> Job:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tenfold.data import DataPart
+from tenfold.data import DataPart, Preprocessor
 from tenfold.study.grid_data import GridData
 from tenfold.study.material import Material, make_task, prepare_refit
 from tenfold.study.options import FitOptions
@@ -74,9 +74,32 @@ def _part(material: Material, part: DataPart) -> BaselinePart:
     """A part as the networks see it in evaluation, as arrays; where pixels are predicted, the masks alone."""
     if material.encoder.codes is not None:
         return BaselinePart(x=np.zeros((len(part), 0)), y=part.targets.cpu().numpy())
+    if material.preprocessor.spec.kind == "image":
+        return BaselinePart(x=PreparedPictures(material.preprocessor, part), y=part.targets.cpu().numpy())
     prepared = material.preprocessor.prepare_batch(part.inputs, False)
     arrays = [tensor.cpu().numpy() for tensor in prepared]
     return BaselinePart(x=arrays[0], y=part.targets.cpu().numpy(), codes=arrays[1] if len(arrays) > 1 else None)
+
+
+class PreparedPictures:
+    """Pictures as networks see them, prepared when they are asked for: all of them at once would be floats.
+
+    Args:
+        preprocessor: what prepares them.
+        part: what they are, N samples.
+    """
+
+    def __init__(self, preprocessor: Preprocessor, part: DataPart) -> None:
+        self._preprocessor, self._inputs = preprocessor, part.inputs
+        self.shape = (len(part), *preprocessor.spec.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Float32, shape (n, C, H, W)."""
+        chosen = rows if isinstance(rows, slice) else torch.from_numpy(np.asarray(rows))
+        return self._preprocessor.prepare_batch(tuple(t[chosen] for t in self._inputs), False)[0].cpu().numpy()
 
 
 def _record(folds: Sequence[BaselineResult], tested: BaselineResult) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from tenfold.study.material import (
     deciding_metric,
     encoder_options,
     every_epoch,
+    input_bytes,
     scored_at_once,
     target_bytes,
     task_of,
@@ -91,8 +92,8 @@ class GridData:
     def fingerprint(self) -> str:
         """A short hash of inputs, targets and folds: a resumed run must work on the same data."""
         digest = hashlib.blake2b(digest_size=8)
-        for tensor in self.seen.inputs[0]:
-            digest.update(tensor.contiguous().cpu().numpy().data)
+        for piece in input_bytes(self.seen.inputs[0], self.seen.preprocessors[0]):
+            digest.update(piece)
         digest.update(target_bytes(self.source))
         for rows in (*self.folds.train, *self.folds.valid, self.test_rows):
             digest.update(np.ascontiguousarray(rows).tobytes())

@@ -23,7 +23,6 @@ from tenfold.data import (
     Source,
     Split,
     TargetEncoder,
-    draw_rows,
     feature_part,
     fit_preprocessor,
     interleaved,
@@ -31,7 +30,9 @@ from tenfold.data import (
     read,
     split,
 )
+from tenfold.data.image_preprocessor import stays
 from tenfold.data.mask_codes import IGNORED
+from tenfold.data.preprocessor import Tensors
 from tenfold.study.honesty import look_at
 from tenfold.study.options import FitOptions
 from tenfold.tasks import OwnMetric, balanced_class_weights, balanced_positive_weights, metric_of, task_from
@@ -40,6 +41,7 @@ from tenfold.train import CohortData
 
 EVALUATION_SAMPLES = 16_384  # samples times members that are scored at once
 EVALUATION_PIXELS = 1 << 21  # pixels times members, where each pixel is predicted
+_HASHED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +74,21 @@ class Material:
         """A short hash of inputs, targets and split: a resumed run must work on the same data."""
         digest = hashlib.blake2b(digest_size=8)
         for part in (self.train, self.valid, self.test):
-            for tensor in part.inputs if part is not None else ():
-                digest.update(tensor.contiguous().cpu().numpy().data)
+            for piece in input_bytes(part.inputs, self.preprocessor) if part is not None else ():
+                digest.update(piece)
         digest.update(target_bytes(self.source))
         for rows in (self.split.train, self.split.valid, self.split.test):
             digest.update(np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()
+
+
+def input_bytes(inputs: Tensors, preprocessor: Preprocessor) -> Iterator[memoryview]:
+    """Transformed inputs as bytes, piece by piece: the same ones wherever the samples lie."""
+    if preprocessor.fetched(tuple(tensor[:1] for tensor in inputs))[0].ndim == inputs[0].ndim:
+        yield from (tensor.contiguous().cpu().numpy().data for tensor in inputs)
+        return
+    for chunk in inputs[0].split(_HASHED_AT_ONCE):
+        yield preprocessor.fetched((chunk,))[0].contiguous().cpu().numpy().data
 
 
 def target_bytes(source: Source) -> bytes:
@@ -89,11 +100,11 @@ def target_bytes(source: Source) -> bytes:
 def read_source(argument: Any, options: FitOptions) -> Source:
     """Reads a source as the options say, and takes a part of it where they ask for one."""
     size: Any = options.image_size
-    source = read(
+    return read(
         argument, target=options.target, task=options.task, image_size=size, header=options.header,
-        group=options.group, ignore=options.ignore,
+        group=options.group, ignore=options.ignore, seed=options.seed,
+        max_rows=None if options.max_rows is None else int(options.max_rows),
     )  # fmt: skip
-    return source if options.max_rows is None else draw_rows(source, int(options.max_rows), options.seed)
 
 
 def prepare(source: Source, options: FitOptions, device: torch.device) -> Material:
@@ -119,7 +130,7 @@ def prepare_refit(material: Material, options: FitOptions, device: torch.device)
 def _material(
     source: Source, rows: Split, train_rows: np.ndarray, options: FitOptions, device: torch.device
 ) -> Material:
-    preprocessor = fit_preprocessor(source.inputs, train_rows)
+    preprocessor = fit_preprocessor(source.inputs, train_rows, stay=stays(source.inputs, device))
     encoder = TargetEncoder.fit(source.targets, source.task, train_rows, **encoder_options(source, options))
 
     def part(part_rows: np.ndarray) -> DataPart:

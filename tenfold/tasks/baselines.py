@@ -43,6 +43,7 @@ LINEAR_ITERATIONS = 100
 TREE_CELLS = 4_000_000_000  # rows x columns x trees
 TREE_ROUNDS, TREES = 100, 1000
 MOST_CODES = 255
+_PIECE_CELLS = 40_000_000  # numbers that a model looks at at once
 
 NOTHING_TO_FIT = "It knows the targets' distribution only: training holds one class, or no column."
 SAID_IN_NOTES: dict[type[Warning], str] = {
@@ -57,13 +58,14 @@ class BaselinePart:
     """One part of the data, preprocessed as for a network.
 
     Attributes:
-        x: numbers without NaN, shape (N, D) or an image's (N, C, H, W); uint8 is divided by 255.
+        x: numbers without NaN, shape (N, D) or an image's (N, C, H, W); uint8 is divided by 255. An array, or what
+            has its shape and length and gives arrays when it is asked for rows.
         y: encoded targets: class indices or standardised values, shape (N,), labels, 0 and 1, shape (N, L), or masks,
             shape (N, H, W), beside which x is not looked at.
         codes: categorical columns, int, shape (N, number of columns), or None.
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
     codes: np.ndarray | None = None
 
@@ -80,13 +82,13 @@ class BaselinePart:
         """Numbers in one sample, codes left out."""
         return int(np.prod(self.x.shape[1:]))
 
-    def take(self, rows: np.ndarray) -> BaselinePart:
+    def take(self, rows: np.ndarray | slice) -> BaselinePart:
         """The part that has these rows only."""
         return replace(self, x=self.x[rows], y=self.y[rows], codes=None if self.codes is None else self.codes[rows])
 
     def numbers(self) -> np.ndarray:
         """`x` as float32, shape (N, D)."""
-        flat = np.asarray(self.x).reshape(len(self.x), self.num_numbers)
+        flat = np.asarray(self.x[:]).reshape(len(self.x), self.num_numbers)
         return flat.astype(np.float32) / 255 if flat.dtype == np.uint8 else flat.astype(np.float32, copy=False)
 
 
@@ -261,7 +263,14 @@ def _fit(model: BaselineModel, columns: Callable[[BaselinePart], Any], train: Ba
         model.fit(columns(train), train.y)
     categories = {warning.category for warning in caught}
     notes = (*notes, *(sentence for category, sentence in SAID_IN_NOTES.items() if category in categories))
-    return _Fitted(predict=lambda part: model.outputs(columns(part)), notes=notes)
+    return _Fitted(predict=lambda part: _in_pieces(model, columns, part), notes=notes)
+
+
+def _in_pieces(model: BaselineModel, columns: Callable[[BaselinePart], Any], part: BaselinePart) -> np.ndarray:
+    """What a model says of a part, of so many rows at a time that their numbers take little memory."""
+    rows = max(1, _PIECE_CELLS // max(1, part.num_numbers))
+    starts = range(0, len(part.y), rows)
+    return np.concatenate([model.outputs(columns(part.take(slice(start, start + rows)))) for start in starts])
 
 
 def _at_most(train: BaselinePart, rows: int, seed: int) -> tuple[BaselinePart, Notes]:

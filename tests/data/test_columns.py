@@ -108,3 +108,25 @@ def test_a_table_without_a_useful_column_is_refused():
 def test_line_ends_in_names_become_blanks():
     assert unique_names(["price\n(Yuan) "])[0] == ["price (Yuan)"]
     assert find_column("price\n(Yuan)", ["x", "price (Yuan)"], "t.csv") == 1
+
+
+@pytest.mark.parametrize("days", [["2020-01-01", "2020-01-02"], ["2020-01-01", None]])
+def test_dates_are_text_and_so_left_out(days):
+    frame = clean_cells(pd.DataFrame({"day": pd.to_datetime(days * 10), "a": range(20)}), "t.csv")
+    assert frame["day"].dtype == object
+    assert leave_out(frame, "t.csv")[1] == ["column 'day': left out, it holds dates"]
+
+
+def test_categories_are_looked_at_once_and_only_those_that_come():
+    values = pd.Categorical([" 1", "2", None, "2"], categories=["never", "2", " 1"])
+    frame = pd.DataFrame({"numbers": values, "text": pd.Categorical(["a ", "a", None, "b"])}, index=[4, 5, 6, 7])
+    cleaned = clean_cells(frame, "t.csv")
+    np.testing.assert_array_equal(cleaned["numbers"], [1.0, 2.0, np.nan, 2.0])
+    assert (cleaned["text"].tolist()[::3], cleaned["text"].dtype, cleaned.index.tolist()) == (
+        ["a", "b"],
+        object,
+        [4, 5, 6, 7],
+    )
+    assert as_text(frame["text"]).tolist()[:2] == ["a", "a"]
+    with pytest.raises(InputError, match=r"column 'c' is infinite in 2 of 4 rows, first in row 1 "):
+        clean_cells(pd.DataFrame({"c": pd.Categorical([1.0, np.inf, None, np.inf])}), "t.csv")

@@ -98,8 +98,10 @@ def test_reading_leaves_the_global_generators_alone():
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states[1:]
 
 
-def test_a_large_data_set_is_not_kept(monkeypatch):
-    monkeypatch.setattr(datasets, "RESIDENT_BYTES", 100)
+@pytest.mark.parametrize(("most", "memory"), [(100, 10**9), (10**9, 100)])
+def test_a_large_data_set_is_not_kept(monkeypatch, most, memory):
+    monkeypatch.setattr(datasets, "RESIDENT_BYTES", most)
+    monkeypatch.setenv("TENFOLD_DATA_MEMORY", str(memory))
     part, preprocessor = part_of(read(TensorDataset(X, Y)))
     assert not preprocessor.resident
     (x,), targets = next(iter(Batches(part, preprocessor, batch_size=12, seed=0).ordered()))

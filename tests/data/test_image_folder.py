@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tenfold.core.errors import InputError
-from tenfold.data import read
+from tenfold.data import draw_rows, pictures, read
 
 
 def test_class_folders_become_labels_and_pixels(class_folders):
@@ -134,3 +134,34 @@ def test_ants_and_bees_are_read(data_root):
     assert np.unique(source.targets).tolist() == ["ants", "bees"]
     assert set(source.parts) == {"train", "valid"}
     assert len(source) + len(source.skipped) == 214
+
+
+def test_rows_that_are_drawn_are_those_of_the_whole_folder_and_no_other_is_decoded(class_folders, monkeypatch):
+    for part in ("train", "test"):
+        folder = class_folders({"a": 12, "b": 9}, root=f"pets/{part}").parent
+    whole = draw_rows(read(folder, group="/([0-9])"), 15, seed=2)
+    decoded, decode = [], pictures.decode_picture
+    monkeypatch.setattr(pictures, "decode_picture", lambda path, form: decoded.append(path) or decode(path, form))
+    drawn = read(folder, group="/([0-9])", max_rows=15, seed=2)
+    assert len(decoded) == len(drawn) == 15
+    for name in ("rows", "targets", "parts", "groups"):
+        assert getattr(drawn, name).tolist() == getattr(whole, name).tolist()
+    assert (drawn.inputs.paths, drawn.notes) == (whole.inputs.paths, whole.notes)
+    np.testing.assert_array_equal(drawn.inputs.pixels, whole.inputs.pixels[whole.inputs.rows])
+
+
+def test_a_torn_picture_that_is_drawn_is_replaced_by_another(class_folders):
+    folder = class_folders({"a": 10, "b": 10})
+    torn = folder / read(folder, max_rows=6, seed=0).inputs.paths[1]
+    torn.write_bytes(torn.read_bytes()[:200])
+    source = read(folder, max_rows=6, seed=0)
+    assert len(source) == len(source.inputs) == len(source.inputs.pixels) == 6
+    assert [entry.path for entry in source.skipped] == [torn.relative_to(folder).as_posix()]
+    assert "6 of 19 rows, drawn with classes in proportion (--max-rows)" in source.notes
+    for path, pixels in zip(source.inputs.paths, source.inputs.pixels, strict=True):
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(folder / path)).transpose(2, 0, 1))
+
+
+def test_a_folder_smaller_than_what_is_asked_is_read_whole(class_folders):
+    source = read(class_folders({"a": 2, "b": 2}), max_rows=100)
+    assert (len(source), source.rows) == (4, None)

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tenfold.core.errors import InputError
-from tenfold.data import pictures
+from tenfold.data import scratch
 from tenfold.data.inputs import PictureFormat
 from tenfold.data.pictures import Header, choose_format, decode_picture, decode_pictures, read_header
 
@@ -146,7 +148,11 @@ def test_a_size_below_one_is_refused():
         choose_format([Header(height=8, width=8, grey=True)], 0)
 
 
-def test_more_pictures_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(pictures.os, "sysconf", lambda name: 1000)
-    with pytest.raises(InputError, match="Choose a smaller --image-size"):
-        decode_pictures([None] * 10, PictureFormat(channels=3, height=224, width=224), [""] * 10)
+def test_more_pictures_than_memory_and_disk_hold_are_refused(monkeypatch):
+    monkeypatch.setenv("TENFOLD_DATA_MEMORY", "0")
+    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    message = (
+        r"pictures: 10 of 256x256 need 1\.9 MiB, .* 0\.0 MiB are free in .*\. Choose a smaller --image-size, or set"
+    )
+    with pytest.raises(InputError, match=message):
+        decode_pictures([None] * 10, PictureFormat(channels=3, height=224, width=224, margin=8 / 7), [""] * 10)

@@ -215,3 +215,12 @@ def test_quantiles_come_from_errors_in_training_or_from_trees_of_their_own():
     assert results["linear"].valid["coverage"] == pytest.approx(inside.mean(), abs=0.004)
     assert results["linear"].valid["pinball"] < 0.8 * results["mean"].valid["pinball"]
     assert 0.6 < results["gradient-boosted trees"].valid["coverage"] < 0.95
+
+
+def test_a_part_that_is_looked_at_in_pieces_is_scored_the_same(monkeypatch):
+    whole = _run(Classification(3), _parts())
+    monkeypatch.setattr("tenfold.tasks.baselines._PIECE_CELLS", 7)
+    for name, result in _run(Classification(3), _parts()).items():
+        assert result.valid == pytest.approx(whole[name].valid, abs=1e-9)
+        for metric, found in result.test.items():
+            assert found == pytest.approx(whole[name].test[metric], abs=1e-9)
