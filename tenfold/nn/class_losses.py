@@ -10,9 +10,12 @@ B batch, K classes, T = K - 1 thresholds
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tenfold.nn.reduction import reduce_losses
+
+_NONE = torch.iinfo(torch.int64).min  # is no target
 
 
 def cross_entropy(
@@ -57,6 +60,9 @@ def cross_entropy(
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7.
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
     """
+    is_usual = focal_gamma is None and class_weights is None and ignore_index is None and reduction == "mean"
+    if is_usual and logits.dim() == 2 and not targets.is_floating_point():
+        return _smoothed(F.cross_entropy(logits, targets, ignore_index=_NONE), logits, label_smoothing)
     losses_KB = -torch.log_softmax(logits.movedim(1, 0), dim=0)  # ten times as quick as over rows of few classes
     if focal_gamma is not None:
         losses_KB = focal(losses_KB, focal_gamma)
@@ -74,7 +80,18 @@ def cross_entropy(
     if label_smoothing is None:
         return hard
     even = reduce_losses(_counted(weighted_KB.mean(dim=0), counted_B), reduction, total)
-    share = torch.as_tensor(label_smoothing, dtype=logits.dtype, device=logits.device)
+    return _mixed(hard, even, label_smoothing)
+
+
+def _smoothed(hard: Tensor, logits_BK: Tensor, label_smoothing: float | Tensor | None) -> Tensor:
+    """The mean loss of all rows, with a share of that of all classes."""
+    if label_smoothing is None:
+        return hard
+    return _mixed(hard, -torch.log_softmax(logits_BK.t(), dim=0).mean(), label_smoothing)
+
+
+def _mixed(hard: Tensor, even: Tensor, label_smoothing: float | Tensor) -> Tensor:
+    share = torch.as_tensor(label_smoothing, dtype=hard.dtype, device=hard.device)
     # A class that is masked by a logit of -inf has an infinite loss: 0 times it would be NaN.
     return (1 - share) * hard + torch.where(share > 0, share * even, 0.0)
 

@@ -1,4 +1,4 @@
-"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm, products, Adam; LSTMs in compiled steps.
+"""Kernels in C++ on CPUs with AVX-512: layers, cross-entropy and Adam's step; LSTMs in compiled steps.
 
 The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
 eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
@@ -8,6 +8,7 @@ from tenfold.stacking.kernels.adam import adam_step
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.fusing import fuse_pooling
 from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
+from tenfold.stacking.kernels.losses import CrossEntropy
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
@@ -19,6 +20,7 @@ __all__ = [
     "LSTM",
     "BatchNorm",
     "Convolution",
+    "CrossEntropy",
     "MaxPool",
     "MaxPoolSamples",
     "Product",

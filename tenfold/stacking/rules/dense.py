@@ -15,6 +15,8 @@ from tenfold.stacking.layout import NARROW
 from tenfold.stacking.rules.at_once import are_members, at_once, num_members
 from tenfold.stacking.rules.tracing import is_traced
 
+_LEAST_LOGITS = 1 << 11  # of all members, for which a kernel is built
+
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """One product without the copies of the general batching rule.
@@ -102,10 +104,20 @@ def _cross_entropy(
     usual = weight is None and size_average is None and reduce is None and reduction == "mean"
     if not usual or label_smoothing != 0.0 or input.dim() != 2 or target.dim() != 1 or target.is_floating_point():
         return F.cross_entropy(input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
+    if _suits_kernel(input, target):
+        return at_once(lambda x, y: kernels.CrossEntropy.apply(x, y, ignore_index), input, target)
     counted = target != ignore_index
     index = torch.where(counted, target, 0).unsqueeze(0)
     likelihood = torch.log_softmax(input.t(), dim=0).gather(0, index).squeeze(0)
     return -torch.where(counted, likelihood, 0.0).sum() / counted.sum()
+
+
+def _suits_kernel(input: Tensor, target: Tensor) -> bool:
+    """Whether there is a kernel, for so many numbers that it would be built for them; PyTorch explains misfits."""
+    if is_traced() or not are_members(input) or not _is_plain_float32(input):
+        return False
+    fits = target.dtype == torch.int64 and target.device == input.device and target.shape[0] == input.shape[0]
+    return fits and num_members(input) * input.numel() >= _LEAST_LOGITS and kernels.are_there(input)
 
 
 DENSE: dict[Any, Callable[..., Any]] = {F.linear: _linear, F.cross_entropy: _cross_entropy}
