@@ -11,25 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Move, StackedOptimizer
+from tenfold.optim.optimizer import Move, StackedOptimizer, batches_of
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, blend_square_, is_zero, spread, to_the_power
+from tenfold.optim.values import Value, blend_square_, spread, to_the_power
 
 _WORTH_A_CALL = 1 << 16  # numbers: what a call of the kernel takes for itself, it saves on half as many
 _FUSED_DTYPES = (torch.float32, torch.float64)
+
+Run = tuple[slice, float, float]
+"""Neighbours among the members, their learning rate and their decay."""
 
 
 class FusedAdam(StackedOptimizer):
     """What `Adam` and `AdamW` have in common: torch's own kernel moves them, where it may."""
 
-    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
-        if self._is_traced or not is_worth_fusing(moves, group, self._decouples(group)):
-            return super()._numbers_at_once(moves, group)
-        return sum(move.parameter.numel() for move in moves)
+    def move(self, moves: Sequence[Move], group: Group) -> None:
+        """Moves as many at once as the kernel may; those that it may not as others do."""
+        runs = [] if self._is_traced else runs_of(len(self.stack), group, self._decouples(group))
+        whole = not self._penalises(group) and are_worth_calls(runs, moves)
+        most = {"most_numbers": sum(move.parameter.numel() for move in moves)} if whole else {}
+        for batch in batches_of(moves, **most):
+            penalised = self._penalise(batch, group)
+            if not (are_worth_calls(runs, batch) and fused_step(penalised, group, runs)):
+                self._update(penalised, group)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
-        if not self._is_traced and fused_step(batch, group, self._decouples(group)):
-            return
         parameters = [move.parameter for move in batch]
         directions = self._scratch(parameters, "directions")
         adam_directions(directions, batch, group)
@@ -68,57 +74,41 @@ def adam_directions(directions: list[Tensor], batch: Sequence[Move], group: Grou
             _direction(direction, move, group)
 
 
-def is_worth_fusing(moves: Sequence[Move], group: Group, decoupled: bool) -> bool:
-    """Whether `fused_step` may move all these parameters, of any age, at once.
-
-    Not on other devices, where a rate would have to be waited for; not where members differ so much that the kernel
-    would be called too often; and not where penalties are added to the gradients first, a few at a time.
-    """
-    if group["maximize"] or not is_zero(group["l1"]) or not (decoupled or is_zero(group["weight_decay"])):
-        return False
-    return bool(_worthy_runs(moves, group, decoupled))
-
-
-def fused_step(batch: Sequence[Move], group: Group, decoupled: bool) -> bool:
+def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run]) -> bool:
     """Moves the parameters by torch's own kernel in one pass, where neighbours have the same rate and decay.
 
     Of values a member `fused_directions` takes three passes more: 80 MLPs of 26,000 parameters take 0.43 ms a step in
     place of 1.17, on two CPU cores, and 0.83 with eight rates.
 
     Args:
-        batch: the parameters, of one dtype and age; their moments move on.
-        group: with "lr", "weight_decay", "betas", "eps" and "amsgrad".
-        decoupled: whether decay is; if not, it is in the gradients already.
+        batch: the parameters, of one dtype and age, with penalties in their gradients; their moments move on.
+        group: with "betas", "eps" and "amsgrad".
+        runs: of the members.
 
     Returns:
-        Whether they have moved: not on other devices, where a rate would have to be waited for, and not where members
-        differ so much that the kernel would be called too often.
+        Whether they have moved.
     """
-    runs = _worthy_runs(batch, group, decoupled)
-    if not runs:
-        return False
     start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
     if not can_fuse(batch, group):
         return False
-    parameters = [move.parameter for move in batch]
     for place, lr, weight_decay in runs:
         own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
-        tensors = parameters if len(runs) == 1 else [move.parameter for move in own]
-        _run_fused(tensors, own, group, group["eps"], group["amsgrad"], lr, weight_decay)
+        _run_fused([move.parameter for move in own], own, group, group["eps"], group["amsgrad"], lr, weight_decay)
     return True
 
 
-def _worthy_runs(moves: Sequence[Move], group: Group, decoupled: bool) -> list[tuple[Any, ...]]:
-    """As `_runs`; empty if there are too many for so few numbers."""
-    if not moves:
-        return []
-    runs = _runs(len(moves[0].parameter), group["lr"], group["weight_decay"] if decoupled else 0.0)
-    numbers = sum(move.parameter.numel() for move in moves)
-    return [] if len(runs) > 1 and numbers < len(runs) * _WORTH_A_CALL else runs
+def runs_of(members: int, group: Group, decoupled: bool) -> list[Run]:
+    """Neighbours that have the same rate and decay: their places, and these.
 
+    Args:
+        members: M.
+        group: with "lr" and "weight_decay".
+        decoupled: whether decay is; if not, it is in the gradients already.
 
-def _runs(members: int, *options: Value) -> list[tuple[Any, ...]]:
-    """Neighbours that have the same options: their places, and the options; empty where these are not at hand."""
+    Returns:
+        The runs; none on other devices, where a rate would have to be waited for.
+    """
+    options = [group["lr"], group["weight_decay"] if decoupled else 0.0]
     if any(isinstance(value, Tensor) and value.device.type != "cpu" for value in options):
         return []
     columns = [value.tolist() if isinstance(value, Tensor) else [value] * members for value in options]
@@ -126,6 +116,13 @@ def _runs(members: int, *options: Value) -> list[tuple[Any, ...]]:
     starts = [place for place in range(members) if place == 0 or rows[place] != rows[place - 1]]
     ends = [*starts[1:], members]
     return [(slice(start, end), *rows[start]) for start, end in zip(starts, ends, strict=True)]
+
+
+def are_worth_calls(runs: Sequence[Run], moves: Sequence[Move]) -> bool:
+    """Whether the kernel may be called once a run: members may differ so much that it would be called too often."""
+    if len(runs) <= 1:
+        return bool(runs and moves)
+    return sum(move.parameter.numel() for move in moves) >= len(runs) * _WORTH_A_CALL
 
 
 def _part(move: Move, place: slice) -> Move:
