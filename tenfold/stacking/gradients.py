@@ -106,7 +106,7 @@ class GradientReplay:
 
     def _may_be_replayed(self, values: Mapping[str, Tensor] | None) -> bool:
         buffers = [buffer for _, buffer in self._stack.named_buffers()]
-        memory = [tensor.data_ptr() for tensor in (*self._stack.parameters(), *buffers)]
+        memory = [*map(Tensor.data_ptr, self._stack.parameters()), *map(Tensor.data_ptr, buffers)]
         if memory != self._memory or values is not self._values:
             self._forget()
             self._buffers, self._memory, self._values = buffers, memory, values
@@ -117,12 +117,14 @@ class GradientReplay:
         )
 
     def _replay(self, recorded: _Recorded, leaves: list[Any]) -> Tensor:
-        number = torch.tensor(self._stack.next_call(), device=self._stack.device)
-        with torch.no_grad():
-            loss_M, *gradients = recorded.program.run(*recorded.program.known, number, *leaves)
-            for parameter, gradient, is_copied in zip(self._parameters, gradients, recorded.copied, strict=True):
-                copied = is_copied and gradient is not None
-                parameter.grad = torch.empty_like(parameter).copy_(gradient) if copied else gradient
+        program, number = recorded.program, self._stack.next_call()
+        if program.is_read[0]:
+            number = torch.tensor(number, device=self._stack.device)
+        loss_M, *gradients = program.run(*program.known, number, *leaves)  # of tensors without a graph
+        for parameter, gradient, is_copied in zip(self._parameters, gradients, recorded.copied, strict=True):
+            if is_copied and gradient is not None:
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient
         return loss_M
 
     # -- recording -----------------------------------------------------------------------------------------

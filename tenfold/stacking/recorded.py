@@ -58,11 +58,13 @@ class Program(NamedTuple):
         run: takes what is known before and what comes with a call; returns a list of tensors.
         known: what stays from call to call, mostly views of the members' tensors.
         is_fresh: for each output whether it is in memory that nothing else holds.
+        is_read: for each input that comes with a call whether it is looked at.
     """
 
     run: Callable[..., Any]
     known: list[Tensor]
     is_fresh: list[bool]
+    is_read: list[bool]
 
 
 class NumbersReadError(RuntimeError):
@@ -173,7 +175,8 @@ def _without_known(nodes: fx.Graph, values: dict[fx.Node, Any], passing: list[fx
     short.output([None if node is None else renamed[node] for node in outputs])
     short.eliminate_dead_code()
     is_fresh = [node is not None and source_of(node) not in values and _is_fresh(node, outputs) for node in outputs]
-    return Program(fx.GraphModule({}, short).forward, [values[node] for node in known], is_fresh)
+    is_read = [bool(renamed[node].users) for node in passing]
+    return Program(fx.GraphModule({}, short).forward, [values[node] for node in known], is_fresh, is_read)
 
 
 def outputs_of(nodes: fx.Graph) -> list[fx.Node | None]:

@@ -115,10 +115,11 @@ class Cohort:
         for feeds in self.team.together(list(self._feeds())):
             longest = max(feeds, key=lambda feed: feed.provider.steps_per_epoch)
             progress.steps = longest.provider.steps_per_epoch
+            worth = [(feed, sum(map(self._weight, feed.lanes)) * feed.step_share) for feed in feeds]
             began = time.perf_counter()
             while self.team.advance(feeds):
                 progress.step = longest.step
-                part = sum(self._weight(lane) * feed.share for feed in feeds for lane in feed.lanes)
+                part = sum(each * feed.step for feed, each in worth)
                 progress.share = min((done + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
