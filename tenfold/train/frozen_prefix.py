@@ -30,7 +30,7 @@ from tenfold.stacking.values import gather_values
 from tenfold.train.plan import MemberSpec
 
 _MOST_CUTS = 12  # of which each is tried by running the model a few times
-_LOOKED_AT = 8  # samples of a batch on which it is run
+_LOOKED_AT = 2  # samples of a batch on which it is run
 
 
 class Cut(NamedTuple):
@@ -167,7 +167,9 @@ def split_off_prefix(
 def rest_spec(spec: MemberSpec, prefix: FrozenPrefix, device: torch.device) -> MemberSpec | None:
     """A member that trains what follows a prefix; None where its model does not begin with that."""
     model = _frozen_as_asked(spec)
-    return _without(spec, prefix.rest_of(model)) if prefix.is_of(model.to(device)) else None
+    if any(tensor.device != device for tensor in _tensors(model)):  # to move what is there already takes 0.3 ms
+        model = model.to(device)
+    return _without(spec, prefix.rest_of(model)) if prefix.is_of(model) else None
 
 
 def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | None:
@@ -178,7 +180,11 @@ def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | No
         inputs: of a real batch, each of shape (B, ...) with B >= 2.
     """
     model, inputs = model.to(inputs[0].device), [tensor[:_LOOKED_AT] for tensor in inputs]
-    for cut in list(_cuts(model))[:_MOST_CUTS]:
+    cuts = list(_cuts(model))[:_MOST_CUTS]
+    drawn = _drawn_before(model, cuts, inputs)
+    for cut in cuts:
+        if cut in drawn:
+            continue
         prefix = FrozenPrefix(model, cut)
         if any(True for _ in prefix.module.parameters()) and _is_sound(model, prefix, inputs):
             return prefix
@@ -229,14 +235,40 @@ def _cuts(model: nn.Module) -> Iterator[Cut]:
     return reversed(found)
 
 
+def _drawn_before(model: nn.Module, cuts: Sequence[Cut], inputs: Sequence[Tensor]) -> set[Cut]:
+    """The cuts before which something random stands, as one run of the model shows: these need not be tried."""
+    drawn: set[Cut] = set()
+    hooks = []
+    for cut in cuts:
+        held = model.get_submodule(cut.path)
+        first = held if cut.start is None else list(held.children())[cut.start]
+
+        def look(*_: Any, cut: Cut = cut) -> None:
+            if not torch.equal(torch.get_rng_state(), before):
+                drawn.add(cut)
+
+        hooks.append(first.register_forward_pre_hook(look))
+    with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        before = torch.get_rng_state()
+        try:
+            _copy(model)(*inputs)  # with the hooks
+        except Exception:
+            return set()
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return drawn
+
+
 def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) -> bool:
     """Whether cutting changes nothing, and the features of a sample are its own and the same each time.
 
     Whatever fails in the model when its rest is missing means that it cannot be cut here.
     """
     model = _with_other_weights(model)  # a head of zeros would hide what comes after it
-    rest, quiet = prefix.rest_of(model), copy.deepcopy(prefix.module).eval()
-    state = torch.get_rng_state()
+    rest, quiet = prefix.rest_of(model), _copy(prefix.module).eval()
+    state, frozen = torch.get_rng_state(), _frozen(model) | _frozen(prefix.module)
+    versions = [tensor._version for tensor in frozen.values()]
     try:
         with torch.no_grad():
             buffers = [buffer.clone() for buffer in prefix.module.buffers()]
@@ -249,7 +281,8 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
                 return False
             alone, evaluated = prefix.module(*(tensor[:1] for tensor in inputs)), quiet(*inputs)
             same = _runs_alike(model, rest, inputs, features)
-            same &= _runs_alike(copy.deepcopy(model).eval(), copy.deepcopy(rest).eval(), inputs, evaluated)
+            same &= _runs_alike(_copy(model).eval(), _copy(rest).eval(), inputs, evaluated)
+            same &= versions == [tensor._version for tensor in frozen.values()]
     except Exception:
         return False
     close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
@@ -261,7 +294,7 @@ def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], fea
     """Whether a model says of inputs, bit for bit, what its rest says of their features."""
     key = torch.tensor(1, device=features.device)
     with as_member(key, 1):
-        whole = copy.deepcopy(model)(*inputs)
+        whole = _copy(model)(*inputs)
     with as_member(key, 1):
         parts = rest(features)
     return all(pytree.tree_leaves(pytree.tree_map(torch.equal, whole, parts)))
@@ -270,11 +303,22 @@ def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], fea
 @torch.no_grad()
 def _with_other_weights(model: nn.Module) -> nn.Module:
     """A copy whose trained weights are none that a layer begins with."""
-    other, numbers = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    other, numbers = _copy(model), torch.Generator().manual_seed(0)
     for parameter in other.parameters():
         if parameter.requires_grad:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=numbers).to(parameter))
     return other
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A copy to be tried: frozen parameters, which may be many and stay as they are, are the very same."""
+    memo: dict[int, Any] = dict(_frozen(model))
+    copied: nn.Module = copy.deepcopy(model, memo)
+    return copied
+
+
+def _frozen(model: nn.Module) -> dict[int, Tensor]:
+    return {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
 
 
 def _rest(model: nn.Module, cut: Cut) -> nn.Module:
