@@ -1,4 +1,4 @@
-"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm and products; LSTMs in compiled steps.
+"""Kernels in C++ on CPUs with AVX-512: convolution, pooling, batch norm, products and noise; LSTMs in compiled steps.
 
 The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
 eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
@@ -7,6 +7,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
+from tenfold.stacking.kernels.noise import drawing_pays
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
@@ -24,6 +25,7 @@ __all__ = [
     "as_pictures",
     "channel_rows",
     "convolved_sizes",
+    "drawing_pays",
     "has_slow_products",
     "kept_bytes",
     "lies_samples_last",

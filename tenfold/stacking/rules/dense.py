@@ -13,7 +13,7 @@ from torch import Tensor
 from tenfold.stacking import kernels
 from tenfold.stacking.layout import NARROW
 from tenfold.stacking.rules.at_once import are_members, at_once, num_members
-from tenfold.stacking.rules.tracing import is_traced
+from tenfold.stacking.tracing import is_traced
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -26,7 +26,7 @@ from tenfold.stacking.rules.at_once import are_members, at_once
 from tenfold.stacking.rules.dropout import dropped
 from tenfold.stacking.rules.recurrence import Cell, GRUCell, LSTMCell, Recurrence, RNNCell, Step
 from tenfold.stacking.rules.traced_recurrence import TracedRecurrence
-from tenfold.stacking.rules.tracing import is_traced
+from tenfold.stacking.tracing import is_traced
 from tenfold.stacking.streams import member_streams
 
 # Batch x hidden from which PyTorch's kernels, a member at a time, are quicker on a CPU.
