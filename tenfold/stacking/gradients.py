@@ -25,7 +25,7 @@ from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
 from tenfold.stacking.recorded import Program, draws, record, shorten, written
 from tenfold.stacking.stack import Stack
 
-_SOON, _OFTEN = 3, 10  # calls before the first shape is recorded, and before others are (a last, small batch)
+_SOON, _OFTEN = 3, 7  # calls before the first shape is recorded, and before others are (a last, small batch)
 _TRIES = 3  # steps of a shape that are timed before it is known to take long
 _LONG_S = 0.03  # steps that take longer are not worth it: nearly all of their time is arithmetic
 

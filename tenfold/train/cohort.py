@@ -23,7 +23,7 @@ from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import STEPS_TO_REPLAY, compile_where_it_pays, note_real_seconds
 from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
-from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
+from tenfold.train.parked import Parked, park, parked_from, stopped_trials
 from tenfold.train.team import Feed, Team
 
 
@@ -318,10 +318,8 @@ class Cohort:
         """Lets trials that train no more leave their stacks; they stay in the race with their best scores."""
         if not trials:
             return
-        self.parked += park(self.lanes, trials)
+        self.parked = park(self.parked, self.lanes, trials, self.most_parked, self.metric.direction)
         self._keep_in_lanes({member.trial for lane in self.lanes for member in lane.ids} - trials)
-        if self.most_parked is not None:
-            self.parked = best_parked(self.parked, self.most_parked, self.metric.direction)
 
     def keep_trials(self, trials: set[int]) -> None:
         """Lets the members of all other trials leave."""
