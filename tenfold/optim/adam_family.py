@@ -6,7 +6,6 @@ The means are kept without correction; what depends on the step enters as one fa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor

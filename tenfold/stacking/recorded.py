@@ -115,7 +115,7 @@ class _Log(TorchDispatchMode):
         return output
 
     def _as_nodes(self, value: Any) -> Any:
-        """What an operator gets, with nodes in the place of tensors; `pytree` does the same in five times the time."""
+        """What an operator gets, with nodes in the place of tensors; `pytree` takes five times as long for that."""
         if isinstance(value, Tensor):
             return self.node_of(value)
         if type(value) in (list, tuple):

@@ -65,10 +65,7 @@ def park(
         direction: of the scores.
     """
     leaving = [
-        (lane, place, member)
-        for lane in lanes
-        for place, member in enumerate(lane.ids)
-        if member.trial in trials
+        (lane, place, member) for lane in lanes for place, member in enumerate(lane.ids) if member.trial in trials
     ]
     scores = {own.id: own.score for own in parked}
     for lane, place, member in leaving:

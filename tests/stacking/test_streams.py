@@ -58,7 +58,8 @@ def test_numbers_in_float32_are_the_upper_bits_of_those_in_float64(shape, form):
 
     stack = tenfold.stack([nn.Linear(1, 1) for _ in range(3)], form=form)
     coarse, fine = stack.each(draw)
-    assert coarse.dtype == torch.float32 and coarse.shape == (3, *shape)
+    assert coarse.dtype == torch.float32
+    assert coarse.shape == (3, *shape)
     assert torch.equal(coarse.double(), (fine * 2**24).floor() / 2**24)
 
 
