@@ -280,8 +280,8 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
             if not torch.equal(state, torch.get_rng_state()):  # it drew, be it without effect this time
                 return False
             alone, evaluated = prefix.module(*(tensor[:1] for tensor in inputs)), quiet(*inputs)
-            same = _runs_alike(model, rest, inputs, features)
-            same &= _runs_alike(_copy(model).eval(), _copy(rest).eval(), inputs, evaluated)
+            same = _runs_alike(_copy(model), _copy(rest), inputs, features)
+            same &= _runs_alike(model.eval(), rest.eval(), inputs, evaluated)
             same &= versions == [tensor._version for tensor in frozen.values()]
     except Exception:
         return False
@@ -291,10 +291,10 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
 
 
 def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], features: Tensor) -> bool:
-    """Whether a model says of inputs, bit for bit, what its rest says of their features."""
+    """Whether a model says of inputs, bit for bit, what its rest says of their features; both may change by it."""
     key = torch.tensor(1, device=features.device)
     with as_member(key, 1):
-        whole = _copy(model)(*inputs)
+        whole = model(*inputs)
     with as_member(key, 1):
         parts = rest(features)
     return all(pytree.tree_leaves(pytree.tree_map(torch.equal, whole, parts)))
