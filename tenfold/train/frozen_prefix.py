@@ -238,25 +238,22 @@ def _cuts(model: nn.Module) -> Iterator[Cut]:
 def _drawn_before(model: nn.Module, cuts: Sequence[Cut], inputs: Sequence[Tensor]) -> set[Cut]:
     """The cuts before which something random stands, as one run of the model shows: these need not be tried."""
     drawn: set[Cut] = set()
-    hooks = []
+    tried = _copy(model)
     for cut in cuts:
-        held = model.get_submodule(cut.path)
+        held = tried.get_submodule(cut.path)
         first = held if cut.start is None else list(held.children())[cut.start]
 
         def look(*_: Any, cut: Cut = cut) -> None:
             if not torch.equal(torch.get_rng_state(), before):
                 drawn.add(cut)
 
-        hooks.append(first.register_forward_pre_hook(look))
+        first.register_forward_pre_hook(look)
     with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         before = torch.get_rng_state()
         try:
-            _copy(model)(*inputs)  # with the hooks
-        except Exception:
+            tried(*inputs)
+        except Exception:  # so may the tries
             return set()
-        finally:
-            for hook in hooks:
-                hook.remove()
     return drawn
 
 
