@@ -181,7 +181,7 @@ def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | No
     """
     model, inputs = model.to(inputs[0].device), [tensor[:_LOOKED_AT] for tensor in inputs]
     cuts = list(_cuts(model))[:_MOST_CUTS]
-    drawn = _drawn_before(model, cuts, inputs)
+    drawn = _drawn_before(model, cuts, inputs) if len(cuts) > 1 else set()
     for cut in cuts:
         if cut in drawn:
             continue
