@@ -80,6 +80,8 @@ class GradientReplay:
     def __call__(self, *batch: Any, values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Each member's loss, shape (M,), without a graph; the gradients are in `.grad`, or added to what is there.
 
+        The losses are in memory of their own, be they a parameter itself, which moves.
+
         Args:
             batch: as for `Stack.each`.
             values: what the function gets before the batch, if anything: values of each member, shape (M,) each.
@@ -102,7 +104,7 @@ class GradientReplay:
         first = () if values is None else (PerMember(values),)
         loss_M: Tensor = self._stack.each(self._function, *first, *batch)
         self._stack.backward(loss_M, inputs=self._parameters)
-        return loss_M.detach()
+        return loss_M.detach().clone()
 
     def _may_be_replayed(self, values: Mapping[str, Tensor] | None) -> bool:
         buffers = [buffer for _, buffer in self._stack.named_buffers()]
@@ -125,7 +127,7 @@ class GradientReplay:
             if is_copied and gradient is not None:
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
-        return loss_M
+        return loss_M if program.is_fresh[0] else loss_M.clone()
 
     # -- recording -----------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class ObjectiveStep:
         if share != 1.0:
             loss_M = loss_M * share
         self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
-        return loss_M.detach()
+        return loss_M.detach().clone()
 
     def _update(self, wary: Tensor | None, rests: list[int]) -> None:
         """Moves the members; those who would not be finite keep their weights and the buffers of before the step.
