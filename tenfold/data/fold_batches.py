@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -48,8 +48,7 @@ class FoldMember:
     augment: int
 
 
-@dataclass(frozen=True)
-class MemberBatch:
+class MemberBatch(NamedTuple):
     """Batches of one size for some members.
 
     Attributes:
@@ -191,11 +190,7 @@ class FoldBatches:
             )
         for part, varied in zip(parts, source, strict=False):
             groups = [self._group(streams, group, part, batch_size, varied) for group in part.groups]
-            for step in range(part.last - part.first):
-                yield tuple(
-                    MemberBatch(members, tuple(tensor[step] for tensor in inputs), targets[step])
-                    for members, inputs, targets in groups
-                )
+            yield from zip(*(_by_step(*group) for group in groups), strict=True)
 
     def _row_bytes(self) -> int:
         spec = self.data.preprocessors[0].spec
@@ -217,8 +212,11 @@ class FoldBatches:
             index = torch.from_numpy(places).to(self.data.device)
             for whole, some in zip(columns, found, strict=True):
                 whole.index_copy_(1, index, some)
-        members = np.flatnonzero(np.isin(streams.of_member, group))
-        stream_of = np.searchsorted(group, streams.of_member[members])
+        place = np.full(len(streams.folds), -1)
+        place[group] = np.arange(len(group))
+        stream_of = place[streams.of_member]
+        members = np.flatnonzero(stream_of >= 0)
+        stream_of = stream_of[members]
         if not np.array_equal(stream_of, np.arange(len(group))):
             index = torch.from_numpy(stream_of).to(self.data.device)
             columns = [column.index_select(1, index) for column in columns]
@@ -244,6 +242,13 @@ class FoldBatches:
 
     def _prepared(self, fold: int, tensors: Tensors) -> Tensors:
         return self.data.preprocessors[fold].prepare_batch(tensors, False)
+
+
+def _by_step(members: np.ndarray, inputs: Tensors, targets: torch.Tensor) -> Iterator[MemberBatch]:
+    """The batches of a stretch, views of what was gathered at once."""
+    columns = zip(*(tensor.unbind(0) for tensor in inputs), strict=True)
+    for own, labels in zip(columns, targets.unbind(0), strict=True):
+        yield MemberBatch(members, own, labels)
 
 
 def _distinct(keys: Sequence[Key]) -> tuple[list[Key], np.ndarray]:

@@ -6,31 +6,40 @@ The means are kept without correction; what depends on the step enters as one fa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from tenfold.optim.optimizer import Move, StackedOptimizer
+from tenfold.optim.optimizer import Move, StackedOptimizer, batches_of
 from tenfold.optim.options import Group
-from tenfold.optim.values import Value, blend_square_, is_zero, spread, to_the_power
+from tenfold.optim.values import Value, blend_square_, spread, to_the_power
 from tenfold.stacking import kernels
 
 _WORTH_A_CALL = 1 << 16  # numbers: what a call of torch's kernel takes for itself, it saves on half as many
 _FUSED_DTYPES = (torch.float32, torch.float64)
 
+Run = tuple[slice, float, float]
+"""Neighbours among the members, their learning rate and their decay."""
+
 
 class FusedAdam(StackedOptimizer):
     """What `Adam` and `AdamW` have in common: one pass of a kernel moves them, where there is one."""
 
-    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
-        if self._is_traced or not is_worth_fusing(moves, group, self._decouples(group)):
-            return super()._numbers_at_once(moves, group)
-        return sum(move.parameter.numel() for move in moves)
+    def move(self, moves: Sequence[Move], group: Group) -> None:
+        """Moves as many at once as a kernel may; those that it may not as others do."""
+        if self._is_traced:
+            super().move(moves, group)
+            return
+        decoupled = self._decouples(group)
+        runs = [] if has_kernel(moves, group) else runs_of(len(self.stack), group, decoupled)
+        whole = not self._penalises(group) and may_fuse(moves, group, runs)
+        most = {"most_numbers": sum(move.parameter.numel() for move in moves)} if whole else {}
+        for batch in batches_of(moves, **most):
+            penalised = self._penalise(batch, group)
+            if not (may_fuse(batch, group, runs) and fused_step(penalised, group, runs, decoupled)):
+                self._update(penalised, group)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
-        if not self._is_traced and fused_step(batch, group, self._decouples(group)):
-            return
         parameters = [move.parameter for move in batch]
         directions = self._scratch(parameters, "directions")
         adam_directions(directions, batch, group)
@@ -69,62 +78,7 @@ def adam_directions(directions: list[Tensor], batch: Sequence[Move], group: Grou
             _direction(direction, move, group)
 
 
-def is_worth_fusing(moves: Sequence[Move], group: Group, decoupled: bool) -> bool:
-    """Whether `fused_step` may move all these parameters, of any age, at once.
-
-    Not where there is no kernel of ours and torch's would have to be called too often; and not where penalties are
-    added to the gradients first, a few at a time.
-    """
-    if group["maximize"] or not is_zero(group["l1"]) or not (decoupled or is_zero(group["weight_decay"])):
-        return False
-    return _has_kernel(moves, group) or bool(_worthy_runs(moves, group, decoupled))
-
-
-def fused_step(batch: Sequence[Move], group: Group, decoupled: bool) -> bool:
-    """Moves the parameters in one pass: by a kernel of ours, or by torch's where neighbours have the same values.
-
-    Of values a member `fused_directions` takes three passes more.
-
-    Args:
-        batch: the parameters, of one dtype and age; their moments move on.
-        group: with "lr", "weight_decay", "betas", "eps" and "amsgrad".
-        decoupled: whether decay is; if not, it is in the gradients already.
-
-    Returns:
-        Whether they have moved: not on other devices, where a rate would have to be waited for, and not where members
-        differ so much that torch's kernel would be called too often.
-    """
-    if _has_kernel(batch, group):
-        start_moments(batch)
-        parts = [batch] if isinstance(batch[0].state["steps"], int) else [[move] for move in batch]
-        for part in parts:
-            kernels.adam_step(
-                [move.parameter for move in part],
-                [move.gradient for move in part],
-                [move.state["mean"] for move in part],
-                [move.state["square"] for move in part],
-                lr=group["lr"],
-                weight_decay=group["weight_decay"] if decoupled else 0.0,
-                betas=group["betas"],
-                eps=group["eps"],
-                steps=part[0].state["steps"],
-            )
-        return True
-    runs = _worthy_runs(batch, group, decoupled)
-    if not runs:
-        return False
-    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
-    if not can_fuse(batch, group):
-        return False
-    parameters = [move.parameter for move in batch]
-    for place, lr, weight_decay in runs:
-        own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
-        tensors = parameters if len(runs) == 1 else [move.parameter for move in own]
-        _run_fused(tensors, own, group, group["eps"], group["amsgrad"], lr, weight_decay)
-    return True
-
-
-def _has_kernel(moves: Sequence[Move], group: Group) -> bool:
+def has_kernel(moves: Sequence[Move], group: Group) -> bool:
     """Whether a kernel of ours moves these, of one dtype, whatever values their members have.
 
     Not a few numbers, for which it would have to be built.
@@ -134,17 +88,65 @@ def _has_kernel(moves: Sequence[Move], group: Group) -> bool:
     return kernels.are_there(moves[0].parameter)
 
 
-def _worthy_runs(moves: Sequence[Move], group: Group, decoupled: bool) -> list[tuple[Any, ...]]:
-    """As `_runs`; empty if there are too many for so few numbers."""
-    if not moves:
-        return []
-    runs = _runs(len(moves[0].parameter), group["lr"], group["weight_decay"] if decoupled else 0.0)
-    numbers = sum(move.parameter.numel() for move in moves)
-    return [] if len(runs) > 1 and numbers < len(runs) * _WORTH_A_CALL else runs
+def may_fuse(moves: Sequence[Move], group: Group, runs: Sequence[Run]) -> bool:
+    """Whether `fused_step` is worth it."""
+    return has_kernel(moves, group) or are_worth_calls(runs, moves)
 
 
-def _runs(members: int, *options: Value) -> list[tuple[Any, ...]]:
-    """Neighbours that have the same options: their places, and the options; empty where these are not at hand."""
+def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run], decoupled: bool) -> bool:
+    """Moves the parameters in one pass: by a kernel of ours, or by torch's where neighbours have the same values.
+
+    Of values a member `fused_directions` takes three passes more.
+
+    Args:
+        batch: the parameters, of one dtype and age, with penalties in their gradients; their moments move on.
+        group: with "lr", "weight_decay", "betas", "eps" and "amsgrad".
+        runs: of the members, for torch's kernel.
+        decoupled: whether decay is; if not, it is in the gradients already.
+
+    Returns:
+        Whether they have moved.
+    """
+    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
+    if has_kernel(batch, group):
+        _step_by_kernel(batch, group, group["weight_decay"] if decoupled else 0.0)
+        return True
+    if not can_fuse(batch, group):
+        return False
+    for place, lr, weight_decay in runs:
+        own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
+        _run_fused([move.parameter for move in own], own, group, group["eps"], group["amsgrad"], lr, weight_decay)
+    return True
+
+
+def _step_by_kernel(batch: Sequence[Move], group: Group, weight_decay: Value) -> None:
+    """In one call, or in one for each parameter where these may be of several ages a member."""
+    for part in [batch] if isinstance(batch[0].state["steps"], int) else [[move] for move in batch]:
+        kernels.adam_step(
+            [move.parameter for move in part],
+            [move.gradient for move in part],
+            [move.state["mean"] for move in part],
+            [move.state["square"] for move in part],
+            lr=group["lr"],
+            weight_decay=weight_decay,
+            betas=group["betas"],
+            eps=group["eps"],
+            steps=part[0].state["steps"],
+        )
+
+
+def runs_of(members: int, group: Group, decoupled: bool) -> list[Run]:
+    """Neighbours that have the same rate and decay: their places, and these.
+
+    Args:
+        members: M.
+        group: with "lr" and "weight_decay".
+        decoupled: whether decay is; if not, it is in the gradients already.
+
+    Returns:
+        The runs; none on other devices, where a rate would have to be waited for.
+    """
+    options = [group["lr"], group["weight_decay"] if decoupled else 0.0]
     if any(isinstance(value, Tensor) and value.device.type != "cpu" for value in options):
         return []
     columns = [value.tolist() if isinstance(value, Tensor) else [value] * members for value in options]
@@ -152,6 +154,13 @@ def _runs(members: int, *options: Value) -> list[tuple[Any, ...]]:
     starts = [place for place in range(members) if place == 0 or rows[place] != rows[place - 1]]
     ends = [*starts[1:], members]
     return [(slice(start, end), *rows[start]) for start, end in zip(starts, ends, strict=True)]
+
+
+def are_worth_calls(runs: Sequence[Run], moves: Sequence[Move]) -> bool:
+    """Whether the kernel may be called once a run: members may differ so much that it would be called too often."""
+    if len(runs) <= 1:
+        return bool(runs and moves)
+    return sum(move.parameter.numel() for move in moves) >= len(runs) * _WORTH_A_CALL
 
 
 def _part(move: Move, place: slice) -> Move:

@@ -42,6 +42,14 @@ class Move(NamedTuple):
     state: State
 
 
+class _Place(NamedTuple):
+    """A parameter's memory, its dimensions in the order in which they lie, that order if it is another, its state."""
+
+    view: Tensor
+    order: tuple[int, ...] | None
+    state: State
+
+
 class StackedOptimizer:
     """Base of the stacked optimisers; a subclass gives `_update`, the step of some parameters of a group.
 
@@ -72,7 +80,7 @@ class StackedOptimizer:
         self._options = OptionCheck(self._name, self.stack, tuple(flags), self._below_one)
         self.param_groups: list[Group] = [self._options.group(group, {**defaults, **flags}) for group in groups]
         self.state: dict[Tensor, State] = {}
-        self._views: dict[Tensor, tuple[Tensor, tuple[int, ...] | None]] = {}
+        self._places: dict[int, tuple[list[int], list[_Place]]] = {}
         self._working: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.num_steps = 0
         self._is_traced = False
@@ -119,21 +127,17 @@ class StackedOptimizer:
     def step(self) -> None:
         """Moves every member by its own gradient, with its own options."""
         self.num_steps += 1
-        for group in self.param_groups:
+        for number, group in enumerate(self.param_groups):
             moving = [p for p in group["params"] if p.grad is not None]
             parts = resting_parts(moving, self.state)
-            self.move([self._own_move(parameter) for parameter in moving], group)
+            self.move(self._own_moves(number, moving), group)
             if parts:
                 put_parts_back(parts, self.state, functools.partial(self.first_state, group=group))
 
     def move(self, moves: Sequence[Move], group: Group) -> None:
         """Moves parameters by these gradients, states and options: what `step` does with each group's own."""
-        for batch in _batches(moves, self._numbers_at_once(moves, group)):
+        for batch in batches_of(moves):
             self._update(self._penalise(batch, group), group)
-
-    def _numbers_at_once(self, moves: Sequence[Move], group: Group) -> int:
-        """How many numbers `_update` gets at once."""
-        return _BATCH_NUMBERS
 
     @contextmanager
     def traced(self) -> Iterator[None]:
@@ -144,22 +148,40 @@ class StackedOptimizer:
         finally:
             self._is_traced = False
 
-    def _own_move(self, parameter: Tensor) -> Move:
-        state = self.state.get(parameter)
-        if state is None:
-            state = self.state[parameter] = {"steps": 0}
-        state["steps"] += 1
-        view, order = self._lying(parameter)
-        gradient: Tensor = parameter.grad if order is None else parameter.grad.permute(order)  # type: ignore[assignment, union-attr]
-        # a copy only where the gradient lies otherwise: fused kernels read memory without its strides
-        return Move(view, gradient.contiguous(), state)
+    def _own_moves(self, number: int, moving: Sequence[Tensor]) -> list[Move]:
+        """The moves of a group's parameters; a copy of a gradient only where it lies otherwise than its parameter.
+
+        Fused kernels read memory without its strides.
+        """
+        moves = []
+        for (view, order, state), parameter in zip(self._places_of(number, moving), moving, strict=True):
+            state["steps"] += 1
+            gradient: Tensor = parameter.grad if order is None else parameter.grad.permute(order)  # type: ignore[assignment, union-attr]
+            moves.append(Move(view, gradient.contiguous(), state))
+        return moves
+
+    def _places_of(self, number: int, moving: Sequence[Tensor]) -> list[_Place]:
+        """Where a group's parameters and states are: looked up when they are others than at the step before."""
+        key = [*map(Tensor.data_ptr, moving), *map(id, self.state.values())]
+        known = self._places.get(number)
+        if known is None or known[0] != key:
+            places = [self._place_of(parameter) for parameter in moving]
+            key = [*map(Tensor.data_ptr, moving), *map(id, self.state.values())]
+            known = self._places[number] = (key, places)
+        return known[1]
+
+    def _place_of(self, parameter: Tensor) -> _Place:
+        order = lying_order(parameter)
+        is_usual = order == tuple(range(parameter.dim()))
+        state = self.state.setdefault(parameter, {"steps": 0})
+        return _Place(contiguous_view(parameter.detach()), None if is_usual else order, state)
 
     def _penalise(self, batch: list[Move], group: Group) -> list[Move]:
         """The moves with what decay, penalties and `maximize` make of gradient and parameter."""
+        if not self._penalises(group):
+            return batch
         l2 = 0.0 if self._decouples(group) else group["weight_decay"]
         l1, maximize = group["l1"], group["maximize"]
-        if not maximize and is_zero(l2) and is_zero(l1):
-            return batch
         parameters = [move.parameter for move in batch]
         pieces = self._scratch(parameters, "gradients")
         signs = pieces if is_zero(l1) else self._scratch(parameters, "signs")
@@ -167,6 +189,11 @@ class StackedOptimizer:
             move._replace(gradient=_penalised(move, piece, sign, l2, l1, maximize))
             for move, piece, sign in zip(batch, pieces, signs, strict=True)
         ]
+
+    def _penalises(self, group: Group) -> bool:
+        """Whether decay, penalties or `maximize` change gradients."""
+        adds_decay = not self._decouples(group) and not is_zero(group["weight_decay"])
+        return adds_decay or group["maximize"] or not is_zero(group["l1"])
 
     def _decouples(self, group: Group) -> bool:
         return group.get("decoupled_weight_decay", self.decoupled_weight_decay)
@@ -186,16 +213,6 @@ class StackedOptimizer:
         """What a part of a parameter's state is before its first step, for members that step later than others."""
         return 0.0
 
-    def _lying(self, parameter: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
-        """A parameter's memory, its dimensions in the order in which they lie, and that order if it is another."""
-        known = self._views.get(parameter)
-        if known is None or known[0].data_ptr() != parameter.data_ptr() or known[0].size(0) != parameter.size(0):
-            order = lying_order(parameter)
-            is_usual = order == tuple(range(parameter.dim()))
-            known = (contiguous_view(parameter.detach()), None if is_usual else order)
-            self._views[parameter] = known
-        return known
-
     def _scratch(self, views: Sequence[Tensor], name: str) -> list[Tensor]:
         """Working memory of some parameters' sizes; one piece serves all in turn, so that it stays in the cache."""
         if self._is_traced:
@@ -208,7 +225,7 @@ class StackedOptimizer:
 
     def keep(self, indices: Tensor) -> None:
         """Keeps the options and the state of the members at these places; the stack calls it."""
-        self._working, self._views = {}, {}
+        self._working, self._places = {}, {}
         for group in self.param_groups:
             for name, value in group.items():
                 if name != "params":
@@ -267,7 +284,7 @@ def _listed(params: Any) -> list[Tensor]:
     return [params] if isinstance(params, Tensor) else list(params)
 
 
-def _batches(moves: Sequence[Move], most_numbers: int) -> Iterator[list[Move]]:
+def batches_of(moves: Sequence[Move], most_numbers: int = _BATCH_NUMBERS) -> Iterator[list[Move]]:
     """Neighbours of one dtype and age, up to a size: small ones share their calls, large ones stay in the cache."""
     batch: list[Move] = []
     kind, numbers = None, 0

@@ -23,7 +23,7 @@ from tenfold.optim.optimizer import Move, StackedOptimizer
 from tenfold.stacking.forms import Members, PerMember, run_stacked
 from tenfold.stacking.kernels import fuse_pooling, kept_bytes, say_nothing_of_cuda, with_own_products
 from tenfold.stacking.layout import contiguous_view, lying_order, per_member_shape
-from tenfold.stacking.rules.tracing import tracing
+from tenfold.stacking.tracing import tracing
 
 _TRIED_BYTES = 512 << 20  # of inputs of which there may be another copy for a moment
 _NO_CHECKS = {"size_asserts": False, "alignment_asserts": False}

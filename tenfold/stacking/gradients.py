@@ -25,7 +25,7 @@ from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
 from tenfold.stacking.recorded import Program, draws, record, shorten, written
 from tenfold.stacking.stack import Stack
 
-_SOON, _OFTEN = 3, 10  # calls before the first shape is recorded, and before others are (a last, small batch)
+_SOON, _OFTEN = 3, 7  # calls before the first shape is recorded, and before others are (a last, small batch)
 _TRIES = 3  # steps of a shape that are timed before it is known to take long
 _LONG_S = 0.2  # steps that take longer are not worth it: nearly all of their time is arithmetic
 
@@ -80,6 +80,8 @@ class GradientReplay:
     def __call__(self, *batch: Any, values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Each member's loss, shape (M,), without a graph; the gradients are in `.grad`, or added to what is there.
 
+        The losses are in memory of their own, be they a parameter itself, which moves.
+
         Args:
             batch: as for `Stack.each`.
             values: what the function gets before the batch, if anything: values of each member, shape (M,) each.
@@ -102,11 +104,11 @@ class GradientReplay:
         first = () if values is None else (PerMember(values),)
         loss_M: Tensor = self._stack.each(self._function, *first, *batch)
         self._stack.backward(loss_M, inputs=self._parameters)
-        return loss_M.detach()
+        return loss_M.detach().clone()
 
     def _may_be_replayed(self, values: Mapping[str, Tensor] | None) -> bool:
         buffers = [buffer for _, buffer in self._stack.named_buffers()]
-        memory = [tensor.data_ptr() for tensor in (*self._stack.parameters(), *buffers)]
+        memory = [*map(Tensor.data_ptr, self._stack.parameters()), *map(Tensor.data_ptr, buffers)]
         if memory != self._memory or values is not self._values:
             self._forget()
             self._buffers, self._memory, self._values = buffers, memory, values
@@ -117,13 +119,15 @@ class GradientReplay:
         )
 
     def _replay(self, recorded: _Recorded, leaves: list[Any]) -> Tensor:
-        number = torch.tensor(self._stack.next_call(), device=self._stack.device)
-        with torch.no_grad():
-            loss_M, *gradients = recorded.program.run(*recorded.program.known, number, *leaves)
-            for parameter, gradient, is_copied in zip(self._parameters, gradients, recorded.copied, strict=True):
-                copied = is_copied and gradient is not None
-                parameter.grad = torch.empty_like(parameter).copy_(gradient) if copied else gradient
-        return loss_M
+        program, number = recorded.program, self._stack.next_call()
+        if program.is_read[0]:
+            number = torch.tensor(number, device=self._stack.device)
+        loss_M, *gradients = program.run(*program.known, number, *leaves)  # of tensors without a graph
+        for parameter, gradient, is_copied in zip(self._parameters, gradients, recorded.copied, strict=True):
+            if is_copied and gradient is not None:
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient
+        return loss_M if program.is_fresh[0] else loss_M.clone()
 
     # -- recording -----------------------------------------------------------------------------------------
 

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tenfold.stacking.as_python import as_python
 from tenfold.stacking.kernels import fuse_pooling
 
 aten = torch.ops.aten
-_SAME = {aten.detach.default, aten.alias.default}
+_SAME = frozenset({aten.detach.default, aten.alias.default})
 _VIEWS = _SAME | {
     aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.transpose.int, aten.t.default,
     aten.permute.default, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.select.int,
@@ -60,11 +60,13 @@ class Program(NamedTuple):
         run: takes what is known before and what comes with a call; returns a list of tensors.
         known: what stays from call to call, mostly views of the members' tensors.
         is_fresh: for each output whether it is in memory that nothing else holds.
+        is_read: for each input that comes with a call whether it is looked at.
     """
 
     run: Callable[..., Any]
     known: list[Tensor]
     is_fresh: list[bool]
+    is_read: list[bool]
 
 
 class NumbersReadError(RuntimeError):
@@ -102,7 +104,7 @@ class _Log(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(tag in func.tags for tag in _DEPENDS_ON_NUMBERS):
             raise NumbersReadError(f"{func} reads numbers")
-        own_args, own_kwargs = pytree.tree_map_only(Tensor, self.node_of, (args, kwargs or {}))
+        own_args, own_kwargs = self._as_nodes(args), self._as_nodes(kwargs or {})
         output = func(*args, **(kwargs or {}))
         node = self.graph.call_function(func, own_args, own_kwargs)
         if isinstance(output, Tensor):
@@ -112,6 +114,16 @@ class _Log(TorchDispatchMode):
                 if isinstance(part, Tensor):
                     self._note(self.graph.call_function(operator.getitem, (node, place)), part)
         return output
+
+    def _as_nodes(self, value: Any) -> Any:
+        """What an operator gets, with nodes in the place of tensors; `pytree` takes five times as long for that."""
+        if isinstance(value, Tensor):
+            return self.node_of(value)
+        if type(value) in (list, tuple):
+            return type(value)(map(self._as_nodes, value))
+        if type(value) is dict:
+            return {key: self._as_nodes(own) for key, own in value.items()}
+        return value
 
     def node_of(self, tensor: Tensor) -> fx.Node:
         """Where a tensor comes from; what comes from nowhere is a constant."""
@@ -153,8 +165,7 @@ def shorten(nodes: fx.Graph, held: Sequence[Tensor], fixed: Sequence[Tensor] = (
     places = [node for node in nodes.nodes if node.op == "placeholder"]
     constants = _constants(nodes, dict(zip(places[len(held) :], fixed, strict=False)))
     _decide(nodes, constants)
-    nodes.eliminate_dead_code()
-    values: dict[fx.Node, Any] = {node: value for node, value in constants.items() if node in nodes.nodes}
+    values: dict[fx.Node, Any] = dict(constants)
     values |= dict(zip(places, held, strict=False))
     for node in nodes.nodes:
         if (node.target in _VIEWS or node.target in _PARTS) and node.args[0] in values:
@@ -164,19 +175,16 @@ def shorten(nodes: fx.Graph, held: Sequence[Tensor], fixed: Sequence[Tensor] = (
 
 def _without_known(nodes: fx.Graph, values: dict[fx.Node, Any], passing: list[fx.Node]) -> Program:
     """What is left to run once some values are known."""
-    short, renamed = fx.Graph(), {}
     outputs = outputs_of(nodes)
-    known = [node for node in values if any(user not in values for user in node.users)]
-    for node in (*known, *passing):
-        renamed[node] = short.placeholder(node.name)
-    for node in nodes.nodes:
-        if node not in renamed and node not in values and node.op == "call_function":
-            renamed[node] = short.node_copy(node, renamed.__getitem__)
-            renamed[node].target = _quick(node)
-    short.output([None if node is None else renamed[node] for node in outputs])
-    short.eliminate_dead_code()
+    needed, calls = {node for node in outputs if node is not None}, []
+    for node in reversed(nodes.nodes):
+        if node.op == "call_function" and node not in values and (node in needed or node.is_impure()):
+            calls.append(node)
+            needed.update(node.all_input_nodes)
+    known = [node for node in values if node in needed]
     is_fresh = [node is not None and source_of(node) not in values and _is_fresh(node, outputs) for node in outputs]
-    return Program(fx.GraphModule({}, short).forward, [values[node] for node in known], is_fresh)
+    run = as_python([*known, *passing], calls[::-1], outputs, _VIEWS)
+    return Program(run, [values[node] for node in known], is_fresh, [node in needed for node in passing])
 
 
 def outputs_of(nodes: fx.Graph) -> list[fx.Node | None]:
@@ -312,14 +320,3 @@ def _decide(nodes: fx.Graph, constants: Mapping[fx.Node, Tensor]) -> None:
 
 def _is_one(value: Any, constants: Mapping[fx.Node, Tensor]) -> bool:
     return value in constants and bool((constants[value] == 1).all())
-
-
-def _quick(node: fx.Node) -> Any:
-    """PyTorch's own function in the place of an operator: a microsecond less a call."""
-    target: Any = node.target
-    name = getattr(target, "_overloadpacket", target).__name__
-    if node.kwargs or getattr(target, "namespace", "") != "aten":
-        return target
-    if target in _VIEWS:
-        return getattr(Tensor, name, target)
-    return getattr(torch, name, target)

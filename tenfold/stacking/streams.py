@@ -21,6 +21,9 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from tenfold.stacking.kernels import drawing_pays
+from tenfold.stacking.tracing import is_traced
+
 
 def _int64(value: int) -> int:
     """A 64-bit pattern as the signed integer that torch stores."""
@@ -62,14 +65,18 @@ class MemberStreams:
         self._step = step
         self._site = 0
 
-    def _bits(self, shape: Sequence[int]) -> Tensor:
+    def _start(self) -> Tensor:
+        """Where the stream of the next call site begins, int64, shape ()."""
         self._site += 1
         counter = (self._step << 20) + self._site
-        start = _mix(self._key ^ _mix(torch.as_tensor(counter * 2 + 1, device=self._key.device)))
+        return _mix(self._key ^ _mix(torch.as_tensor(counter * 2 + 1, device=self._key.device)))
+
+    @staticmethod
+    def _bits(start: Tensor, count: int) -> Tensor:
         # added before the product: TorchInductor would write a product of `arange` alone out as signed C++
         # arithmetic, whose overflow is undefined, and the compiled kernel would write beyond its memory
-        numbers = torch.arange(1, math.prod(shape) + 1, device=self._key.device)
-        return _mix((start + numbers) * _GOLDEN).reshape(tuple(shape))
+        numbers = torch.arange(1, count + 1, device=start.device)
+        return _mix((start + numbers) * _GOLDEN)
 
     def skip(self, num_sites: int = 1) -> None:
         """Takes call sites without drawing, where a draw would change nothing (dropout with p = 0).
@@ -85,8 +92,12 @@ class MemberStreams:
 
     def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform numbers in [0, 1), as fine as the dtype: 53 bits, 24, 11 (float16) or 8 (bfloat16)."""
-        digits = _DIGITS.get(dtype, 24)
-        return (_shift_right(self._bits(shape), 64 - digits)).to(dtype) * 2.0**-digits
+        digits, count, start = _DIGITS.get(dtype, 24), math.prod(shape), self._start()
+        if dtype == torch.float32 and not is_traced() and drawing_pays(start, count):
+            numbers: Tensor = torch.ops.tenfold.uniform(start, count)
+        else:
+            numbers = _shift_right(self._bits(start, count), 64 - digits).to(dtype) * 2.0**-digits
+        return numbers.reshape(tuple(shape))
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal numbers by the Box-Muller transform; in float32 for narrower dtypes, then rounded."""

@@ -6,9 +6,11 @@ Such an attribute does not belong to the structure. While all members run as one
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import chain
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +31,15 @@ MEMBER_ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 def member_attributes(module: nn.Module) -> dict[str, float]:
     """The attributes of one module that members may differ in, with this module's values."""
-    names = [
-        name
-        for cls in type(module).__mro__
-        for name in MEMBER_ATTRIBUTES.get(f"{cls.__module__}.{cls.__qualname__}", ())
-    ]
-    own = vars(module)
-    return {name: own[name] for name in names if type(own.get(name)) in (int, float)}
+    own, kind = vars(module), cast(Hashable, type(module))
+    return {name: own[name] for name in _names_in(kind) if type(own.get(name)) in (int, float)}
+
+
+@functools.cache
+def _names_in(kind: Any) -> tuple[str, ...]:
+    """The attributes that members may differ in, of a module of this class."""
+    names = (MEMBER_ATTRIBUTES.get(f"{cls.__module__}.{cls.__qualname__}", ()) for cls in kind.__mro__)
+    return tuple(chain.from_iterable(names))
 
 
 class MemberNumber:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -189,7 +190,8 @@ class Question:
         if not isinstance(self.options, SearchOptions):
             return False
         others = draw(self.space, _LOOKED_AT, seed=self.options.seed + 1)
-        return not all(shared.is_of(spec) for spec in self._whole_members(others))
+        seen = Counter(_network_of(whole) for whole, _ in shared.known.values())  # by two, so of more than one seed
+        return not all(seen[_network_of(spec)] > 1 or shared.is_of(spec) for spec in self._whole_members(others))
 
     def sharing(self, draws: list[Draw], stored: Mapping[str, Any] | None) -> Question:
         """The question on the features of a frozen first part that all these trials have, if there is one."""
@@ -208,6 +210,11 @@ class Question:
             return self
         self.known.example = partial(_example, shared.data, None)
         return replace(self, shared=shared, data=shared.data)
+
+
+def _network_of(spec: MemberSpec) -> tuple[str, tuple[str, ...]]:
+    """What decides, besides its seed, about the network that a member begins with and what of it is frozen."""
+    return spec.label, spec.config.recipe.freeze
 
 
 def framed(

@@ -71,7 +71,7 @@ def of_member(batch: Batch, place: int) -> Batch:
 
 def resting_places(parts: Sequence[Part], num_members: int) -> list[int]:
     """The members that are in no part."""
-    if any(places is None for places, _ in parts):
+    if parts and parts[0][0] is None:  # the only one
         return []
     present = {place for places, _ in parts if places is not None for place in places.tolist()}
     return [place for place in range(num_members) if place not in present]

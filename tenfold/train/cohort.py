@@ -23,7 +23,7 @@ from tenfold.train.cohort_parts import CohortData, Departure, Hooks, Progress
 from tenfold.train.compiling import STEPS_TO_REPLAY, compile_where_it_pays, note_real_seconds
 from tenfold.train.judging import Judge, Race, Verdict, mean_by_trial
 from tenfold.train.lane import Lane
-from tenfold.train.parked import Parked, best_parked, park, parked_from, stopped_trials
+from tenfold.train.parked import Parked, park, parked_from, stopped_trials
 from tenfold.train.team import Feed, Team
 
 
@@ -115,10 +115,11 @@ class Cohort:
         for feeds in self.team.together(list(self._feeds())):
             longest = max(feeds, key=lambda feed: feed.provider.steps_per_epoch)
             progress.steps = longest.provider.steps_per_epoch
+            worth = [(feed, sum(map(self._weight, feed.lanes)) * feed.step_share) for feed in feeds]
             began = time.perf_counter()
             while self.team.advance(feeds):
                 progress.step = longest.step
-                part = sum(self._weight(lane) * feed.share for feed in feeds for lane in feed.lanes)
+                part = sum(each * feed.step for feed, each in worth)
                 progress.share = min((done + part) / max(planned, 1), 1.0)
                 self.hooks.on_step(progress)
                 if self.hooks.out_of_time():
@@ -317,10 +318,8 @@ class Cohort:
         """Lets trials that train no more leave their stacks; they stay in the race with their best scores."""
         if not trials:
             return
-        self.parked += park(self.lanes, trials)
+        self.parked = park(self.parked, self.lanes, trials, self.most_parked, self.metric.direction)
         self._keep_in_lanes({member.trial for lane in self.lanes for member in lane.ids} - trials)
-        if self.most_parked is not None:
-            self.parked = best_parked(self.parked, self.most_parked, self.metric.direction)
 
     def keep_trials(self, trials: set[int]) -> None:
         """Lets the members of all other trials leave."""

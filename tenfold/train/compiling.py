@@ -25,7 +25,7 @@ from tenfold.train.planner import MEMORY_SHARE, build_lane, predict_memory_bytes
 
 _WORTH_MEASURING_S = 30.0  # of training as it comes: compiling takes about 10 s and saves about half
 _LEAST_STEPS = 10  # of an epoch that says what a step takes
-STEPS_TO_REPLAY = 50  # steps ahead from which recording one pays: it takes as long as some 20 save
+STEPS_TO_REPLAY = 30  # steps ahead from which recording one pays: it takes as long as some 15 save
 _MOST_MERGED = 64  # serial members that are tried as one program
 
 

@@ -30,7 +30,7 @@ from tenfold.stacking.values import gather_values
 from tenfold.train.plan import MemberSpec
 
 _MOST_CUTS = 12  # of which each is tried by running the model a few times
-_LOOKED_AT = 8  # samples of a batch on which it is run
+_LOOKED_AT = 2  # samples of a batch on which it is run
 
 
 class Cut(NamedTuple):
@@ -167,7 +167,9 @@ def split_off_prefix(
 def rest_spec(spec: MemberSpec, prefix: FrozenPrefix, device: torch.device) -> MemberSpec | None:
     """A member that trains what follows a prefix; None where its model does not begin with that."""
     model = _frozen_as_asked(spec)
-    return _without(spec, prefix.rest_of(model)) if prefix.is_of(model.to(device)) else None
+    if any(tensor.device != device for tensor in _tensors(model)):  # to move what is there already takes 0.3 ms
+        model = model.to(device)
+    return _without(spec, prefix.rest_of(model)) if prefix.is_of(model) else None
 
 
 def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | None:
@@ -178,7 +180,11 @@ def find_prefix(model: nn.Module, inputs: Sequence[Tensor]) -> FrozenPrefix | No
         inputs: of a real batch, each of shape (B, ...) with B >= 2.
     """
     model, inputs = model.to(inputs[0].device), [tensor[:_LOOKED_AT] for tensor in inputs]
-    for cut in list(_cuts(model))[:_MOST_CUTS]:
+    cuts = list(_cuts(model))[:_MOST_CUTS]
+    drawn = _drawn_before(model, cuts, inputs) if len(cuts) > 1 else set()
+    for cut in cuts:
+        if cut in drawn:
+            continue
         prefix = FrozenPrefix(model, cut)
         if any(True for _ in prefix.module.parameters()) and _is_sound(model, prefix, inputs):
             return prefix
@@ -229,14 +235,37 @@ def _cuts(model: nn.Module) -> Iterator[Cut]:
     return reversed(found)
 
 
+def _drawn_before(model: nn.Module, cuts: Sequence[Cut], inputs: Sequence[Tensor]) -> set[Cut]:
+    """The cuts before which something random stands, as one run of the model shows: these need not be tried."""
+    drawn: set[Cut] = set()
+    tried = _copy(model)
+    for cut in cuts:
+        held = tried.get_submodule(cut.path)
+        first = held if cut.start is None else list(held.children())[cut.start]
+
+        def look(*_: Any, cut: Cut = cut) -> None:
+            if not torch.equal(torch.get_rng_state(), before):
+                drawn.add(cut)
+
+        first.register_forward_pre_hook(look)
+    with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        before = torch.get_rng_state()
+        try:
+            tried(*inputs)
+        except Exception:  # so may the tries
+            return set()
+    return drawn
+
+
 def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) -> bool:
     """Whether cutting changes nothing, and the features of a sample are its own and the same each time.
 
     Whatever fails in the model when its rest is missing means that it cannot be cut here.
     """
     model = _with_other_weights(model)  # a head of zeros would hide what comes after it
-    rest, quiet = prefix.rest_of(model), copy.deepcopy(prefix.module).eval()
-    state = torch.get_rng_state()
+    rest, quiet = prefix.rest_of(model), _copy(prefix.module).eval()
+    state, frozen = torch.get_rng_state(), _frozen(model) | _frozen(prefix.module)
+    versions = [tensor._version for tensor in frozen.values()]
     try:
         with torch.no_grad():
             buffers = [buffer.clone() for buffer in prefix.module.buffers()]
@@ -248,8 +277,9 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
             if not torch.equal(state, torch.get_rng_state()):  # it drew, be it without effect this time
                 return False
             alone, evaluated = prefix.module(*(tensor[:1] for tensor in inputs)), quiet(*inputs)
-            same = _runs_alike(model, rest, inputs, features)
-            same &= _runs_alike(copy.deepcopy(model).eval(), copy.deepcopy(rest).eval(), inputs, evaluated)
+            same = _runs_alike(_copy(model), _copy(rest), inputs, features)
+            same &= _runs_alike(model.eval(), rest.eval(), inputs, evaluated)
+            same &= versions == [tensor._version for tensor in frozen.values()]
     except Exception:
         return False
     close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
@@ -258,10 +288,10 @@ def _is_sound(model: nn.Module, prefix: FrozenPrefix, inputs: Sequence[Tensor]) 
 
 
 def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], features: Tensor) -> bool:
-    """Whether a model says of inputs, bit for bit, what its rest says of their features."""
+    """Whether a model says of inputs, bit for bit, what its rest says of their features; both may change by it."""
     key = torch.tensor(1, device=features.device)
     with as_member(key, 1):
-        whole = copy.deepcopy(model)(*inputs)
+        whole = model(*inputs)
     with as_member(key, 1):
         parts = rest(features)
     return all(pytree.tree_leaves(pytree.tree_map(torch.equal, whole, parts)))
@@ -270,11 +300,22 @@ def _runs_alike(model: nn.Module, rest: nn.Module, inputs: Sequence[Tensor], fea
 @torch.no_grad()
 def _with_other_weights(model: nn.Module) -> nn.Module:
     """A copy whose trained weights are none that a layer begins with."""
-    other, numbers = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    other, numbers = _copy(model), torch.Generator().manual_seed(0)
     for parameter in other.parameters():
         if parameter.requires_grad:
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=numbers).to(parameter))
     return other
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A copy to be tried: frozen parameters, which may be many and stay as they are, are the very same."""
+    memo: dict[int, Any] = dict(_frozen(model))
+    copied: nn.Module = copy.deepcopy(model, memo)
+    return copied
+
+
+def _frozen(model: nn.Module) -> dict[int, Tensor]:
+    return {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
 
 
 def _rest(model: nn.Module, cut: Cut) -> nn.Module:

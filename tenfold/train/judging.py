@@ -9,7 +9,7 @@ from typing import Any
 from tenfold.core.records import MemberId
 from tenfold.core.task import Direction
 from tenfold.train.sparing import spared
-from tenfold.tuning import Bracket, Halving, Ladder, Rung, StoppingRule, promote
+from tenfold.tuning import Bracket, Halving, Ladder, NoStopping, Rung, StoppingRule, promote
 from tenfold.tuning.standing import epochs as in_epochs
 
 
@@ -159,6 +159,8 @@ class Judge:
         """Epochs from the last decision to the next for trials of this age; a resumed run says the same."""
         if self.ladder is not None:
             return self.ladder.epochs
+        if isinstance(self.rule, NoStopping):
+            return self.rule.max_resource
         if not isinstance(self.rule, Halving):
             return max(self.rule.max_resource // 3, 1)
         numbers = {self.rule.bracket_of(trial) % len(self.rule.brackets) for trial in trials}

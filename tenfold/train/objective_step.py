@@ -136,7 +136,7 @@ class ObjectiveStep:
         if share != 1.0:
             loss_M = loss_M * share
         self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
-        return loss_M.detach()
+        return loss_M.detach().clone()
 
     def _update(self, wary: Tensor | None, rests: list[int]) -> None:
         """Moves the members; those who would not be finite keep their weights and the buffers of before the step.
@@ -184,21 +184,20 @@ class ObjectiveStep:
     def _wary(self, loss_M: Tensor) -> Tensor | None:
         """The members whose loss or gradient is not finite, or so large that their weights may soon not be.
 
-        They are looked for on the CPU alone: other devices would have to be waited for. One norm over the gradients
-        of all members takes a hundredth of a step.
+        They are looked for on the CPU alone: other devices would have to be waited for. The norms of all members'
+        losses and gradients together take a hundredth of a step.
         """
         self._unhealthy = []
         if loss_M.device.type != "cpu":
             return None
-        gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
-        total = abs(loss_M.sum().item())
+        gradients: list[Tensor] = []
         if self.scaler is None:  # which looks at gradients itself
-            total += torch.stack(torch._foreach_norm(gradients)).sum().item()
-        if total < _WILD:
+            gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+        if torch.stack(torch._foreach_norm([loss_M, *gradients])).sum().item() < _WILD:
             self.is_well = True
             return None
         is_calm_M = loss_M.abs() < _WILD
-        for gradient in gradients if self.scaler is None else []:
+        for gradient in gradients:
             is_calm_M &= (gradient.abs() < _WILD).reshape(len(gradient), -1).all(dim=1)
         self._unhealthy = (~loss_M.isfinite()).nonzero()[:, 0].tolist()
         return (~is_calm_M).nonzero()[:, 0]

@@ -52,26 +52,33 @@ def stopped_trials(lanes: Iterable[Lane]) -> set[int]:
     return trials[True] - trials[False]
 
 
-def park(lanes: Iterable[Lane], trials: set[int]) -> list[Parked]:
-    """What is left of these trials' members when they leave their stacks."""
-    return [
-        Parked(
-            id=member,
-            score=math.nan if bool(lane.is_sick_M[place]) else float(lane.best_score_M[place]),
-            epoch=int(lane.best_epoch_M[place]),
-            model=lane.best_model(place),
-        )
-        for lane in lanes
-        for place, member in enumerate(lane.ids)
-        if member.trial in trials
+def park(
+    parked: Sequence[Parked], lanes: Iterable[Lane], trials: set[int], most: int | None, direction: str
+) -> list[Parked]:
+    """Who is parked when the members of some trials leave their stacks; models are made of those alone that stay.
+
+    Args:
+        parked: who is parked so far.
+        lanes: the stacks.
+        trials: those that leave.
+        most: how many trials may stay, the best ones; None for all. A trial is worth the mean of its members' scores.
+        direction: of the scores.
+    """
+    leaving = [
+        (lane, place, member) for lane in lanes for place, member in enumerate(lane.ids) if member.trial in trials
     ]
-
-
-def best_parked(parked: Sequence[Parked], most: int, direction: str) -> list[Parked]:
-    """Those of the best trials, at most so many: a trial is worth the mean of its members' scores."""
-    means = mean_by_trial({own.id: own.score for own in parked})
-    kept = set(promote(means, most, direction))
-    return [own for own in parked if own.id.trial in kept]
+    scores = {own.id: own.score for own in parked}
+    for lane, place, member in leaving:
+        scores[member] = math.nan if bool(lane.is_sick_M[place]) else float(lane.best_score_M[place])
+    kept = {member.trial for member in scores}
+    if most is not None:
+        kept = set(promote(mean_by_trial(scores), most, direction))
+    fresh = [
+        Parked(id=member, score=scores[member], epoch=int(lane.best_epoch_M[place]), model=lane.best_model(place))
+        for lane, place, member in leaving
+        if member.trial in kept
+    ]
+    return [own for own in parked if own.id.trial in kept] + fresh
 
 
 def parked_from(states: Sequence[Mapping[str, Any]], lanes: Sequence[Lane]) -> list[Parked]:

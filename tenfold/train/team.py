@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -53,11 +54,16 @@ class Feed:
         """How much of the epoch is done, in [0, 1]."""
         return self.step / max(self.provider.steps_per_epoch, 1)
 
+    @property
+    def step_share(self) -> float:
+        """How much of the epoch a step is."""
+        return 1 / max(self.provider.steps_per_epoch, 1)
+
     def take(self, count: int) -> list[Batch | MemberBatches]:
         """The next batches, fewer at the end of the epoch."""
         if self._batches is None:
             self._batches = iter(self.provider.epoch(self.lanes[0].epoch, self.lanes[0].stack))
-        taken = [batch for _, batch in zip(range(count), self._batches, strict=False)]
+        taken = list(islice(self._batches, count))
         self.step += len(taken)
         return taken
 
@@ -105,12 +111,17 @@ class Team:
 
     def advance(self, feeds: Sequence[Feed]) -> bool:
         """Trains the lanes of some feeds on the next batch, or the next few; whether there were any."""
-        count = 1
         if all(self._goes_beside(lane) for feed in feeds for lane in feed.lanes):
             count = math.ceil(_ROUNDS * self.width / sum(len(feed.lanes) for feed in feeds))
-        taken = [(feed, feed.take(count)) for feed in feeds]
-        self.train([(lane, batches) for feed, batches in taken for lane in feed.lanes])
-        return any(batches for _, batches in taken)
+            taken = [(feed, feed.take(count)) for feed in feeds]
+            self.train([(lane, batches) for feed, batches in taken for lane in feed.lanes])
+            return any(batches for _, batches in taken)
+        following = [(feed, feed.take(1)) for feed in feeds]
+        for feed, batches in following:
+            for batch in batches:
+                for lane in feed.lanes:
+                    lane.train_step(batch)
+        return any(batches for _, batches in following)
 
     def train(self, work: Sequence[tuple[Lane, Sequence[Batch | MemberBatches]]]) -> None:
         """Has each lane take a step on each of its batches, in their order."""

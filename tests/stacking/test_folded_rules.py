@@ -9,7 +9,7 @@ from torch import nn
 
 import tenfold
 from tenfold.stacking import kernels
-from tenfold.stacking.rules.tracing import tracing
+from tenfold.stacking.tracing import tracing
 
 M = 3
 

@@ -47,6 +47,22 @@ def test_narrow_uniform_numbers_stay_below_one_and_are_uniform(dtype):
     assert stats.chisquare(np.histogram(u.float().numpy(), bins=64, range=(0, 1))[0]).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("form", ["stacked", "serial"])
+@pytest.mark.parametrize("shape", [(7,), (1023,), (4097,), (3, 5, 700)])
+def test_numbers_in_float32_are_the_upper_bits_of_those_in_float64(shape, form):
+    """In float32 many numbers come from a kernel, and in float64 from PyTorch's operators."""
+
+    def draw(model):
+        key = member_streams().key
+        return [MemberStreams(key, 3).uniform(shape, dtype) for dtype in (torch.float32, torch.float64)]
+
+    stack = tenfold.stack([nn.Linear(1, 1) for _ in range(3)], form=form)
+    coarse, fine = stack.each(draw)
+    assert coarse.dtype == torch.float32
+    assert coarse.shape == (3, *shape)
+    assert torch.equal(coarse.double(), (fine * 2**24).floor() / 2**24)
+
+
 def test_normal_numbers_are_normal():
     z = streams().normal((N,), torch.float64).numpy()
     assert stats.kstest(z, "norm").pvalue > 1e-3

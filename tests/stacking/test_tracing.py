@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import tenfold
 from tenfold.stacking import kernels
-from tenfold.stacking.rules.tracing import is_traced, tracing
+from tenfold.stacking.tracing import is_traced, tracing
 
 
 class Last(nn.Module):

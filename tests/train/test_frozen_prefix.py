@@ -247,3 +247,42 @@ def test_a_rest_has_the_names_that_it_has_in_the_whole():
     rest = Rest("a.b", nn.Linear(4, 2))
     assert [name for name, _ in rest.named_parameters()] == ["a.b.weight", "a.b.bias"]
     assert rest(torch.zeros(3, 4)).shape == (3, 2)
+
+
+class Counted(nn.Linear):
+    """A layer that counts how often any copy of it runs."""
+
+    runs = 0
+
+    def forward(self, x):
+        Counted.runs += 1
+        return super().forward(x)
+
+
+def test_cuts_behind_something_random_cost_one_run_together(monkeypatch):
+    monkeypatch.setattr(Counted, "runs", 0)
+    head = nn.Sequential(nn.Dropout(0.1), nn.Dropout(0.2), nn.Dropout(0.3), nn.Linear(4, 2))
+    prefix = find_prefix(nn.Sequential(frozen(Counted(5, 4)), head), [X])
+    assert prefix.cut == Cut("1", None)
+    assert Counted.runs <= 7  # the one, and those of the cut that is taken
+
+
+def test_finding_a_prefix_leaves_the_model_its_numbers_and_its_state_of_random_numbers():
+    model = nn.Sequential(frozen(nn.Linear(5, 4)), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 2))
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    find_prefix(model, [X])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+class Wearing(nn.Linear):
+    """A frozen layer that changes its weights whenever it runs."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.weight += 0.0
+        return super().forward(x)
+
+
+def test_a_frozen_layer_that_writes_into_its_weights_is_not_shared():
+    assert find_prefix(nn.Sequential(frozen(Wearing(5, 4)), nn.Linear(4, 2)), [X]) is None

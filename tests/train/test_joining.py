@@ -5,7 +5,7 @@ import torch
 from train_kit import LOG_LOSS, Classify, finish, make_cohort, moons_data, records, specs_of
 
 from tenfold.core.records import RecordLog
-from tenfold.train import Departure, Hooks, Judge, build_lane
+from tenfold.train import Departure, Hooks, Judge, Lane, build_lane
 from tenfold.tuning import MedianStopping, NoStopping
 
 CPU = torch.device("cpu")
@@ -90,11 +90,20 @@ def test_who_came_to_the_end_waits_outside_with_its_best_weights_while_others_tr
         assert own.epoch == 1 + scores.index(min(scores))
 
 
-def test_only_the_best_are_kept_waiting(tmp_path):
+def test_only_the_best_are_kept_waiting(tmp_path, monkeypatch):
     everybody = finish(cohort_of(tmp_path / "a", SPECS[:2], later=SPECS[2:], after=2))
-    best = min(everybody.parked, key=lambda own: own.score)
+    best, best_model, made = min(everybody.parked, key=lambda own: own.score), Lane.best_model, []
+
+    def noted(self, place):
+        made.append(self.ids[place].trial)
+        return best_model(self, place)
+
+    monkeypatch.setattr(Lane, "best_model", noted)
     few = finish(cohort_of(tmp_path / "b", SPECS[:2], later=SPECS[2:], after=2, most_parked=1))
     assert [own.id for own in few.parked] == [best.id]
+    assert len(made) <= 2  # of the two generations the best one each; the others need no model
+    states = [own.model.state_dict() for own in (best, *few.parked)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_a_rule_that_is_asked_every_epoch_lets_trials_leave_with_its_reason(tmp_path):

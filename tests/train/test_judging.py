@@ -6,7 +6,7 @@ import pytest
 
 from tenfold.core.records import MemberId
 from tenfold.train.judging import Judge, Race
-from tenfold.tuning import Halving, MedianStopping, Rung, hyperband_brackets
+from tenfold.tuning import Halving, MedianStopping, NoStopping, Rung, hyperband_brackets
 
 NAN = math.nan
 
@@ -88,6 +88,12 @@ def test_any_other_rule_is_asked_after_every_epoch_and_the_sick_leave_at_once():
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 2), (1, 2), (2, 3), (4, 3), (5, 0)])
 def test_a_stretch_goes_from_one_decision_to_the_next(epoch, expected):
     assert judge((2, 1), (5, 1)).stretch({0, 1}, epoch) == expected
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 8])
+def test_where_nobody_is_ever_stopped_one_stretch_goes_from_beginning_to_end(epoch):
+    rule = NoStopping(num_trials=3, max_resource=9)
+    assert Judge(rule=rule, direction="maximize").stretch({0, 1}, epoch) == 9
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(0, 3 * 2 + 1 * 3), (2, 3 * 3), (3, 3 * 2), (5, 0)])

@@ -17,7 +17,7 @@ from train_kit import (
 
 from tenfold.core.errors import OutOfMemoryError
 from tenfold.core.task import MemberBatches
-from tenfold.optim import StackedOptimizer
+from tenfold.optim.adam_family import FusedAdam
 from tenfold.stacking import Stack, per_member
 from tenfold.train import build_lane
 
@@ -134,13 +134,13 @@ def test_a_single_member_that_does_not_fit_is_refused_with_what_to_change(room_f
 def test_memory_that_runs_out_while_weights_move_is_no_state_to_go_on_from(monkeypatch):
     lane = lane_of()
     lane.train_step((X, Y))
-    move = StackedOptimizer.move
+    move = FusedAdam.move
 
     def move_and_fail(self, moves, group):
         move(self, moves, group)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(StackedOptimizer, "move", move_and_fail)
+    monkeypatch.setattr(FusedAdam, "move", move_and_fail)
     with pytest.raises(
         OutOfMemoryError,
         match=r"train: memory ran out while the weights of 7 members were moving \(no room\)\. Train fewer members",

@@ -1,4 +1,4 @@
-"""Kernels in C++ on CPUs with AVX-512: layers, cross-entropy and Adam's step; LSTMs in compiled steps.
+"""Kernels in C++ on CPUs with AVX-512: layers, noise, cross-entropy and Adam's step; LSTMs in compiled steps.
 
 The .cpp files are one library, built by TorchInductor's compiler the first time that a stack needs one of them (about
 eight seconds), and kept in the user's cache folder. Where they do not apply, PyTorch's own operators stay.
@@ -10,6 +10,7 @@ from tenfold.stacking.kernels.fusing import fuse_pooling
 from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
 from tenfold.stacking.kernels.losses import CrossEntropy
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
+from tenfold.stacking.kernels.noise import drawing_pays
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
@@ -29,6 +30,7 @@ __all__ = [
     "as_pictures",
     "channel_rows",
     "convolved_sizes",
+    "drawing_pays",
     "fuse_pooling",
     "has_slow_products",
     "kept_bytes",

@@ -23,7 +23,7 @@ from torch.nn.modules.utils import _pair
 
 from tenfold.stacking import kernels
 from tenfold.stacking.rules.at_once import are_members, at_once
-from tenfold.stacking.rules.tracing import is_traced
+from tenfold.stacking.tracing import is_traced
 
 
 def _conv2d(

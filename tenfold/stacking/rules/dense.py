@@ -13,7 +13,7 @@ from torch import Tensor
 from tenfold.stacking import kernels
 from tenfold.stacking.layout import NARROW
 from tenfold.stacking.rules.at_once import are_members, at_once, num_members
-from tenfold.stacking.rules.tracing import is_traced
+from tenfold.stacking.tracing import is_traced
 
 _LEAST_LOGITS = 1 << 11  # of all members, for which a kernel is built
 

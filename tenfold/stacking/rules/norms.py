@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tenfold.stacking import kernels
 from tenfold.stacking.rules.at_once import are_members, at_once
-from tenfold.stacking.rules.tracing import is_traced
+from tenfold.stacking.tracing import is_traced
 from tenfold.stacking.values import CumulativeMomentum, MemberNumber
 
 

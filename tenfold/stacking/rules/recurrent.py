@@ -26,8 +26,8 @@ from tenfold.stacking.rules.at_once import are_members, at_once
 from tenfold.stacking.rules.dropout import dropped
 from tenfold.stacking.rules.recurrence import Cell, GRUCell, LSTMCell, Recurrence, RNNCell, Step
 from tenfold.stacking.rules.traced_recurrence import TracedRecurrence
-from tenfold.stacking.rules.tracing import is_traced
 from tenfold.stacking.streams import member_streams
+from tenfold.stacking.tracing import is_traced
 
 # Batch x hidden from which PyTorch's kernels, a member at a time, are quicker on a CPU.
 _IN_TURN_FROM = {"fused": 1024, "other": 16384}
