@@ -69,7 +69,7 @@ class Heads(nn.Module):
         return self.head(self.backbone(x))
 
 
-def make_pictures(folder: Path, count: int = 240) -> Path:
+def make_pictures(folder: Path, count: int) -> Path:
     """Two classes of made-up photographs."""
     numbers = np.random.default_rng(0)
     for name, tint in (("one", 60), ("two", -60)):
@@ -140,11 +140,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="alternations")
     parser.add_argument("--some", type=int, default=2, help="heads that run the backbone")
-    parser.add_argument("--folder", type=Path, help="class folders of pictures")
+    parser.add_argument("--folder", type=Path, help="class folders of pictures; made up by default")
+    parser.add_argument("--pictures", type=int, default=240, help="how many are made up")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as made:
-        folder = options.folder or make_pictures(Path(made) / "pictures")
+        folder = options.folder or make_pictures(Path(made) / "pictures", options.pictures)
         pixels, classes = arrays(folder)
         x, y = torch.from_numpy(pixels), torch.from_numpy(classes)
         aside: dict[str, list[float]] = {}
