@@ -1,7 +1,6 @@
 """Cross-entropy of all members, float32 on CPUs with AVX-512: the loss and its gradient in one pass.
 
-PyTorch's operators for it are twenty in a step, of a few microseconds each; of ten small networks they take longer
-than the layers.
+PyTorch's operators for it are twenty in a step, of a few microseconds each.
 """
 
 from __future__ import annotations
