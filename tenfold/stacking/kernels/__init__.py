@@ -7,7 +7,13 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 from tenfold.stacking.kernels.adam import adam_step
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.fusing import fuse_pooling
-from tenfold.stacking.kernels.library import are_there, has_slow_products, say_nothing_of_cuda, telling
+from tenfold.stacking.kernels.library import (
+    are_there,
+    has_slow_products,
+    say_nothing_of_cuda,
+    seconds_of_building,
+    telling,
+)
 from tenfold.stacking.kernels.losses import CrossEntropy
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.noise import drawing_pays
@@ -38,6 +44,7 @@ __all__ = [
     "pooled_sizes",
     "product_pays",
     "say_nothing_of_cuda",
+    "seconds_of_building",
     "telling",
     "with_own_products",
 ]

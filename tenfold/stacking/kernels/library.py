@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ from tenfold.core.caches import cache_folder, keep_in_cache
 _SAY: ContextVar[Callable[[str], None]] = ContextVar("say", default=lambda sentence: None)
 CPUINFO = Path("/proc/cpuinfo")
 _SOURCES = ("products.cpp", "adam.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp", "losses.cpp", "noise.cpp")
+_building_s: list[float] = []
 OPERATORS = torch.library.Library("tenfold", "DEF")
 """Where the kernels' operators are defined, so that a traced program can hold them."""
 
@@ -106,6 +108,7 @@ def library() -> ctypes.CDLL:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise RuntimeError("kernels: there is no compiler")  # known without importing TorchInductor
 
+    began = time.perf_counter()
     say_nothing_of_cuda()
     from torch._inductor.codecache import CppCodeCache
 
@@ -113,4 +116,15 @@ def library() -> ctypes.CDLL:
     built = CppCodeCache.load(source, needs_vec_isa=True)
     if facts:
         keep_in_cache(name, Path(built._name).read_bytes())
+    _building_s.append(time.perf_counter() - began)
     return built
+
+
+def seconds_of_building() -> float:
+    """What building has taken in this process; not to be counted as a step's time.
+
+    Example:
+        >>> seconds_of_building() >= 0
+        True
+    """
+    return sum(_building_s)
