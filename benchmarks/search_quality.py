@@ -17,8 +17,8 @@ The sides:
 - tenfold's samplers and halvings, `tenfold.search` as its user calls it: checks, planning, compiling, records,
   checkpoints, Optuna's storage, the final model and the report are in its seconds.
 
-Both train the same number of trials (a side that ends in *1.5 half as many again) for at most the same epochs, warm-up and
-cosine schedule alike, and what counts is the best validation accuracy so far. The sides take turns, seed by seed.
+Both train the same number of trials (a side that ends in *1.5 half as many again) for at most the same epochs,
+warm-up and cosine schedule alike, and what counts is the best validation accuracy so far. The sides take turns, seed by seed.
 Every measurement is appended to a file at once, and what is there is not measured again, so that a benchmark that
 was killed goes on.
 
@@ -64,8 +64,8 @@ WIDTHS, DEPTHS = (128, 256), (2, 3)
 SHARES = (0.10, 0.25, 0.50, 1.00)
 LOOP, OURS = "loop", "tpe+hyperband"
 SIDES = (
-    LOOP, OURS, OURS + "*1.5", OURS + "*2", "random+none", "random+successive", "random+hyperband", "random+curve", "tpe+none",
-    "tpe+successive", "tpe+median", "tpe+curve", "gp+hyperband", "genetic+hyperband", "anneal+hyperband",
+    LOOP, OURS, OURS + "*1.5", OURS + "*2", "random+none", "random+successive", "random+hyperband", "random+curve",
+    "tpe+none", "tpe+successive", "tpe+median", "tpe+curve", "gp+hyperband", "genetic+hyperband", "anneal+hyperband",
     "cmaes+hyperband",
 )  # fmt: skip
 Point = tuple[float, float, float]
