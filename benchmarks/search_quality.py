@@ -18,9 +18,9 @@ The sides:
   checkpoints, Optuna's storage, the final model and the report are in its seconds.
 
 Both train the same number of trials (a side that ends in *1.5 half as many again) for at most the same epochs,
-warm-up and cosine schedule alike, and what counts is the best validation accuracy so far. The sides take turns, seed by seed.
-Every measurement is appended to a file at once, and what is there is not measured again, so that a benchmark that
-was killed goes on.
+warm-up and cosine schedule alike, and what counts is the best validation accuracy so far. The sides take turns, seed
+by seed. Every measurement is appended to a file at once, and what is there is not measured again, so that a benchmark
+that was killed goes on.
 
     TENFOLD_DATA=<folder> python benchmarks/search_quality.py                  # everything: more than an hour
     python benchmarks/search_quality.py --task digits --seeds 10
