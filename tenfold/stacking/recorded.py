@@ -20,11 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tenfold.stacking.as_python import as_python
-from tenfold.stacking.kernels import fuse_pooling
+from tenfold.stacking.kernels.fusing import SAME, fuse_pooling
 
 aten = torch.ops.aten
-_SAME = frozenset({aten.detach.default, aten.alias.default})
-_VIEWS = _SAME | {
+_VIEWS = SAME | {
     aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.transpose.int, aten.t.default,
     aten.permute.default, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.select.int,
     aten.slice.Tensor,
@@ -199,7 +198,7 @@ def drop_what_changes_nothing(nodes: fx.Graph) -> None:
         source = node
         while source.target in _VIEWS:
             source = source.args[0]
-            if source.meta["val"] == node.meta["val"] or node.target in _SAME:
+            if source.meta["val"] == node.meta["val"] or node.target in SAME:
                 node.replace_all_uses_with(source)
                 nodes.erase_node(node)
                 break

@@ -35,10 +35,7 @@ MEMORY_SHARE = 0.8
 _PROBE_MEMBERS = 16
 _NOISE = 1.1  # measurements differ by so much from run to run; within it the stack is chosen, so that plans repeat
 _WORTH_BESIDE_S = 5e-4  # shorter steps are mostly Python, of which one thread runs at a time
-_LEAST_LOOK_S, _MOST_LOOK_S = (
-    5e-4,
-    0.25,
-)  # a lone member's step: kernels of stacks may take half of it; a few are tried
+_LEAST_LOOK_S, _MOST_LOOK_S = 5e-4, 0.25  # a lone member's step of which kernels of stacks may take half
 NOT_BESIDE = (
     "Members train side by side on a CPU, with two threads at least and memory for as many steps, and none of them "
     "may draw from PyTorch's, Python's or NumPy's own generators."

@@ -62,7 +62,7 @@ def quickest_plan(
 
 
 def _longest(plan: Sequence[PlannedStack]) -> list[PlannedStack]:
-    """The lines of the structure and program whose step takes longest."""
+    """The lines of the network whose members take longest, all together."""
     kinds: dict[tuple[str, int], list[PlannedStack]] = {}
     for line in plan:
         kinds.setdefault((line.label, line.parameters), []).append(line)

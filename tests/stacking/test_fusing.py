@@ -120,10 +120,28 @@ def dilated(x):
     return F.max_pool2d(x.relu(), 2, dilation=2)
 
 
+def changed_between(x):
+    active = x.relu()
+    x.add_(1.0)
+    return F.max_pool2d(active, 2)
+
+
+def changed_after_it_was_seen(x):
+    pooled = F.max_pool2d(x.relu(), 2)
+    x.add_(1.0)
+    return torch.cat([pooled.flatten(1), x.mean((2, 3))], 1)
+
+
+def part_in_place(x):
+    part = F.relu(x[:, 1:], inplace=True)
+    return torch.cat([F.max_pool2d(part, 2).flatten(1), x.mean((2, 3))], 1)
+
+
 ALL, RELU, NOTHING = "all", "ReLU", "nothing"
 NETS = [
     (relu_before, ALL), (relu_in_place, ALL), (none, ALL), (relu_behind, ALL), (overlapping, RELU), (dilated, RELU),
     (read_twice, NOTHING), (beside_relu, RELU), (pooled_twice, NOTHING),
+    (changed_between, NOTHING), (changed_after_it_was_seen, RELU), (part_in_place, NOTHING),
 ]  # fmt: skip
 
 
@@ -170,12 +188,13 @@ def test_recorded_steps_take_in_what_nobody_else_reads_and_give_the_same_bits(af
     assert taken(operators.seen) == expected
 
 
-def test_a_compiled_step_learns_as_one_that_comes():
+@pytest.mark.parametrize("after", [relu_before, relu_in_place, changed_between, part_in_place])
+def test_a_compiled_step_learns_as_one_that_comes(after):
     torch.manual_seed(0)
-    models = [Net(relu_before, padding=1) for _ in range(2)]
+    models = [Net(after, padding=1) for _ in range(2)]
     ends = []
     for compiled in (False, True):
-        stack = tenfold.stack([Net(relu_before, padding=1) for _ in range(2)], form="stacked")
+        stack = tenfold.stack([Net(after, padding=1) for _ in range(2)], form="stacked")
         for model, parameters in zip(models, zip(*stack.parameters(), strict=True), strict=True):
             for own, start in zip(parameters, model.parameters(), strict=True):
                 own.data.copy_(start.data)

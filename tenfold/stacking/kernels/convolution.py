@@ -196,7 +196,7 @@ def _summed(
     return (of_weight, of_bias) if parts == 1 else (weights.sum(1), biases.sum(1))
 
 
-def _made_weight(grad: Tensor, x: Tensor, window: Sequence[int], *_: Any, with_bias: bool) -> tuple[Tensor, Tensor]:
+def _made_weight(grad: Tensor, x: Tensor, window: Sequence[int], *, with_bias: bool) -> tuple[Tensor, Tensor]:
     channels = grad.shape[2]
     return (
         grad.new_empty(len(grad), channels, x.shape[-3], *window),

@@ -14,7 +14,8 @@ import torch
 from torch import fx
 
 aten, ours = torch.ops.aten, torch.ops.tenfold
-_SAME = {aten.detach.default, aten.alias.default}
+SAME = frozenset({aten.detach.default, aten.alias.default})
+"""Operators that give a tensor another name."""
 _MOST_TAPS = 255  # of a window after a ReLU: one more number says that none is above zero
 
 
@@ -36,7 +37,7 @@ def fuse_pooling(nodes: fx.Graph) -> None:
 
 def _source(node: fx.Node) -> fx.Node:
     """What a node is the very tensor of."""
-    while node.target in _SAME:
+    while node.target in SAME:
         node = node.args[0]  # type: ignore[assignment]
     return node
 
@@ -44,7 +45,7 @@ def _source(node: fx.Node) -> fx.Node:
 def _users(node: fx.Node) -> Iterator[fx.Node]:
     """Who reads a tensor, under whatever name."""
     for user in node.users:
-        if user.target in _SAME:
+        if user.target in SAME:
             yield from _users(user)
         else:
             yield user
@@ -61,7 +62,7 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
     read, *options = pool.args
     relu = _source(read)  # type: ignore[arg-type]
     window = options[0]
-    if not _is_relu(relu) or window[0] * window[1] > _MOST_TAPS:  # type: ignore[index, operator]
+    if not _is_relu(relu) or window[0] * window[1] > _MOST_TAPS or _is_written_between(relu, pool):  # type: ignore[index, operator]
         return
     masks = [user for user in _users(relu) if user is not pool]
     if any(not _is_mask(mask, relu) or _source(mask.args[0]) not in backward for mask in masks):  # type: ignore[arg-type]
@@ -74,10 +75,23 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
 
 
 def _is_relu(node: fx.Node) -> bool:
-    """Whether it is one; in place of a tensor that nobody else reads will do, too."""
+    """Whether it is one; in place of a convolution's result that nobody else reads will do, too."""
     if node.target is aten.relu_.default:
-        return list(_users(node.args[0])) == [node] and node.args[0].op == "call_function"  # type: ignore[arg-type, union-attr]
+        return node.args[0].target is ours.convolution.default and list(_users(node.args[0])) == [node]  # type: ignore[arg-type, union-attr]
     return node.target is aten.relu.default
+
+
+def _is_written_between(first: fx.Node, last: fx.Node) -> bool:
+    """Whether an operator between two others writes into memory: what `first` reads may then be something else."""
+    node = first.next
+    while node is not last and not (node.op == "call_function" and _writes(node)):
+        node = node.next
+    return node is not last
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 def _is_mask(node: fx.Node, relu: fx.Node) -> bool:
@@ -92,6 +106,8 @@ def _take_into_convolution(pool: fx.Node, backward: list[fx.Node]) -> None:
     read, window, stride, padding, dilation, ceil_mode, relu = pool.args
     convolution = _source(read)  # type: ignore[arg-type]
     if convolution.target is not ours.convolution.default or list(_users(convolution)) != [pool]:
+        return
+    if _is_written_between(convolution, pool):
         return
     size = list(convolution.meta["val"].shape[-2:])
     is_whole = not ceil_mode or all(one % by == 0 for one, by in zip(size, window, strict=True))  # type: ignore[arg-type]
