@@ -6,7 +6,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 
 from tenfold.stacking.kernels.adam import adam_step
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
-from tenfold.stacking.kernels.fusing import fuse_pooling
+from tenfold.stacking.kernels.fusing_pooling import fuse_pooling
 from tenfold.stacking.kernels.library import (
     are_there,
     has_slow_products,
@@ -14,13 +14,14 @@ from tenfold.stacking.kernels.library import (
     seconds_of_building,
     telling,
 )
+from tenfold.stacking.kernels.linear import Linear, linear_pays
 from tenfold.stacking.kernels.losses import CrossEntropy
 from tenfold.stacking.kernels.lstm import LSTM, kept_bytes
 from tenfold.stacking.kernels.noise import drawing_pays
 from tenfold.stacking.kernels.norms import BatchNorm, as_pictures, channel_rows
 from tenfold.stacking.kernels.pooling import MaxPool
 from tenfold.stacking.kernels.pooling_samples import MaxPoolSamples, pooled_sizes
-from tenfold.stacking.kernels.products import Product, product_pays, with_own_products
+from tenfold.stacking.kernels.products import with_own_products
 from tenfold.stacking.kernels.samples_last import lies_samples_last
 
 __all__ = [
@@ -28,9 +29,9 @@ __all__ = [
     "BatchNorm",
     "Convolution",
     "CrossEntropy",
+    "Linear",
     "MaxPool",
     "MaxPoolSamples",
-    "Product",
     "adam_step",
     "are_there",
     "as_pictures",
@@ -41,8 +42,8 @@ __all__ = [
     "has_slow_products",
     "kept_bytes",
     "lies_samples_last",
+    "linear_pays",
     "pooled_sizes",
-    "product_pays",
     "say_nothing_of_cuda",
     "seconds_of_building",
     "telling",

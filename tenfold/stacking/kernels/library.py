@@ -23,7 +23,9 @@ from tenfold.core.caches import cache_folder, keep_in_cache
 
 _SAY: ContextVar[Callable[[str], None]] = ContextVar("say", default=lambda sentence: None)
 CPUINFO = Path("/proc/cpuinfo")
-_SOURCES = ("products.cpp", "adam.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp", "losses.cpp", "noise.cpp")
+_SOURCES = (
+    "products.cpp", "linear.cpp", "adam.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp", "losses.cpp", "noise.cpp"
+)  # fmt: skip
 _building_s: list[float] = []
 OPERATORS = torch.library.Library("tenfold", "DEF")
 """Where the kernels' operators are defined, so that a traced program can hold them."""

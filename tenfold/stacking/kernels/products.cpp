@@ -115,6 +115,24 @@ Matrix with_contiguous_rows(const float* data, Size row, Size col, Size rows, Si
   return {scratch.data(), cols};
 }
 
+// c = a b for some rows of one member: a (m, k), b (k, n) and c (m, n), the rows of c in a row.
+void member_product(Size m, Size n, Size k, const float* a, Size a_row, Size a_col, const float* b, Size b_row,
+                    Size b_col, float* c) {
+  static thread_local std::vector<float> scratch, turned;
+  if (b_row == 1 && b_col != 1 && m * (k + n) < k * n) {
+    const Matrix samples = with_contiguous_rows(a, a_col, a_row, k, m, scratch);
+    if (static_cast<Size>(turned.size()) < m * n) turned.resize(m * n);
+    product(n, m, k, b, b_col, b_row, samples.data, samples.row, {}, turned.data(), m);
+    at::vec::transpose_mxn<float>(turned.data(), m, c, n, n, m);
+  } else {
+    const Matrix own = with_contiguous_rows(b, b_row, b_col, k, n, scratch);
+    product(m, n, k, a, a_row, a_col, own.data, own.row, {}, c, n);
+  }
+}
+
+// How many threads do so many multiply-adds soonest.
+int threads_for(Size multiply_adds) { return multiply_adds <= ALONE ? 1 : omp_get_max_threads(); }
+
 // In how many pieces a member's rows are cut, so that all threads have work.
 Size pieces(Size members, int threads) { return members % threads == 0 || members >= 8 * threads ? 1 : threads; }
 
@@ -122,26 +140,13 @@ Size pieces(Size members, int threads) { return members % threads == 0 || member
 
 extern "C" void tenfold_products(Size members, Size m, Size n, Size k, const float* a, Size a_member, Size a_row,
                                  Size a_col, const float* b, Size b_member, Size b_row, Size b_col, float* c) {
-  const int threads = members * m * n * k <= ALONE ? 1 : omp_get_max_threads();
+  const int threads = threads_for(members * m * n * k);
   const Size parts = pieces(members, threads);
-#pragma omp parallel num_threads(threads)
-  {
-    static thread_local std::vector<float> scratch, turned;
-#pragma omp for schedule(static)
-    for (Size work = 0; work < members * parts; work++) {
-      const Size member = work / parts, part = work % parts;
-      const Size row = m * part / parts, rows = m * (part + 1) / parts - row;
-      const float *left = a + member * a_member + row * a_row, *right = b + member * b_member;
-      float* to = c + (member * m + row) * n;
-      if (b_row == 1 && b_col != 1 && rows * (k + n) < k * n) {
-        const Matrix samples = with_contiguous_rows(left, a_col, a_row, k, rows, scratch);
-        if (static_cast<Size>(turned.size()) < rows * n) turned.resize(rows * n);
-        product(n, rows, k, right, b_col, b_row, samples.data, samples.row, {}, turned.data(), rows);
-        at::vec::transpose_mxn<float>(turned.data(), rows, to, n, n, rows);
-      } else {
-        const Matrix own = with_contiguous_rows(right, b_row, b_col, k, n, scratch);
-        product(rows, n, k, left, a_row, a_col, own.data, own.row, {}, to, n);
-      }
-    }
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (Size work = 0; work < members * parts; work++) {
+    const Size member = work / parts, part = work % parts;
+    const Size row = m * part / parts, rows = m * (part + 1) / parts - row;
+    member_product(rows, n, k, a + member * a_member + row * a_row, a_row, a_col, b + member * b_member, b_row, b_col,
+                   c + (member * m + row) * n);
   }
 }

@@ -1,65 +1,18 @@
-"""Products of many small matrices: `torch.bmm` in C++ of ours where PyTorch's is slow."""
+"""Products of many small matrices in compiled steps: `torch.bmm` in C++ of ours where PyTorch's is slow."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tenfold.stacking.kernels.library import OPERATORS, are_there, has_slow_products, library
 
-_LARGE = 1 << 27  # multiply-adds a member: MKL cuts larger products for the caches, ours do not
-_WORTH_A_CALL = 1 << 20  # multiply-adds of all members, without which our call's four microseconds are not made good
-
-
-class Product(torch.autograd.Function):
-    """rows @ weight^T for all members.
-
-    Args (of `apply`):
-        rows: shape (M, B, D).
-        weight: shape (M, K, D); its gradient lies in memory as it does.
-
-    Returns:
-        Shape (M, B, K).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
-        """See the class."""
-        ctx.save_for_backward(rows, weight)
-        result: Tensor = torch.ops.tenfold.products(rows, weight.transpose(1, 2))
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """By products of ours; where gradients of gradients are asked for, by PyTorch's."""
-        rows, weight = ctx.saved_tensors
-        wants_rows, wants_weight = ctx.needs_input_grad
-        product = torch.bmm if torch.is_grad_enabled() else torch.ops.tenfold.products
-        of_rows = product(grad, weight) if wants_rows else None
-        if not wants_weight:
-            return of_rows, None
-        if weight.stride(1) == 1:
-            return of_rows, product(rows.transpose(1, 2), grad).transpose(1, 2)
-        return of_rows, product(grad.transpose(1, 2), rows)
-
-
-def product_pays(members: int, rows: Tensor, weight: Tensor) -> bool:
-    """Whether `Product` takes these, and is quicker than PyTorch for so many members.
-
-    Args:
-        members: at least 1.
-        rows: one member's, shape (B, D).
-        weight: one member's, shape (K, D).
-    """
-    if rows.shape[1] != weight.shape[1]:
-        return False
-    each = rows.shape[0] * rows.shape[1] * weight.shape[0]
-    return members * each >= _WORTH_A_CALL and each <= _LARGE and has_slow_products() and are_there(rows, weight)
+LARGE = 1 << 27
+"""Multiply-adds of a member from which PyTorch's products are taken: MKL cuts large ones for the caches, ours do not."""
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
@@ -104,4 +57,4 @@ def with_own_products(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
 def _is_quicker(a: Tensor, b: Tensor) -> bool:
     if not (has_slow_products() and are_there(a, b)):
         return False
-    return 0 < a.shape[1] * a.shape[2] * b.shape[2] <= _LARGE
+    return 0 < a.shape[1] * a.shape[2] * b.shape[2] <= LARGE

@@ -28,17 +28,21 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         return F.linear(input, weight, bias)
     plain = input.dim() == 2
     rows = input if plain else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
-    output = _narrow(rows, weight) if weight.shape[0] < NARROW else _product(rows, weight)
-    if bias is not None:
-        output = _add_to_new(output, bias)
+    if _suits_linear(rows, weight, bias):
+        output = at_once(kernels.Linear.apply, rows, weight, bias)
+    else:
+        output = _narrow(rows, weight) if weight.shape[0] < NARROW else torch.mm(rows, weight.t())
+        if bias is not None:
+            output = _add_to_new(output, bias)
     return output if plain else output.reshape(*input.shape[:-1], weight.shape[0])
 
 
-def _product(rows: Tensor, weight: Tensor) -> Tensor:
-    suits = not is_traced() and are_members(weight) and _is_plain_float32(rows, weight)
-    if suits and kernels.product_pays(num_members(weight), rows, weight):
-        return at_once(kernels.Product.apply, rows, weight)
-    return torch.mm(rows, weight.t())
+def _suits_linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether there is a kernel that is quicker; PyTorch explains misfits."""
+    if is_traced() or not are_members(weight) or not _is_plain_float32(rows, weight):
+        return False
+    fits = bias is None or (bias.dtype == torch.float32 and bias.shape == weight.shape[:1])
+    return fits and kernels.linear_pays(num_members(weight), rows, weight)
 
 
 def _narrow(rows: Tensor, weight: Tensor) -> Tensor:
