@@ -240,9 +240,20 @@ def _view_what_is_one_alone(nodes: fx.Graph) -> None:
 
 def source_of(node: fx.Node) -> fx.Node:
     """The node in whose memory a view lies."""
-    while node.op == "call_function" and (node.target in _VIEWS or node.target in _PARTS or _writes(node)):
+    while node.op == "call_function" and (node.target in _VIEWS or _is_part(node) or _writes(node)):
         node = node.args[0]  # type: ignore[assignment]
     return node
+
+
+def _is_part(node: fx.Node) -> bool:
+    """Whether it is views of parts, or one of them; one of several results has memory of its own."""
+    return node.target in _PARTS and not (node.target is operator.getitem and _makes_new(node.args[0]))  # type: ignore[arg-type]
+
+
+def _makes_new(node: fx.Node) -> bool:
+    """Whether what an operator gives is in memory that it took for that."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and all(one.alias_info is None for one in schema.returns)
 
 
 def written(nodes: fx.Graph) -> set[fx.Node]:
@@ -267,10 +278,10 @@ def _writes(node: fx.Node) -> bool:
 def _is_fresh(node: fx.Node, outputs: Sequence[fx.Node | None]) -> bool:
     source = source_of(node)
     others = sum(other is not None and source_of(other) is source for other in outputs)
-    schema = getattr(source.target, "_schema", None)
-    if source.op != "call_function" or schema is None or others > 1:
+    maker: Any = source.args[0] if source.target is operator.getitem else source
+    if source.op != "call_function" or not _makes_new(maker) or others > 1:
         return False
-    return source.target not in (_FILLED | _FILLED_LIKE) and all(one.alias_info is None for one in schema.returns)
+    return source.target not in (_FILLED | _FILLED_LIKE)
 
 
 def _constants(nodes: fx.Graph, fixed: Mapping[fx.Node, Tensor]) -> dict[fx.Node, Tensor]:

@@ -1,4 +1,4 @@
-"""Linear layers and the ReLU after them as one operator in recorded steps, forwards and backwards, to the same bits."""
+"""Linear layers and the ReLU after them as one operator in recorded steps, both ways, to the same bits."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Letters: M members, B rows, D features, K outputs.
 
-Ten layers of 128 features and outputs with 32 rows on two cores of an AMD EPYC: forward and ReLU 0.039 -> 0.03 ms, backward
-0.081 -> 0.07.
+On two cores of an AMD EPYC losses and gradients of MLPs 64-128-128-10, batch 32, take 0.22 ms for ten members and
+0.97 for 64; with products of ours and PyTorch's operators around them 0.24 and 1.15.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tenfold.stacking.kernels.library import OPERATORS, are_there, has_slow_prod
 from tenfold.stacking.kernels.products import LARGE
 
 _SIZE, _DATA, _FLAG = ctypes.c_int64, ctypes.c_void_p, ctypes.c_bool
-_WORTH_A_CALL = 1 << 20  # multiply-adds of all members, without which a call's four microseconds are not made good
+_WORTH_A_CALL = 1 << 18  # multiply-adds of all members, without which a call's four microseconds are not made good
 
 
 class _Call(ctypes.Structure):

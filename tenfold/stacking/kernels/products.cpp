@@ -2,7 +2,8 @@
 //
 // A tile of the result, ROWS rows and two vectors wide, stays in registers while it is summed. The left matrix is read
 // number by number and may lie either way; the right one is read vector by vector, and is transposed first if its
-// columns lie in a row, unless it is the larger one: then the transposed product is computed, and turned around.
+// columns lie in a row, unless it is the larger one, or has fewer columns than a vector holds: then the transposed
+// product is computed, and turned around.
 // Nothing else is packed: the matrices of small networks stay in the caches as they are.
 
 #include <ATen/cpu/vec/vec.h>
@@ -119,7 +120,7 @@ Matrix with_contiguous_rows(const float* data, Size row, Size col, Size rows, Si
 void member_product(Size m, Size n, Size k, const float* a, Size a_row, Size a_col, const float* b, Size b_row,
                     Size b_col, float* c) {
   static thread_local std::vector<float> scratch, turned;
-  if (b_row == 1 && b_col != 1 && m * (k + n) < k * n) {
+  if (b_row == 1 && b_col != 1 && (n < LANES || m * (k + n) < k * n)) {
     const Matrix samples = with_contiguous_rows(a, a_col, a_row, k, m, scratch);
     if (static_cast<Size>(turned.size()) < m * n) turned.resize(m * n);
     product(n, m, k, b, b_col, b_row, samples.data, samples.row, {}, turned.data(), m);

@@ -12,7 +12,7 @@ from torch import Tensor
 from tenfold.stacking.kernels.library import OPERATORS, are_there, has_slow_products, library
 
 LARGE = 1 << 27
-"""Multiply-adds of a member from which PyTorch's products are taken: MKL cuts large ones for the caches, ours do not."""
+"""Multiply-adds of a member; products that are larger are PyTorch's: MKL cuts them for the caches, ours do not."""
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
