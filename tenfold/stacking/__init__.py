@@ -7,7 +7,7 @@ in memory. `Replay` predicts, call after call, without the work of mapping; `Gra
 """
 
 from tenfold.stacking.forms import PerMember, per_member
-from tenfold.stacking.gradients import GradientReplay
+from tenfold.stacking.gradients import GradientReplay, part_losses
 from tenfold.stacking.replay import Replay
 from tenfold.stacking.rules import ModelWarning
 from tenfold.stacking.stack import ForgottenAttributeWarning, Form, SerialFallbackWarning, Stack, stack, stack_of
@@ -27,6 +27,7 @@ __all__ = [
     "first_difference",
     "group_by_structure",
     "member_streams",
+    "part_losses",
     "per_member",
     "stack",
     "stack_of",

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tenfold.core.task import Batch, Direction, MemberView, Objective
+from tenfold.core.task import Direction, MemberView, Objective
 from tenfold.optim import LossScaler, TrainingStep, clip_grad_norm_, clip_grad_value_, resting
-from tenfold.stacking import GradientReplay, Stack, member_streams, per_member
+from tenfold.stacking import GradientReplay, Stack, member_streams, part_losses, per_member
 from tenfold.stacking.layout import take_members
 from tenfold.train.batch_parts import Part, micro_batches, resting_places
 from tenfold.train.optimizing import clip_bounds, make_optimizer, make_schedule
@@ -109,12 +109,10 @@ class ObjectiveStep:
         """Losses and gradients part by part, each of whose graphs is gone before the next; then one update."""
         self._take_image()
         self.optimizer.zero_grad()
-        losses = [
-            self._backward(places, piece, values, share)
-            for places, batch in parts
-            for share, piece in micro_batches(batch, self.recipe.accumulate)
-        ]
-        loss_M = losses[0] if len(losses) == 1 else torch.stack(losses).sum(0)
+        if self.recipe.accumulate == 1 and self.scaler is None:
+            loss_M = self.gradients.in_parts(parts, values)
+        else:
+            loss_M = self._in_pieces(parts, values)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         wary = self._wary(loss_M)
@@ -122,21 +120,15 @@ class ObjectiveStep:
             self._update(wary, rests)
         return loss_M
 
-    def _backward(self, places: Tensor | None, batch: Batch, values: Mapping[str, Tensor], share: float) -> Tensor:
-        """Adds a part's gradients to those that are there; its losses, with zeros for members that have no part."""
-        if places is None and share == 1.0 and self.scaler is None:
-            return self.gradients(*batch, values=values)
-        if places is None:
-            loss_M = self.stack.each(self.loss, per_member(values), *batch)
-        else:
-            places = places.to(self.stack.device)
-            own = {name: value.index_select(0, places) for name, value in values.items()}
-            loss_K = self.stack.each(self.loss, per_member(own), *batch, places=places)
-            loss_M = loss_K.new_zeros(len(self.stack)).index_copy(0, places, loss_K)
-        if share != 1.0:
-            loss_M = loss_M * share
-        self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
-        return loss_M.detach().clone()
+    def _in_pieces(self, parts: Sequence[Part], values: Mapping[str, Tensor]) -> Tensor:
+        """Losses and gradients of batches that are cut into pieces, or of losses that are scaled."""
+        found = []
+        for places, batch in parts:
+            for share, piece in micro_batches(batch, self.recipe.accumulate):
+                loss_M = part_losses(self.stack, self.loss, (places, piece), values) * share
+                self.stack.backward(loss_M if self.scaler is None else self.scaler.scale(loss_M), inputs=self.trained)
+                found.append(loss_M.detach())
+        return torch.stack(found).sum(0)
 
     def _update(self, wary: Tensor | None, rests: list[int]) -> None:
         """Moves the members; those who would not be finite keep their weights and the buffers of before the step.

@@ -292,3 +292,112 @@ def test_losses_stay_what_they_were_when_the_parameters_move(num_members):
         found.append(losses())
         optimizer.step()
     assert [loss_M.tolist() for loss_M in found] == [[2.0 - 0.5 * step] * num_members for step in range(6)]
+
+
+# -- in parts ----------------------------------------------------------------------------------------------
+
+
+def in_parts(steps, make, *, is_on, places=((0, 2, 3), (1,)), sizes=(5, 4), values=None, form="auto"):
+    """Losses, gradients and counts of steps that some members take with one row more than others."""
+    models = []
+    for seed in range(sum(map(len, places))):
+        with torch_seed(seed):
+            models.append(make())
+    stack = tenfold.stack(models, form=form)
+    own = {} if values is None else {"values": {"smoothing": torch.linspace(0.0, 0.3, len(stack))}}
+
+    def loss(model, *batch):
+        smoothing = batch[0]["smoothing"] if values is not None else 0.0
+        return F.cross_entropy(model(batch[-2]), batch[-1]) * (1.0 - smoothing)
+
+    losses, found = GradientReplay(stack, loss, stack.parameters()), []
+    losses.is_on = is_on
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(steps):
+        for parameter in stack.parameters():
+            parameter.grad = None
+        parts = []
+        for chosen, size in zip(places, sizes, strict=True):
+            x = torch.randn(len(chosen), size, 8, generator=generator)
+            y = torch.randint(0, 3, (len(chosen), size), generator=generator)
+            parts.append((torch.tensor(chosen), (tenfold.per_member(x), tenfold.per_member(y))))
+        found.append(losses.in_parts(parts, **own))
+        found += [parameter.grad.clone() for parameter in stack.parameters()]
+        with torch.no_grad():
+            for parameter in stack.parameters():
+                parameter -= 0.1 * parameter.grad
+    return losses, found, stack
+
+
+def small_mlp():
+    return nn.Sequential(nn.Linear(8, 40), nn.ReLU(), nn.Dropout(0.3), nn.Linear(40, 3))
+
+
+@pytest.mark.parametrize("values", [None, "of members"])
+def test_steps_in_parts_are_replayed_to_the_bits_of_those_that_come(values):
+    losses, found, stack = in_parts(8, small_mlp, is_on=True, values=values)
+    _, expected, plain = in_parts(8, small_mlp, is_on=False, values=values)
+    assert all(map(torch.equal, found, expected))
+    assert is_replayed(losses)
+    assert stack.call_counts() == plain.call_counts()
+
+
+def test_each_member_of_a_replayed_part_learns_as_alone():
+    def make():
+        return nn.Sequential(nn.Linear(8, 40), nn.ReLU(), nn.Linear(40, 3)).double()
+
+    torch.manual_seed(0)
+    models = [make() for _ in range(3)]
+    stack = tenfold.stack(models, form="stacked")
+    losses = GradientReplay(stack, lambda model, x, y: F.cross_entropy(model(x), y), stack.parameters())
+    losses.is_on = True
+    x, y = torch.randn(3, 5, 8, dtype=torch.float64), torch.randint(0, 3, (3, 5))
+    parts = [
+        (torch.tensor([2, 0]), tuple(tenfold.per_member(own[[2, 0]]) for own in (x, y))),
+        (torch.tensor([1]), tuple(tenfold.per_member(own[1:2, :4]) for own in (x, y))),
+    ]
+    for _ in range(6):
+        for parameter in stack.parameters():
+            parameter.grad = None
+        loss_M = losses.in_parts(parts)
+    assert is_replayed(losses)
+    for m, model in enumerate(models):
+        rows = 4 if m == 1 else 5
+        loss = F.cross_entropy(model(x[m, :rows]), y[m, :rows])
+        torch.testing.assert_close(loss_M[m], loss.detach(), rtol=1e-12, atol=1e-12)
+        own = torch.autograd.grad(loss, list(model.parameters()))
+        for gradient, parameter in zip(own, stack.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad[m], gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_parts_of_other_members_are_recorded_anew():
+    stack = tenfold.stack([nn.Linear(8, 3) for _ in range(3)], form="stacked")
+    losses = GradientReplay(stack, lambda model, x: model(x).square().mean(), stack.parameters())
+    losses.is_on = True
+    for step in range(12):
+        places = ([0, 1], [2]) if step % 2 else ([2, 0], [1])
+        x = torch.randn(3, 4, 8)
+        for parameter in stack.parameters():
+            parameter.grad = None
+        loss_M = losses.in_parts([(torch.tensor(own), (tenfold.per_member(x[own]),)) for own in places])
+        expected = stack.each(lambda model, x: model(x).square().mean(), tenfold.per_member(x))
+        torch.testing.assert_close(loss_M, expected.detach())
+    assert len(losses._recorded) == 2
+    assert is_replayed(losses)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Sequential(nn.Linear(8, 3), nn.BatchNorm1d(3)), small_mlp])
+def test_parts_that_leave_members_out_or_move_buffers_come_as_they_come(make):
+    batches = (
+        [(torch.tensor([0, 1]), 4)] if make is small_mlp else [(torch.tensor([0, 1]), 4), (torch.tensor([2]), 3)]
+    )
+    stack = tenfold.stack([make() for _ in range(3)], form="stacked")
+    losses = GradientReplay(stack, lambda model, x: model(x).square().mean(), stack.parameters())
+    losses.is_on = True
+    for _ in range(6):
+        for parameter in stack.parameters():
+            parameter.grad = None
+        parts = [(own, (tenfold.per_member(torch.randn(len(own), rows, 8)),)) for own, rows in batches]
+        loss_M = losses.in_parts(parts)
+    assert not is_replayed(losses)
+    assert (loss_M[2] == 0) == (make is small_mlp)

@@ -68,25 +68,22 @@ extern "C" void tenfold_adam(const Adam& call) {
   for (Size m = 0; m < call.M; m++) rates[m] = rate_of(call, m);
   Size whole = 0;
   for (Size i = 0; i < call.count; i++) whole += call.M * call.moved[i].numbers;
-  // A share of all numbers in a row, whatever parameters and members they belong to.
-  auto move_share = [&](Size first, Size end) {
-    for (Size i = 0, start = 0; i < call.count && start < end; i++) {
+  // A share of the numbers of each parameter: the members whose gradients this thread has made, and whose weights it
+  // will read, where there are several a thread.
+  auto move_share = [&](Size own, Size threads) {
+    for (Size i = 0; i < call.count; i++) {
       const Moved& moved = call.moved[i];
-      const Size n = moved.numbers, from = std::max(first - start, Size(0)), to = std::min(end - start, call.M * n);
-      for (Size at = from, row_end; at < to; at = row_end) {
+      const Size n = moved.numbers, to = call.M * n * (own + 1) / threads;
+      for (Size at = call.M * n * own / threads, row_end; at < to; at = row_end) {
         row_end = std::min((at / n + 1) * n, to);
         move_row(rates[at / n], moved, at, row_end);
       }
-      start += call.M * n;
     }
   };
   if (whole < NUMBERS_ALONE) {
-    move_share(0, whole);
+    move_share(0, 1);
     return;
   }
 #pragma omp parallel num_threads(omp_get_max_threads())
-  {
-    const Size threads = omp_get_num_threads(), own = omp_get_thread_num();
-    move_share(whole * own / threads, whole * (own + 1) / threads);
-  }
+  move_share(omp_get_thread_num(), omp_get_num_threads());
 }
