@@ -31,12 +31,13 @@ class FusedAdam(StackedOptimizer):
             super().move(moves, group)
             return
         decoupled = self._decouples(group)
-        runs = [] if has_kernel(moves, group) else runs_of(len(self.stack), group, decoupled)
-        whole = not self._penalises(group) and may_fuse(moves, group, runs)
+        by_kernel = has_kernel(moves, group)
+        runs = [] if by_kernel else runs_of(len(self.stack), group, decoupled)
+        whole = not self._penalises(group) and (by_kernel or are_worth_calls(runs, moves))
         most = {"most_numbers": sum(move.parameter.numel() for move in moves)} if whole else {}
         for batch in batches_of(moves, **most):
             penalised = self._penalise(batch, group)
-            if not (may_fuse(batch, group, runs) and fused_step(penalised, group, runs, decoupled)):
+            if not fused_step(penalised, group, runs, decoupled):
                 self._update(penalised, group)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
@@ -88,13 +89,8 @@ def has_kernel(moves: Sequence[Move], group: Group) -> bool:
     return kernels.are_there(moves[0].parameter)
 
 
-def may_fuse(moves: Sequence[Move], group: Group, runs: Sequence[Run]) -> bool:
-    """Whether `fused_step` is worth it."""
-    return has_kernel(moves, group) or are_worth_calls(runs, moves)
-
-
 def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run], decoupled: bool) -> bool:
-    """Moves the parameters in one pass: by a kernel of ours, or by torch's where neighbours have the same values.
+    """Moves the parameters in one pass, if one is worth it: by a kernel of ours, or torch's for neighbours alike.
 
     Of values a member `fused_directions` takes three passes more.
 
@@ -107,12 +103,13 @@ def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run], decoupl
     Returns:
         Whether they have moved.
     """
-    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
     if has_kernel(batch, group):
+        start_moments(batch)
         _step_by_kernel(batch, group, group["weight_decay"] if decoupled else 0.0)
         return True
-    if not can_fuse(batch, group):
+    if not (are_worth_calls(runs, batch) and can_fuse(batch, group)):
         return False
+    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
     for place, lr, weight_decay in runs:
         own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
         _run_fused([move.parameter for move in own], own, group, group["eps"], group["amsgrad"], lr, weight_decay)

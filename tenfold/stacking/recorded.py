@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tenfold.stacking.as_python import as_python
-from tenfold.stacking.kernels.fusing_linear import fuse_linear
 from tenfold.stacking.kernels.fusing_pooling import fuse_pooling
+from tenfold.stacking.kernels.fusing_relu import fuse_relu
 from tenfold.stacking.kernels.reading import SAME
 
 aten = torch.ops.aten
@@ -161,7 +161,7 @@ def shorten(nodes: fx.Graph, held: Sequence[Tensor], fixed: Sequence[Tensor] = (
     """
     drop_what_changes_nothing(nodes)
     fuse_pooling(nodes)
-    fuse_linear(nodes)
+    fuse_relu(nodes)
     _view_what_is_one_alone(nodes)
     _shorten_views(nodes)
     places = [node for node in nodes.nodes if node.op == "placeholder"]

@@ -14,7 +14,7 @@ from torch import fx
 
 from tenfold.stacking.kernels.reading import drop, is_mask_of, is_relu_of, is_written_between, source_of, users_of
 
-ours = torch.ops.tenfold
+aten, ours = torch.ops.aten, torch.ops.tenfold
 _MOST_TAPS = 255  # of a window after a ReLU: one more number says that none is above zero
 
 
@@ -46,7 +46,7 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
     relu = source_of(read)  # type: ignore[arg-type]
     window = options[0]
     is_small = window[0] * window[1] <= _MOST_TAPS  # type: ignore[index, operator]
-    if not is_relu_of(relu, ours.convolution.default) or not is_small or is_written_between(relu, pool):
+    if not _is_relu(relu) or not is_small or is_written_between(relu, pool):
         return
     masks = [user for user in users_of(relu) if user is not pool]
     if any(not is_mask_of(mask, relu) or source_of(mask.args[0]) not in backward for mask in masks):  # type: ignore[arg-type]
@@ -56,6 +56,14 @@ def _take_in_relu(pool: fx.Node, backward: list[fx.Node]) -> None:
         mask.replace_all_uses_with(mask.args[0])  # type: ignore[arg-type]
         pool.graph.erase_node(mask)
     drop(relu)
+
+
+def _is_relu(node: fx.Node) -> bool:
+    """Whether it is one that has its result to itself, or one in place of a convolution's that nobody else reads."""
+    if node.target is aten.relu_.default:
+        convolved: Any = node.args[0]
+        return convolved.target is ours.convolution.default and is_relu_of(node, convolved)
+    return node.target is aten.relu.default
 
 
 def _take_into_convolution(pool: fx.Node, backward: list[fx.Node]) -> None:

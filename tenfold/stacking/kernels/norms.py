@@ -1,7 +1,7 @@
 """Batch norm of all members with the samples last in memory, so that a channel's numbers stand in a row.
 
-The statistics are ours: PyTorch takes them number by number, an eighth of the step of a ResNet-18 of an eighth of the
-width. The rest is PyTorch's.
+Training is ours: PyTorch takes the statistics number by number, an eighth of the step of a ResNet-18 of an eighth of
+the width. A ReLU that follows is taken in when a step is recorded. Evaluation is PyTorch's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BatchNorm(torch.autograd.Function):
         """See the class."""
         mean, var, weight, bias, training, momentum, eps = rest
         if training:
-            output, *saved, variance = torch.ops.tenfold.norm(x, weight, bias, eps)
+            output, *saved, variance = torch.ops.tenfold.norm(x, weight, bias, eps, False)
             if mean is not None:
                 mean.lerp_(saved[0], momentum)
                 var.lerp_(variance, momentum)
@@ -49,15 +49,21 @@ class BatchNorm(torch.autograd.Function):
             torch.ops.aten.native_batch_norm.out(
                 channel_rows(x), *values, out=channel_rows(output), save_mean=saved[0], save_invstd=saved[1]
             )
-        ctx.save_for_backward(x, weight, mean, var, *saved)
+        ctx.save_for_backward(x, bias, weight, mean, var, *saved)
         ctx.training, ctx.eps = training, eps
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Made of functions that have gradients themselves."""
-        x, *values = ctx.saved_tensors
+        """By a kernel of ours in training; where gradients of gradients are asked for, by PyTorch's operators."""
+        x, bias, *values = ctx.saved_tensors
         wants_x, _, _, wants_weight, wants_bias, *_ = ctx.needs_input_grad
+        if ctx.training and not torch.is_grad_enabled():
+            weight, _, _, *saved = values
+            wanted = [wants_x, wants_weight, wants_bias]
+            of_x, *rest = torch.ops.tenfold.norm_backward(samples_last(grad), x, weight, bias, *saved, False, wanted)
+            of_weight, of_bias = (own if wants else None for own, wants in zip(rest, wanted[1:], strict=True))
+            return of_x if wants_x else None, None, None, of_weight, of_bias, None, None, None
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             channel_rows(samples_last(grad)), channel_rows(x), *map(_flat, values), ctx.training, ctx.eps,
             [wants_x, wants_weight, wants_bias],
@@ -88,30 +94,73 @@ def _flat(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.reshape(-1)
 
 
-def _norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
+def _norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, relu: bool) -> tuple[Tensor, ...]:
     x = samples_last(x)
-    made = _made(x, weight, bias, eps)
-    members, batch, channels, height, width = x.shape
+    made = _made(x)
     weight, bias = (None if value is None else value.contiguous() for value in (weight, bias))
-    tensors = (None if value is None else value.data_ptr() for value in (x, weight, bias, *made))
-    _kernel()(members * channels, batch * height * width, eps, *tensors)
+    _kernels()[0](*_rows(x), eps, *map(_place, (x, weight, bias)), relu, *map(_place, made))
     return made
 
 
-def _made(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+    relu: bool,
+    wanted: list[bool],
+) -> tuple[Tensor, ...]:
+    grad, x = samples_last(grad), samples_last(x)
+    made = _made_backward(grad, x, wanted)
+    weight, bias = (None if value is None else value.contiguous() for value in (weight, bias))
+    to = (_place(own if is_wanted else None) for own, is_wanted in zip(made, wanted, strict=True))
+    _kernels()[1](*_rows(x), *map(_place, (grad, x, weight, bias, mean, scale)), relu, *to)
+    return made
+
+
+def _rows(x: Tensor) -> tuple[int, int]:
+    """How many channels there are of all members, and how many numbers each has."""
+    members, batch, channels, height, width = x.shape
+    return members * channels, batch * height * width
+
+
+def _place(value: Tensor | None) -> int | None:
+    return None if value is None else value.data_ptr()
+
+
+def _made_backward(grad: Tensor, x: Tensor, wanted: list[bool]) -> tuple[Tensor, ...]:
+    """Memory for the gradients of x, weight and bias; none for those that are not wanted."""
+    shape = (x.shape[0], x.shape[2])
+    of_x = empty_samples_last(x, *x.shape) if wanted[0] else x.new_empty(0)
+    return of_x, *(x.new_empty(shape if is_wanted else (0, 0)) for is_wanted in wanted[1:])
+
+
+def _made(x: Tensor) -> tuple[Tensor, ...]:
     """Memory for the result, the means, 1 / sqrt(variance + eps), and the variances without bias."""
     shape = (x.shape[0], x.shape[2])
     return empty_samples_last(x, *x.shape), x.new_empty(shape), x.new_empty(shape), x.new_empty(shape)
 
 
 @functools.cache
-def _kernel() -> Any:
-    kernel = library().tenfold_norm
-    kernel.restype = None
-    kernel.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_double, *[ctypes.c_void_p] * 7]
-    return kernel
+def _kernels() -> list[Any]:
+    kernels: list[Any] = [library().tenfold_norm, library().tenfold_norm_backward]
+    sizes, data, flag = [ctypes.c_int64] * 2, ctypes.c_void_p, ctypes.c_bool
+    arguments = ([*sizes, ctypes.c_double, *[data] * 3, flag, *[data] * 4], [*sizes, *[data] * 6, flag, *[data] * 3])
+    for kernel, types in zip(kernels, arguments, strict=True):
+        kernel.restype, kernel.argtypes = None, types
+    return kernels
 
 
-OPERATORS.define("norm(Tensor x, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor, Tensor)")
+OPERATORS.define(
+    "norm(Tensor x, Tensor? weight, Tensor? bias, float eps, bool relu) -> (Tensor, Tensor, Tensor, Tensor)"
+)
 OPERATORS.impl("norm", _norm, "CPU")
-torch.library.register_fake("tenfold::norm", _made)
+torch.library.register_fake("tenfold::norm", lambda x, *_: _made(x))
+OPERATORS.define(
+    "norm_backward(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, Tensor mean, Tensor scale, bool relu, "
+    "bool[3] wanted) -> (Tensor, Tensor, Tensor)"
+)
+OPERATORS.impl("norm_backward", _backward, "CPU")
+torch.library.register_fake("tenfold::norm_backward", lambda grad, x, *rest: _made_backward(grad, x, rest[-1]))

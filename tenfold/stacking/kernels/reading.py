@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import fx
@@ -29,16 +28,11 @@ def users_of(node: fx.Node) -> Iterator[fx.Node]:
             yield user
 
 
-def is_relu_of(node: fx.Node, operator: Any) -> bool:
-    """Whether it is a ReLU of anything, or one in place of an operator's result that nobody else reads.
-
-    Args:
-        node: of a program.
-        operator: such as `torch.ops.tenfold.linear.default`.
-    """
+def is_relu_of(node: fx.Node, result: fx.Node) -> bool:
+    """Whether it is the ReLU of a result: in place of it alone if nobody else reads that."""
     if node.target is aten.relu_.default:
-        return node.args[0].target is operator and list(users_of(node.args[0])) == [node]  # type: ignore[arg-type, union-attr]
-    return node.target is aten.relu.default
+        return node.args[0] is result and list(users_of(result)) == [node]
+    return node.target is aten.relu.default and source_of(node.args[0]) is result  # type: ignore[arg-type]
 
 
 def is_mask_of(node: fx.Node, relu: fx.Node) -> bool:
