@@ -12,10 +12,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 from tenfold.nn.reduction import reduce_losses
 
-_NONE = torch.iinfo(torch.int64).min  # is no target
+NO_TARGET = torch.iinfo(torch.int64).min
+"""Is no target."""
 
 
 def cross_entropy(
@@ -62,7 +64,10 @@ def cross_entropy(
     """
     is_usual = focal_gamma is None and class_weights is None and ignore_index is None and reduction == "mean"
     if is_usual and logits.dim() == 2 and not targets.is_floating_point():
-        return _smoothed(F.cross_entropy(logits, targets, ignore_index=_NONE), logits, label_smoothing)
+        if label_smoothing is None:
+            return F.cross_entropy(logits, targets, ignore_index=NO_TARGET)
+        share = torch.as_tensor(label_smoothing, dtype=logits.dtype, device=logits.device)
+        return smoothed_cross_entropy(logits, targets, share)
     losses_KB = -torch.log_softmax(logits.movedim(1, 0), dim=0)  # ten times as quick as over rows of few classes
     if focal_gamma is not None:
         losses_KB = focal(losses_KB, focal_gamma)
@@ -83,10 +88,27 @@ def cross_entropy(
     return _mixed(hard, even, label_smoothing)
 
 
-def _smoothed(hard: Tensor, logits_BK: Tensor, label_smoothing: float | Tensor | None) -> Tensor:
-    """The mean loss of all rows, with a share of that of all classes."""
-    if label_smoothing is None:
-        return hard
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: Tensor) -> Tensor:
+    """`cross_entropy` in the usual case, as a function that a `TorchFunctionMode` may replace.
+
+    Args:
+        logits: float, shape (B, K).
+        targets: int64 in [0, K), shape (B,).
+        label_smoothing: in [0, 1], of the logits' dtype and device, 0-dimensional.
+
+    Example:
+        >>> smoothed_cross_entropy(torch.zeros(1, 2), torch.tensor([1]), torch.tensor(0.5)).item()
+        0.693147...
+    """
+    tensors = (logits, targets, label_smoothing)
+    if has_torch_function(tensors):
+        loss: Tensor = handle_torch_function(smoothed_cross_entropy, tensors, *tensors)
+        return loss
+    return mixed_with_even(F.cross_entropy(logits, targets, ignore_index=NO_TARGET), logits, label_smoothing)
+
+
+def mixed_with_even(hard: Tensor, logits_BK: Tensor, label_smoothing: Tensor) -> Tensor:
+    """The mean loss of all rows with a share of that of all classes."""
     return _mixed(hard, -torch.log_softmax(logits_BK.t(), dim=0).mean(), label_smoothing)
 
 

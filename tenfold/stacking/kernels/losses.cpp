@@ -8,8 +8,9 @@ Vec masked(const float* from, Size count, float rest) {
   return _mm512_mask_loadu_ps(_mm512_set1_ps(rest), lanes_of(count), from);
 }
 
-// The loss of one row, and its gradient times `share` if there is room for it.
-double row_loss(const float* row, Size classes, Size target, float share, float* grad) {
+// The loss of one row, and its gradient times `share` if there is room for it. The target counts but for `even`, which
+// is spread over all classes.
+double row_loss(const float* row, Size classes, Size target, double even, float share, float* grad) {
   constexpr float LEAST = -std::numeric_limits<float>::infinity();
   Vec most(LEAST);
   for (Size k = 0; k < classes; k += LANES) most = at::vec::maximum(most, masked(row + k, classes - k, LEAST));
@@ -23,21 +24,26 @@ double row_loss(const float* row, Size classes, Size target, float share, float*
   }
   const float sum = _mm512_reduce_add_ps(sums);
   if (grad != nullptr) {
-    const Vec by(share / sum);
+    const Vec by(share / sum), less(static_cast<float>(even * share / classes));
     for (Size k = 0; k < classes; k += LANES) {
       const int count = std::min(classes - k, LANES);
-      (Vec::loadu(grad + k, count) * by).store(grad + k, count);
+      (Vec::loadu(grad + k, count) * by - less).store(grad + k, count);
     }
-    grad[target] -= share;
+    grad[target] -= static_cast<float>((1 - even) * share);
   }
-  return static_cast<double>(largest) - row[target] + std::log(static_cast<double>(sum));
+  const double all = static_cast<double>(largest) + std::log(static_cast<double>(sum));
+  if (even == 0) return all - row[target];
+  Vec total(0.0f);
+  for (Size k = 0; k < classes; k += LANES) total = total + masked(row + k, classes - k, 0.0f);
+  return (1 - even) * (all - row[target]) + even * (all - _mm512_reduce_add_ps(total) / classes);
 }
 
 }  // namespace
 
-// `target` is (M, B), with the steps that are given. Returns -1, or the place of a target that is no class.
+// `target` is (M, B), with the steps that are given; `smoothing` is (M,), or null. Returns -1, or the place of a target that is no class.
 extern "C" Size tenfold_cross_entropy(Size members, Size batch, Size classes, const float* logits, const int64_t* target,
-                                      Size target_member, Size target_row, int64_t ignored, float* loss, float* grad) {
+                                      Size target_member, Size target_row, int64_t ignored,
+                                      const double* smoothing, float* loss, float* grad) {
   std::vector<Size> counted(members);
   for (Size m = 0; m < members; m++)
     for (Size b = 0; b < batch; b++) {
@@ -47,12 +53,13 @@ extern "C" Size tenfold_cross_entropy(Size members, Size batch, Size classes, co
       counted[m]++;
     }
   std::vector<double> losses(members * batch);
+  auto even_of = [&](Size m) { return smoothing == nullptr ? 0.0 : smoothing[m]; };
   auto rows = [&](Size first, Size end) {
     for (Size i = first; i < end; i++) {
       const Size m = i / batch;
       const int64_t own = target[m * target_member + i % batch * target_row];
       float* to = grad == nullptr ? nullptr : grad + i * classes;
-      if (own != ignored) losses[i] = row_loss(logits + i * classes, classes, own, 1.0f / counted[m], to);
+      if (own != ignored) losses[i] = row_loss(logits + i * classes, classes, own, even_of(m), 1.0f / counted[m], to);
       else if (to != nullptr) std::fill_n(to, classes, 0.0f);
     }
   };

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tenfold.nn.class_losses import NO_TARGET, mixed_with_even, smoothed_cross_entropy
 from tenfold.stacking import kernels
 from tenfold.stacking.layout import NARROW
 from tenfold.stacking.rules.at_once import are_members, at_once, num_members
@@ -109,7 +110,7 @@ def _cross_entropy(
     if not usual or label_smoothing != 0.0 or input.dim() != 2 or target.dim() != 1 or target.is_floating_point():
         return F.cross_entropy(input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
     if _suits_kernel(input, target):
-        return at_once(lambda x, y: kernels.CrossEntropy.apply(x, y, ignore_index), input, target)
+        return at_once(lambda x, y: kernels.CrossEntropy.apply(x, y, ignore_index, None), input, target)
     counted = target != ignore_index
     index = torch.where(counted, target, 0).unsqueeze(0)
     likelihood = torch.log_softmax(input.t(), dim=0).gather(0, index).squeeze(0)
@@ -124,4 +125,21 @@ def _suits_kernel(input: Tensor, target: Tensor) -> bool:
     return fits and num_members(input) * input.numel() >= _LEAST_LOGITS and kernels.are_there(input)
 
 
-DENSE: dict[Any, Callable[..., Any]] = {F.linear: _linear, F.cross_entropy: _cross_entropy}
+def _smoothed_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: Tensor) -> Tensor:
+    """Loss, smoothing and gradient of all members in one pass."""
+    if not _suits_kernel(logits, targets):
+        hard = _cross_entropy(logits, targets, ignore_index=NO_TARGET)
+        return mixed_with_even(hard, logits, label_smoothing)
+
+    def run(logits_MBK: Tensor, targets_MB: Tensor, smoothing_M: Tensor) -> Tensor:
+        loss_M: Tensor = kernels.CrossEntropy.apply(logits_MBK, targets_MB, NO_TARGET, smoothing_M)
+        return loss_M
+
+    return at_once(run, logits, targets, label_smoothing)
+
+
+DENSE: dict[Any, Callable[..., Any]] = {
+    F.linear: _linear,
+    F.cross_entropy: _cross_entropy,
+    smoothed_cross_entropy: _smoothed_cross_entropy,
+}
