@@ -321,11 +321,13 @@ def table_source(
         parts=None if parts is None else parts[found.kept],
         groups=groups,
         notes=(*notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes),
+        rows=numbers_of(found.kept, len(columns)),
     )
     drawn = source if draw is None else draw(source)
     store = ColumnStore(where, compact=columns.frame_bytes > memory_for_data())
     inputs = {place: name for place, name in enumerate(names) if place not in positions and name not in apart}
-    left_notes = _read_inputs(columns, inputs, found.kept, drawn.rows, store)
+    places = None if drawn is source else np.searchsorted(found.kept, drawn.row_numbers(np.arange(len(drawn))))
+    left_notes = _read_inputs(columns, inputs, found.kept, places, store)
     return replace(
         drawn,
         inputs=TableInputs(store.frame(), tuple(names), target_name),
@@ -334,6 +336,11 @@ def table_source(
 
 
 @dataclass(frozen=True)
+def numbers_of(kept: np.ndarray, count: int) -> np.ndarray | None:
+    """The numbers of rows that were kept, for a Source; None where that is all of them."""
+    return kept if len(kept) < count else None
+
+
 class _Unread(Inputs):
     """The rows of a table whose inputs are not read yet, int64 of shape (N,)."""
 
@@ -448,4 +455,5 @@ def features_source(features: Any, targets: Any, *, task: str | None, name: str,
         task=found.task,
         parts=None if parts is None else parts[found.kept],
         notes=(*renamed, *found.notes, *left_notes),
+        rows=numbers_of(found.kept, len(frame)),
     )
