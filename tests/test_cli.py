@@ -612,3 +612,11 @@ def test_the_module_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == b""
     assert {"digits"} <= {row["name"] for row in json.loads(done.stdout)}
+def test_the_package_runs_as_a_module() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "tenfold", "--version"], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("tenfold ")
+
+
