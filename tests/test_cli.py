@@ -86,6 +86,7 @@ def write_bad_sources(here: Path) -> None:
     (here / "texts" / "class").mkdir(parents=True)
     (here / "texts" / "class" / "a.txt").write_text("words")
     np.save(here / "x.npy", np.zeros((3, 3)))
+    np.savez(here / "cubes.npz", x=np.zeros((3, 2, 2)))
 
 
 @pytest.fixture
@@ -469,7 +470,21 @@ def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], pla
     [
         (("runs/table-1", "table.csv", "--out", "numbers.csv"), "--out: numbers.csv exists. Choose another name, or"),
         (("runs/table-1", "table.csv", "--out", "nowhere/p.csv"), "--out: there is no folder nowhere. Make it, or"),
-        (("runs/table-1", "table.csv", "--out", "pictures", "--overwrite"), "pictures"),
+        (
+            ("runs/table-1", "table.csv", "--out", "pictures", "--overwrite"),
+            "--out: pictures is a folder. Name a file",
+        ),
+        (
+            ("runs/table-1", "table.csv", "--out", "p.parquet"),
+            "predictions are written as CSV, got p.parquet. Choose",
+        ),
+        (
+            ("runs/table-1", "table.csv", "--out", "./table.csv", "--overwrite"),
+            "table.csv is the input itself. Choose",
+        ),
+        (("runs/table-1", "infinite.csv"), "column 'a' is infinite in 1 of 41 rows, first in row 3"),
+        (("runs/table-1", "cubes.npz"), "holds arrays of shape (3, 2, 2), the model takes a table of shape (N, D)"),
+        (("runs/table-1", "table.csv", "--encoding", "utf-9"), "there is no encoding 'utf-9'"),
         (("runs/table-1", "nowhere.csv"), "no such file or folder"),
         (("runs/table-1", "pictures"), "pictures"),
         (("runs/table-1", "pictures/dark/5.png"), "5.png"),
@@ -478,7 +493,7 @@ def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], pla
         (("runs/pictures-1", "table.csv"), "table.csv"),
         (("runs/pictures-1", "empty"), "holds no pictures"),
         (("pictures", "table.csv"), "there is no finished model"),
-        (("nowhere", "table.csv"), "there is no finished model"),
+        (("nowhere", "table.csv"), "nowhere: no such file or folder"),
     ],
 )
 def test_what_cannot_be_predicted_is_one_sentence(
@@ -489,6 +504,25 @@ def test_what_cannot_be_predicted_is_one_sentence(
     assert finished.out == ""
     assert sentence in finished.err
     assert len(finished.err.splitlines()) == 1
+
+
+def test_predict_says_how_it_read_a_table_and_what_training_never_saw(
+    at: Callable[..., Finished], place: Path
+) -> None:
+    write_table(place / "far.csv", ["1000,0.5", *(f"{i / 10},0.5" for i in range(9))], header="a,b")
+    try:
+        told = at("predict", "runs/table-1", "far.csv", "--out", "p.csv")
+        (place / "p.csv").unlink()
+        assert told.code == 0, told.err
+        assert told.err.splitlines() == [
+            "  table: separated by commas, UTF-8, the first row names the columns (--encoding, --header)",
+            "  column 'a': 1 of 10 values lie more than 10 standard deviations from the mean of training, such as "
+            "1000; they are cut there",
+        ]
+        assert at("predict", "runs/table-1", "far.csv", "--out", "p.csv", "--quiet").err == ""
+        (place / "p.csv").unlink()
+    finally:
+        (place / "far.csv").unlink()
 
 
 @pytest.mark.parametrize("file", ["model.json", "weights-0.safetensors"])
@@ -518,6 +552,40 @@ def test_evaluate_scores_other_data(at: Callable[..., Finished], place: Path) ->
     assert "accuracy" in at("evaluate", "runs/table-1", "table.csv").out
 
 
+def test_evaluate_leaves_out_rows_without_a_target(at: Callable[..., Finished], place: Path) -> None:
+    write_table(place / "gaps.csv", ["0.1,0.2,", *ROWS[:20], "0.3,0.4,", *ROWS[20:]])
+    try:
+        finished = at("evaluate", "runs/table-1", "gaps.csv", "--json")
+        assert finished.code == 0, finished.err
+        assert finished.answer["scores"] == at("evaluate", "runs/table-1", "table.csv", "--json").answer["scores"]
+    finally:
+        (place / "gaps.csv").unlink()
+
+
+def test_an_encoding_is_named_where_it_is_detected_wrongly(at: Callable[..., Finished], place: Path) -> None:
+    rows = [row.replace("yes", "né").replace("no", "ça") for row in ROWS]
+    (place / "coded.csv").write_text("\n".join(["a,b,answer", *rows]), encoding="cp1252")
+    try:
+        told = at("fit", "coded.csv", *SMALL, "--encoding", "cp1252", "--out", "coded", "--quiet")
+        assert told.code == 0, told.err
+        assert json.loads((place / "coded" / "run.json").read_text("utf-8"))["classes"] == ["né", "ça"]
+        scored = at("evaluate", "coded", "coded.csv", "--encoding", "cp1252", "--json")
+        assert scored.answer["scores"]["accuracy"]["n"] == 40
+        refused = at("evaluate", "coded", "coded.csv", "--encoding", "utf-8")
+        assert (refused.code, "cannot be decoded as utf-8" in refused.err) == (2, True)
+    finally:
+        shutil.rmtree(place / "coded", ignore_errors=True)
+        (place / "coded.csv").unlink()
+
+
+def test_a_complete_run_is_no_answer_to_a_question_about_other_data(at: Callable[..., Finished]) -> None:
+    refused = at("fit", "numbers.csv", "--out", "runs/table-1", "--resume")
+    assert (refused.code, refused.out) == (2, "")
+    assert "the run in runs/table-1 was begun with 'table.csv', got 'numbers.csv'. Name the same data" in refused.err
+    again = at("fit", "./table.csv", "--out", "runs/table-1", "--resume")
+    assert (again.code, "is complete" in again.err) == (0, True), again.err
+
+
 def test_evaluate_finds_the_target_by_its_name(at: Callable[..., Finished], place: Path) -> None:
     """The target was the last column in training, and stands first here."""
     for name in ("table", "numbers"):
@@ -536,6 +604,10 @@ def test_evaluate_finds_the_target_by_its_name(at: Callable[..., Finished], plac
     ("arguments", "sentence"),
     [
         (("runs/table-1", "numbers.csv"), "answer"),
+        (
+            ("runs/table-1", "single.csv"),
+            "class 'rare' does not occur in the training rows (1 row holds such a class).",
+        ),
         (("runs/table-1", "nowhere.csv"), "no such file or folder"),
         (("runs/table-1", "table.csv", "--target", "anwser"), "Did you mean 'answer'?"),
         (("nowhere", "table.csv"), "there is no run"),
@@ -583,6 +655,14 @@ def test_networks_and_sources_are_listed(at: Callable[..., Finished]) -> None:
     names = {row["name"] for row in at("sources", "--json").answer}
     assert {"digits", "iris", "wine"} <= names
     assert all(name in at("sources").out for name in names)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "tenfold", "--version"], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("tenfold ")
 
 
 @pytest.mark.parametrize("verb", ["fit", "predict", "evaluate", "report", "networks", "sources"])

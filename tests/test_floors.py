@@ -24,6 +24,7 @@ FLOORS = {
     "testing": 3,
     "study": 4,
     "cli": 5,
+    "__main__": 6,
 }
 THE_WHOLE_PACKAGE = "the whole package"  # stands on all rooms; the command line alone may use it
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

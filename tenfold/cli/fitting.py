@@ -31,7 +31,7 @@ from tenfold.cli.options import (
     Vary,
 )
 from tenfold.core.errors import InputError
-from tenfold.report import events_line, leaderboard, load_run, render_leaderboard, together_line
+from tenfold.report import events_line, format_scored, leaderboard, load_run, render_leaderboard, together_line
 from tenfold.study import Run
 
 
@@ -101,7 +101,7 @@ def show_fit(run: Run, console: Console) -> None:
     if test is not None:
         console.print(
             f"{result['best']['network']} (trial {result['best']['trial']}): test {result['metric']} "
-            f"{test['value']:.4g} [{test['low']:.4g}, {test['high']:.4g}], n = {test['n']}, "
+            f"{format_scored(test['value'], test['low'], test['high'])}, n = {test['n']}, "
             f"{result['seconds']:.0f} s",
             style="bold",
             markup=False,

@@ -48,6 +48,9 @@ Ignore = Annotated[
     list[int] | None, typer.Option(help="A value of masks that is no class, such as 11; may be repeated.")
 ]
 Header = Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")]
+Encoding = Annotated[
+    str | None, typer.Option(help="Encoding of a table's text: utf-8, gb18030, ... Default: detected.")
+]
 LossName = Annotated[
     str | None,
     typer.Option("--loss", help="cross_entropy, focal, ordinal; binary_cross_entropy; mse, l1, huber, log_cosh."),
@@ -113,6 +116,7 @@ class SourceOptions:
     order: Order = None
     quantiles: Quantiles = None
     header: Header = None
+    encoding: Encoding = None
     image_size: ImageSize = None
     ignore: Ignore = None
     max_rows: MaxRows = None

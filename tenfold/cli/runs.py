@@ -10,9 +10,11 @@ import typer
 
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
-from tenfold.cli.options import Json, Quiet, name_or_number
-from tenfold.report import write_masks, write_report
+from tenfold.cli.options import Encoding, Header, Json, Quiet, name_or_number
+from tenfold.report import format_scored, write_masks, write_report
 from tenfold.study import Run
+
+TABLE_ENDINGS = ("", ".csv", ".txt", ".gz")  # pandas packs the last
 
 
 @app.command()
@@ -27,7 +29,8 @@ def predict(
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Probabilities by the temperature fitted on validation rows.")
     ] = False,
-    header: Annotated[bool | None, typer.Option(help="Whether a table's first row holds names.")] = None,
+    header: Header = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,14 +40,18 @@ def predict(
     out_file = out_file or Path("predictions" if of_masks else "predictions.csv")
     if out_file.exists() and not overwrite:
         raise tenfold.RunError(f"--out: {out_file} exists. Choose another name, or add --overwrite.")
+    _refuse_out(out_file, inputs, of_masks=of_masks)
     if not out_file.parent.is_dir():
         raise tenfold.RunError(f"--out: there is no folder {out_file.parent}. Make it, or choose another place.")
+    raw = model.read(inputs, header=header, encoding=encoding)
+    for note in () if quiet else model.remarks(raw):
+        err.print(f"  {note}", markup=False)
     if of_masks:
-        masks, skipped = model.predict_masks(inputs)
+        masks, skipped = model.predict_masks(raw)
         write_masks(out_file, masks)
         count = len(masks)
     else:
-        table, skipped = model.predict_table(inputs, header=header, calibrated=calibrated)
+        table, skipped = model.predict_table(raw, calibrated=calibrated)
         table.to_csv(out_file, index=False)
         count = len(table)
     if not quiet:
@@ -57,27 +64,37 @@ def predict(
         out.print(f"{count} predictions: {out_file}", markup=False, soft_wrap=True)
 
 
+def _refuse_out(path: Path, inputs: str, *, of_masks: bool) -> None:
+    """Refuses a place where predictions would replace what they are made from, or a table have another's ending."""
+    if Path(inputs).exists() and path.resolve() == Path(inputs).resolve():
+        raise tenfold.RunError(f"--out: {path} is the input itself. Choose another name.")
+    if not of_masks and path.is_dir():
+        raise tenfold.RunError(f"--out: {path} is a folder. Name a file in it.")
+    if not of_masks and path.suffix.lower() not in TABLE_ENDINGS:
+        raise tenfold.RunError(f"--out: predictions are written as CSV, got {path}. Choose a name that ends in .csv.")
+
+
 @app.command()
 @guarded
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Data with targets that the model has not seen.")],
     target: Annotated[str | None, typer.Option(help="Target column, if it is called otherwise.")] = None,
+    header: Header = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a run's final model on other data with known targets."""
     if not (run / "run.json").exists() and (Path(source) / "run.json").exists():
         run, source = Path(source), str(run)
-    scores = Run(run).evaluate(source, target=name_or_number(target))
+    scores = Run(run).evaluate(source, target=name_or_number(target), header=header, encoding=encoding)
     if as_json:
         print(json.dumps({"schema": 1, "run": str(run), "scores": scores}, ensure_ascii=False))
         return
     for name, score in scores.items():
-        out.print(
-            f"{name:>18}  {score['value']:.4g}  [{score['low']:.4g}, {score['high']:.4g}]  n = {score['n']}",
-            markup=False,
-        )
+        scored = format_scored(score["value"], score["low"], score["high"])
+        out.print(f"{name:>18}  {scored}  n = {score['n']}", markup=False)
 
 
 @app.command()

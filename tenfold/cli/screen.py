@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tenfold.cli.app import err
 from tenfold.core.wording import plural
+from tenfold.report import format_number
 from tenfold.study import Listener
 from tenfold.train import Progress as TrainingProgress
 
@@ -80,5 +81,5 @@ class Screen(Listener):
 
 
 def _progress_text(progress: TrainingProgress) -> str:
-    best = "" if progress.best is None else f", best {progress.best:.4g}"
+    best = "" if progress.best is None else f", best {format_number(progress.best)}"
     return f"epoch {progress.epoch + 1}/{progress.epochs}, {plural(progress.members, 'member')} training{best}"

@@ -11,7 +11,7 @@ import torch
 from tenfold.core.errors import InputError
 from tenfold.data.inputs import ArrayInputs
 from tenfold.data.source import Source
-from tenfold.data.tables import features_source
+from tenfold.data.tables import features_source, numbers_of
 from tenfold.data.targets import clean_target
 
 _USUAL_CHANNELS = (1, 3, 4)
@@ -82,6 +82,7 @@ def array_source(
         targets=found.values,
         task=found.task,
         parts=None if parts is None else parts[kept],
+        rows=numbers_of(kept, len(images)),
         notes=(*notes, *found.notes),
     )
 

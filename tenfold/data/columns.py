@@ -15,6 +15,7 @@ _DATE = re.compile(
 )
 _ID_NAME = re.compile(r"(.*[_\s-])?(id|no|nr|number|index|row)|[a-z]+Id|unnamed.*|编号|序号|", re.IGNORECASE)
 _MIN_ROWS_TO_JUDGE = 10
+_FEW_TEXTS = 0.25  # of the values of a column, which are numbers otherwise
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>")
 
 
@@ -189,11 +190,44 @@ def leave_out(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, list[str]]
         reason = why_useless(frame[name], str(name), len(frame.columns))
         if reason is None:
             kept.append(name)
-        else:
-            notes.append(f"column {name!r}: left out, {reason}")
+        notes += column_notes(str(name), frame[name], reason)
     if not kept:
         raise no_inputs_left(notes, where)
     return frame[kept], notes
+
+
+def column_notes(name: str, column: pd.Series, reason: str | None) -> list[str]:
+    """What is said of a clean column: why it is left out, and that a few texts keep it from being numbers.
+
+    Args:
+        name: its name.
+        column: all its rows.
+        reason: why it is left out, None where it is not.
+
+    Example:
+        >>> column_notes("age", pd.Series(["20", "30", "old", "40"] * 5), None)[0]
+        "column 'age': read as categories; 5 of 20 values are no numbers, such as 'old' in row 2: mend or empty these"
+        >>> column_notes("age", pd.Series(["20", "young"]), None)
+        []
+    """
+    bad = not_numbers(column)
+    said = ["read as categories"] if reason is None and len(bad) else []
+    said += [f"left out, {reason}"] if reason is not None else []
+    if len(bad):
+        said.append(
+            f"{len(bad)} of {column.notna().sum()} values are no numbers, such as {column.iloc[bad[0]]!r} in row "
+            f"{column.index[bad[0]]}: mend or empty these"
+        )
+    return [f"column {name!r}: {'; '.join(said)}"] if said else []
+
+
+def not_numbers(column: pd.Series) -> np.ndarray:
+    """Positions of the texts in a clean column that would be all numbers without them; none where these are many."""
+    if column.dtype != object:
+        return np.array([], dtype=np.int64)
+    present = column.notna()
+    wrong = np.flatnonzero(present & pd.to_numeric(column, errors="coerce").isna())
+    return wrong if len(wrong) <= _FEW_TEXTS * int(present.sum()) else wrong[:0]
 
 
 def no_inputs_left(notes: Sequence[str], where: str) -> InputError:

@@ -45,8 +45,12 @@ def find_leakage(source: Source, rows: np.ndarray, *, seed: int) -> list[Finding
             )
             if number < (ALMOST_ALL if source.task != "regression" else ALMOST_ONE):
                 continue
-            what = "of the errors avoided" if source.task != "regression" else "correlation"
-            how = f"predicts the target all but perfectly, alone ({number:.4g} {what})"
+            amount = (
+                f"{number:.4g} correlation"
+                if source.task == "regression"
+                else f"{100 * number:.1f} % of the errors avoided"
+            )
+            how = f"predicts the target all but perfectly, alone ({amount})"
         findings.append(
             Finding(
                 kind="leakage",

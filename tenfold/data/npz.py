@@ -65,9 +65,11 @@ def read_npz(source: Path | Mapping[str, Any], *, task: str | None, name: str, w
         if pair is None:
             shown = ", ".join(map(repr, arrays)) or "none"
             raise InputError(f"{where}: no inputs and targets found among the arrays {shown}. Call them x and y.")
-        return _noted(array_source(arrays[pair[0]], arrays[pair[1]], task=task, name=name), pair)
-    inputs = [as_array(arrays[found[part][0]], "x") for part in found]
-    targets = [as_array(arrays[found[part][1]], "y") for part in found]
+        inputs, targets = (_usable(arrays[key], key, where) for key in pair)
+        return _noted(array_source(inputs, targets, task=task, name=name), pair)
+    inputs, targets = (
+        [_usable(arrays[found[part][side]], found[part][side], where) for part in found] for side in (0, 1)
+    )
     for part, x, y in zip(found, inputs, targets, strict=True):
         if len(x) != len(y) or x.shape[1:] != inputs[0].shape[1:] or y.shape[1:] != targets[0].shape[1:]:
             raise InputError(
@@ -90,10 +92,24 @@ def find_inputs(arrays: Mapping[str, np.ndarray], where: str) -> np.ndarray:
         for name, _ in _PAIRS:
             for candidate in _spellings(name, part):
                 if candidate in folded:
-                    return arrays[folded[candidate]]
+                    return _usable(arrays[folded[candidate]], folded[candidate], where)
     if len(arrays) == 1:
-        return next(iter(arrays.values()))
+        key = next(iter(arrays))
+        return _usable(arrays[key], key, where)
     raise InputError(f"{where}: no inputs found among the arrays {', '.join(map(repr, arrays))}. Call them x.")
+
+
+def _usable(values: Any, key: str, where: str) -> Any:
+    """An array of numbers or text; whoever gave a file gets its name in the sentence."""
+    try:
+        array = as_array(values, key)
+    except TypeError as error:
+        raise InputError(f"{where}: {str(error).removeprefix('read: ')}") from error
+    if np.asarray(array).dtype.kind == "V":
+        raise InputError(
+            f"{where}: {key} must be a plain array, got records of {array.dtype.names}. Give their columns."
+        )
+    return array
 
 
 def _find_pair(keys: list[str], part: str | None) -> tuple[str, str] | None:

@@ -137,6 +137,11 @@ def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:
     values = as_array(values, "x")
     if isinstance(preprocessor, TablePreprocessor):
         named = isinstance(values, pd.DataFrame)
+        if np.ndim(values) > 2:
+            raise InputError(
+                f"x: holds arrays of shape {np.shape(values)}, the model takes a table of shape (N, D). Give inputs "
+                "like its own."
+            )
         frame = values if named else pd.DataFrame(np.atleast_2d(values) if len(preprocessor.used) > 1 else values)
         frame = _named(frame, named, preprocessor, "x")
         return RawInputs(inputs=TableInputs(frame), labels=_numbers(frame))
@@ -170,7 +175,9 @@ def _named(frame: pd.DataFrame, header: bool, preprocessor: TablePreprocessor, w
         raise InputError(f"{where}: no rows. Give at least one.")
     names, _ = unique_names(list(frame.columns))
     if header and set(preprocessor.used) & set(names):
-        return frame.set_axis(names, axis=1).reset_index(drop=True)
+        frame = frame.set_axis(names, axis=1).reset_index(drop=True)
+        preprocessor.check_columns(frame, where)
+        return frame
     columns = list(preprocessor.columns)
     inputs = [name for name in columns if name not in preprocessor.target_names]
     for candidate in (inputs, columns, list(preprocessor.used)):

@@ -91,7 +91,7 @@ def read(
         raise no_scenes(name or "data")
     else:
         source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
-    if draw is not None and source.rows is None:
+    if draw is not None:  # a source that was drawn while it was read is small enough already
         source = draw(source)
     _refuse_unused(source, target, image_size, group)
     if values is not None and source.codes is None:

@@ -44,7 +44,7 @@ class Source:
         codes: which value of a mask stands for which class; None but for masks.
         skipped: files that could not be used.
         notes: one sentence for each inference; it names the flag that overrules it.
-        rows: the rows' numbers in what was read, int64, shape (N,), where only some were taken; else None.
+        rows: the rows' numbers in what was read, int64, shape (N,), rising, where only some were taken; else None.
     """
 
     name: str

@@ -49,7 +49,7 @@ def draw_rows(source: Source, max_rows: int, seed: int) -> Source:
     rows = np.sort(interleaved(strata, seed, first=FIRST)[:max_rows])
     how = "with classes in proportion" if labels is not None else "at random"
     note = f"{len(rows):,} of {len(source):,} rows, drawn {how} (--max-rows)"
-    return replace(source.take(rows), rows=rows, notes=(*source.notes, note))
+    return replace(source.take(rows), rows=source.row_numbers(rows), notes=(*source.notes, note))
 
 
 def interleaved(labels: np.ndarray, seed: int, *, first: int = 1) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tenfold.core.errors import InputError
+from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.specs import InputSpec
 from tenfold.data.columns import as_text, clean_column
 from tenfold.data.inputs import Inputs, TableInputs
@@ -202,7 +202,7 @@ class TablePreprocessor(Preprocessor):
 
         Raises:
             TypeError: the inputs are no table.
-            InputError: a column is missing, or one of numbers holds text.
+            InputError: a column is missing, or one of numbers holds text or infinite values.
         """
         return self.transform_rows(inputs, np.arange(len(inputs)))
 
@@ -211,12 +211,12 @@ class TablePreprocessor(Preprocessor):
 
         Raises:
             TypeError: the inputs are no table.
-            InputError: a column is missing, or one of numbers holds text.
+            InputError: a column is missing, or one of numbers holds text or infinite values.
         """
         if not isinstance(inputs, TableInputs):
             raise refuse_inputs("TablePreprocessor", inputs)
         frame = inputs.frame
-        self._check_columns(frame)
+        self.check_columns(frame)
         count, what, advice = len(rows), f"table: {len(rows):,} rows", "Choose fewer by --max-rows"
         numbers = roomy((count, self.spec.shape[0]), np.float32, what, advice)
         codes = roomy((count, len(self.categories)), np.int64, what, advice)
@@ -235,26 +235,81 @@ class TablePreprocessor(Preprocessor):
             return (torch.from_numpy(numbers),)
         return torch.from_numpy(numbers), torch.from_numpy(codes)
 
-    def _check_columns(self, frame: pd.DataFrame) -> None:
+    def check_columns(self, frame: pd.DataFrame, where: str = "table") -> None:
+        """Refuses a table that lacks columns.
+
+        Args:
+            frame: the table.
+            where: what to call it in messages.
+
+        Raises:
+            InputError: a column is missing.
+        """
         missing = [name for name in self.used if name not in frame.columns]
-        if missing:
-            raise InputError(
-                f"table: {len(missing)} of {len(self.used)} columns are missing: "
-                f"{', '.join(map(repr, missing[:5]))}. Give the columns that were there in training."
-            )
+        if not missing:
+            return
+        others = [str(name) for name in frame.columns if name not in self.columns]
+        hint = did_you_mean(missing[0], others)
+        raise InputError(
+            f"{where}: {len(missing)} of the {len(self.used)} columns that the model takes "
+            f"{'is' if len(missing) == 1 else 'are'} missing: {', '.join(map(repr, missing[:5]))}"
+            f"{', ...' if len(missing) > 5 else ''}. Give the columns that were there in training."
+            + hint.replace("Did you mean", "Is it called")
+            * ("Did you mean" in hint)
+        )
+
+    def strangers(self, inputs: TableInputs) -> tuple[str, ...]:
+        """A sentence for each column with values that training never saw, and what becomes of them.
+
+        Args:
+            inputs: with the columns of training.
+
+        Raises:
+            InputError: a column is missing, or one of numbers holds text or infinite values.
+        """
+        said = []
+        for column in self.numbers:
+            values = self._numbers(column, inputs.frame[column.name])
+            far = np.abs(values / 2 - column.mean / 2) > CLIP / 2 * column.std
+            if far.any():
+                said.append(
+                    f"column {column.name!r}: {int(far.sum())} of {len(far)} values lie more than {CLIP:g} standard "
+                    f"deviations from the mean of training, such as {values[far][0]:g}; they are cut there"
+                )
+        for category in self.categories:
+            texts = as_text(inputs.frame[category.name])
+            new = (texts.notna() & ~texts.isin(category.levels)).to_numpy()
+            if new.any() and not category.rare:  # else they may be levels that were too rare
+                said.append(
+                    f"column {category.name!r}: {int(new.sum())} of {len(new)} values never came in training, such "
+                    f"as {texts[new].iloc[0]!r}; they count as missing"
+                )
+        return tuple(said)
 
     def _standardised(self, column: NumberColumn, raw: pd.Series) -> np.ndarray:
-        values, _ = clean_column(raw)
-        if values.dtype == object:
-            text = values[pd.to_numeric(values, errors="coerce").isna() & values.notna()].iloc[0]
-            raise InputError(f"table: column {column.name!r} holds numbers, got {text!r}. Mend it or leave it empty.")
-        array = values.to_numpy(np.float64)
+        array = self._numbers(column, raw)
         missing = np.isnan(array)
         filled = (np.where(missing, column.median, array) / 2 - column.mean / 2) / column.std * 2
         scaled = np.clip(filled, -CLIP, CLIP)[:, None].astype(np.float32)
         if column.silent:
             return np.hstack([scaled, np.zeros_like(scaled)])
         return np.hstack([scaled, missing[:, None].astype(np.float32)]) if column.flagged else scaled
+
+    def _numbers(self, column: NumberColumn, raw: pd.Series) -> np.ndarray:
+        """A column's values, float64 of shape (n,), NaN where missing."""
+        values, infinite = clean_column(raw)
+        if values.dtype == object:
+            wrong = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna())[0]
+            raise InputError(
+                f"table: column {column.name!r} holds numbers, got {values.iloc[wrong]!r} in row {raw.index[wrong]} "
+                "(counted from 0). Mend it or leave it empty."
+            )
+        if len(infinite):
+            raise InputError(
+                f"table: column {column.name!r} is infinite in {len(infinite)} of {len(raw)} rows, first in row "
+                f"{raw.index[infinite[0]]} (counted from 0). Mend these values, or leave them empty."
+            )
+        return values.to_numpy(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """This preprocessor as plain JSON types."""

@@ -18,6 +18,7 @@ from tenfold.core.machine import available_memory_bytes
 from tenfold.data.columns import (
     as_text,
     clean_cells,
+    column_notes,
     find_column,
     leave_out,
     no_inputs_left,
@@ -320,17 +321,24 @@ def table_source(
         target_name=target_name,
         parts=None if parts is None else parts[found.kept],
         groups=groups,
+        rows=numbers_of(found.kept, len(columns)),
         notes=(*notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes),
     )
     drawn = source if draw is None else draw(source)
     store = ColumnStore(where, compact=columns.frame_bytes > memory_for_data())
     inputs = {place: name for place, name in enumerate(names) if place not in positions and name not in apart}
-    left_notes = _read_inputs(columns, inputs, found.kept, drawn.rows, store)
+    places = None if drawn is source else np.searchsorted(found.kept, drawn.row_numbers(np.arange(len(drawn))))
+    left_notes = _read_inputs(columns, inputs, found.kept, places, store)
     return replace(
         drawn,
         inputs=TableInputs(store.frame(), tuple(names), target_name),
         notes=(*source.notes, *left_notes, *store.notes, *drawn.notes[len(source.notes) :]),
     )
+
+
+def numbers_of(kept: np.ndarray, count: int) -> np.ndarray | None:
+    """The numbers of rows that were kept, for a Source; None where that is all of them."""
+    return kept if len(kept) < count else None
 
 
 @dataclass(frozen=True)
@@ -356,11 +364,11 @@ def _read_inputs(
         column = columns.column(place) if whole else columns.column(place).iloc[kept]
         column = clean_cells(column.to_frame(name), store.where)[name]
         reason = why_useless(column, name, len(names))
+        said = column_notes(name, column, reason)
         if reason is None:
             column = column.reset_index(drop=True)
             store.add(name, column if drawn is None else column.iloc[drawn].reset_index(drop=True))
-        else:
-            notes.append(f"column {name!r}: left out, {reason}")
+        notes += said
     if not store.columns:
         raise no_inputs_left(notes, store.where)
     return notes
@@ -447,5 +455,6 @@ def features_source(features: Any, targets: Any, *, task: str | None, name: str,
         targets=found.values,
         task=found.task,
         parts=None if parts is None else parts[found.kept],
+        rows=numbers_of(found.kept, len(frame)),
         notes=(*renamed, *found.notes, *left_notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ class TargetEncoder:
         places = order[np.searchsorted(known, raw, sorter=order).clip(max=len(known) - 1)]
         wrong = np.flatnonzero(known[places] != raw)
         if len(wrong):
-            raise _unknown("class", raw[wrong[0]].item(), len(wrong))
+            raise _unknown("class", raw[wrong[0]].item(), len(wrong), known.tolist())
         return torch.from_numpy(places.astype(np.int64))
 
     def decode(self, encoded: Any) -> np.ndarray:
@@ -206,12 +206,13 @@ def _multi_hot(raw: np.ndarray, labels: tuple[str, ...]) -> torch.Tensor:
             else:
                 unknown.append(label)
     if unknown:
-        raise _unknown("label", unknown[0], len(unknown))
+        raise _unknown("label", unknown[0], len(unknown), labels)
     return torch.from_numpy(encoded)
 
 
-def _unknown(noun: str, value: Any, count: int) -> InputError:
+def _unknown(noun: str, value: Any, count: int, known: Iterable[Any]) -> InputError:
+    rows = "1 row holds" if count == 1 else f"{count} rows hold"
     return InputError(
-        f"target: {noun} {value!r} does not occur in the training rows ({count} such rows). "
-        "Move some of them to training, or remove them."
+        f"target: {noun} {value!r} does not occur in the training rows ({rows} such a {noun})."
+        f"{did_you_mean(str(value), map(str, known))} Rename or remove these, or train on some of them."
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tenfold.core.errors import InputError
+from tenfold.data.columns import not_numbers
 from tenfold.data.source import TASKS
 from tenfold.data.target_encoder import MULTI_LABEL, SEPARATOR
 
@@ -77,8 +78,9 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
     if text and not task and (separator := _separator_of_sets(values)):
         notes.append(f"target: its texts hold {separator!r}; if they are sets of labels, say --task multilabel")
         advice = ", or --task multilabel"
+    labels = values
     values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
-    _check_learnable(values, chosen, name, where, advice)
+    _check_learnable(values, chosen, name, where, advice, _stray_text(labels, series.index[kept]) if text else "")
     return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
 
 
@@ -219,7 +221,15 @@ def _as_numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
     return numbers
 
 
-def _check_learnable(values: np.ndarray, task: str, name: str, where: str, advice: str) -> None:
+def _stray_text(texts: np.ndarray, rows: pd.Index) -> str:
+    """That a target is numbers but for some texts, for a message; empty where it is not."""
+    bad = not_numbers(pd.Series(texts, dtype=object))
+    if not len(bad):
+        return ""
+    return f"{len(bad)} of {len(texts)} values are no numbers, such as {shown(texts[bad[0]])} in row {rows[bad[0]]}"
+
+
+def _check_learnable(values: np.ndarray, task: str, name: str, where: str, advice: str, stray: str) -> None:
     distinct = np.unique(values)
     if len(distinct) == 1:
         raise InputError(
@@ -227,6 +237,10 @@ def _check_learnable(values: np.ndarray, task: str, name: str, where: str, advic
             "Choose another --target."
         )
     if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
+        if stray:
+            raise InputError(
+                f"{where}: the target {name!r} is text: {stray} (counted from 0). Mend these, or empty them."
+            )
         raise InputError(
             f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
             f"{shown(distinct[0].item())}: too few rows a class. Choose another --target{advice}."

@@ -15,7 +15,7 @@ from tenfold.report.wording import score_phrase
 
 SHOWN = 12
 KEPT = (
-    "target", "task", "loss", "order", "quantiles", "header", "image_size", "ignore", "max_rows",
+    "target", "task", "loss", "order", "quantiles", "header", "encoding", "image_size", "ignore", "max_rows",
     "metric", "group", "balanced", "no_checks", "folds", "seeds", "device",
 )  # what cross-validation asks, too  # fmt: skip
 

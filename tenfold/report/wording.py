@@ -50,7 +50,27 @@ def format_score(value: float, metric: str) -> str:
         return MISSING
     if is_share(metric):
         return f"{100 * value:.1f} %"
+    return format_number(value)
+
+
+def format_number(value: float) -> str:
+    """Four digits, large numbers in full.
+
+    Example:
+        >>> format_number(0.97216), format_number(64_103.7)
+        ('0.9722', '64,104')
+    """
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def format_scored(value: float, low: float, high: float) -> str:
+    """A value of a metric and its interval on one line, as `tenfold fit` and `tenfold evaluate` end.
+
+    Example:
+        >>> format_scored(0.97216, 0.93, 1.0), format_scored(64_103.7, 55_670.0, 72_790.2)
+        ('0.9722 [0.93, 1]', '64,104 [55,670, 72,790]')
+    """
+    return f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
 
 
 def format_interval(score: Score, metric: str, *, bare: bool = False) -> str:

@@ -42,7 +42,7 @@ from tenfold.study.options import FitOptions, check_resumed
 from tenfold.study.planning import plan_question
 from tenfold.study.question import Question, framed
 from tenfold.study.run import Run
-from tenfold.study.run_folder import RunFolder, refuse_place
+from tenfold.study.run_folder import RunFolder, check_source, refuse_place
 from tenfold.study.scoring import TestScore, in_units_of, score_test
 from tenfold.study.search_options import SearchOptions
 from tenfold.study.temperature import with_temperature
@@ -79,6 +79,7 @@ def answer(
             check_resumed(options, folder.info["arguments"])
             options = _stored_options(folder, options)
             if folder.info["status"] == "done":
+                check_source(data, folder)
                 return _complete(folder, options, listener)
         job = Job(options=options, listener=listener, device=choose_device(options.device))
         question = _ask(job, data, folder)

@@ -48,7 +48,7 @@ from tenfold.study.job import Job, Listener, noting_the_end
 from tenfold.study.material import read_source
 from tenfold.study.options import Network, choose_networks, network_name
 from tenfold.study.run import Run
-from tenfold.study.run_folder import RunFolder, refuse_place
+from tenfold.study.run_folder import RunFolder, check_source, refuse_place
 from tenfold.study.seed_batches import batch_of, members_of, seed_batches
 from tenfold.study.trials import make_member
 from tenfold.train import (
@@ -120,6 +120,7 @@ def ask_grid(
         if folder is not None:
             _check_resumed(verb, options, folder.info)
             if folder.info["status"] == "done":
+                check_source(argument, folder)
                 listener.note(f"{folder.path} is complete; nothing is left to do.")
                 return Run(folder.path, _own_networks(options))
         job = Job(options=options, listener=listener, device=choose_device(options.device))

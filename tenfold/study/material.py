@@ -102,7 +102,7 @@ def read_source(argument: Any, options: FitOptions) -> Source:
     size: Any = options.image_size
     return read(
         argument, target=options.target, task=options.task, image_size=size, header=options.header,
-        group=options.group, ignore=options.ignore, seed=options.seed,
+        encoding=options.encoding, group=options.group, ignore=options.ignore, seed=options.seed,
         max_rows=None if options.max_rows is None else int(options.max_rows),
     )  # fmt: skip
 

@@ -26,10 +26,13 @@ from tenfold.data import (
     Preprocessor,
     RawInputs,
     Skipped,
+    TableInputs,
+    TablePreprocessor,
     TargetEncoder,
     preprocessor_from_json,
     read_inputs,
 )
+from tenfold.data.files import exists, missing
 from tenfold.networks import build_network
 from tenfold.study.ensemble import Ensemble, prepared_once
 from tenfold.study.options import Network, network_name
@@ -92,9 +95,28 @@ class Model:
         """The classes of a classification or segmentation, None for other tasks."""
         return self.encoder.classes
 
-    def read(self, x: Any) -> RawInputs:
-        """Raw inputs in the form the preprocessor takes: a path, a DataFrame, arrays, a Dataset."""
-        return read_inputs(x, self.preprocessor)
+    def read(self, x: Any, *, header: bool | None = None, encoding: str | None = None) -> RawInputs:
+        """Raw inputs in the form the preprocessor takes: a path, a DataFrame, arrays, a Dataset.
+
+        Args:
+            x: as for `predict`; what was read already stays as it is.
+            header: whether a table's first row holds names; by default what it looks like.
+            encoding: of a table's text, as Python names it; by default what it looks like.
+        """
+        if isinstance(x, RawInputs):
+            return x
+        return read_inputs(x, self.preprocessor, header=header, encoding=encoding)
+
+    def remarks(self, raw: RawInputs) -> tuple[str, ...]:
+        """What to know before predictions are believed: how inputs were read, and what training never saw.
+
+        Args:
+            raw: what `read` gave.
+        """
+        own, inputs = self.preprocessor, raw.inputs
+        if isinstance(own, TablePreprocessor) and isinstance(inputs, TableInputs):
+            return (*raw.notes, *own.strangers(inputs))
+        return raw.notes
 
     def predict(self, x: Any) -> np.ndarray:
         """A label (or a value in the target's own units) for each sample, shape (N,).
@@ -166,7 +188,7 @@ class Model:
             raise InputError("predict_table: the model gives masks, which are no table. Call predict_masks.")
         if calibrated:
             self._check_temperature()
-        raw = read_inputs(x, self.preprocessor, header=header)
+        raw = self.read(x, header=header)
         each = self.outputs_of_each(raw.inputs)
         outputs = self._together(each).numpy()
         columns: dict[str, Any] = {"prediction": self.decode(outputs)}
@@ -343,11 +365,13 @@ def load(path: str | Path, *, network: Network | Sequence[Network] | None = None
         >>> load("no-such-run")
         Traceback (most recent call last):
             ...
-        tenfold.core.errors.RunError: no-such-run: there is no finished model (best/model.json is missing). ...
+        tenfold.core.errors.RunError: no-such-run: no such file or folder...
     """
     folder = Path(path)
     folder = folder if (folder / "model.json").is_file() else folder / "best"
     if not (folder / "model.json").is_file():
+        if not exists(Path(path)):
+            raise RunError(str(missing(Path(path))))
         raise RunError(
             f"{path}: there is no finished model (best/model.json is missing). "
             "Finish the run with --resume, or name another folder."

@@ -49,6 +49,7 @@ class FitOptions:
         image_size: pixels to which picture files are resized: a square's side, or height and width.
         ignore: values of masks that are no class.
         header: whether a table's first row holds names.
+        encoding: of a table's text, as Python names it; detected by default.
         valid_fraction: share of the rows to choose by, in (0, 1).
         test_fraction: share of the rows to touch once, in [0, 1).
         loss: of the task, by name: "cross_entropy", "focal" or "ordinal" of classes, "binary_cross_entropy" or
@@ -86,6 +87,7 @@ class FitOptions:
     image_size: int | Sequence[int] | None = None
     ignore: Sequence[int] | None = None
     header: bool | None = None
+    encoding: str | None = None
     valid_fraction: float = 0.2
     test_fraction: float = 0.2
     loss: str | Loss | None = None

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from tenfold.core.errors import InputError
@@ -87,13 +86,22 @@ class Run:
         """A probability for each sample and class or label; see `Model.predict_proba`."""
         return self.model.predict_proba(x, calibrated=calibrated)
 
-    def evaluate(self, data: Any, *, target: TargetColumns = None) -> dict[str, Any]:
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        target: TargetColumns = None,
+        header: bool | None = None,
+        encoding: str | None = None,
+    ) -> dict[str, Any]:
         """Every metric with its interval on other data with known targets.
 
         Args:
             data: as in `fit`; all its rows are scored.
             target: the target column, where it is called otherwise than in training. It is looked for by its name,
                 wherever it stands.
+            header: whether a table's first row holds names; by default what it looks like.
+            encoding: of a table's text, as Python names it; by default what it looks like.
 
         Raises:
             InputError: the data cannot be read, or a label is none of the model's classes.
@@ -103,14 +111,17 @@ class Run:
         of_masks: dict[str, Any] = {}
         if model.encoder.codes is not None:
             of_masks = {"codes": model.encoder.codes, "image_size": model.preprocessor.spec.shape[1:]}
-        source = read(data, target=target, task=self.info["task"], **of_masks)
-        raw = model.read(data)
-        if len(raw.inputs) != len(source.targets):
+        how: dict[str, Any] = {"header": header, "encoding": encoding}
+        source = read(data, target=target, task=self.info["task"], **how, **of_masks)
+        inputs = model.read(data, **how).inputs
+        if source.rows is not None and source.rows[-1] < len(inputs):
+            inputs = inputs.take(source.rows)  # without those that have no target
+        if len(inputs) != len(source.targets):
             raise InputError(
-                f"{source.name}: {len(source.targets)} targets and {len(raw.inputs)} readable inputs do not match. "
+                f"{source.name}: {len(source.targets)} targets and {len(inputs)} readable inputs do not match. "
                 "Remove rows without a target and unreadable files."
             )
-        outputs = torch.from_numpy(model.outputs(raw))
+        outputs = model.outputs_on(inputs)
         task = task_from(model.encoder)
         return score_outputs(task, model.encoder, outputs, model.encoder.encode(source.targets), self.info["seed"])
 

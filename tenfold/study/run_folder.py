@@ -89,6 +89,25 @@ class RunFolder:
             self._lock = None
 
 
+def check_source(argument: Any, folder: RunFolder) -> None:
+    """Refuses to give a complete run as the answer to a question about other data, without reading them.
+
+    Args:
+        argument: the data that the run is resumed with; paths are compared by their last names, since folders move.
+        folder: of the run.
+
+    Raises:
+        RunError: the run was begun with a source of another name.
+    """
+    begun_with = (folder.info.get("source") or {}).get("argument")
+    now = str(argument) if isinstance(argument, str | Path) else None
+    if begun_with is not None and now is not None and Path(begun_with).name != Path(now).name:
+        raise RunError(
+            f"--resume: the run in {folder.path} was begun with {begun_with!r}, got {now!r}. Name the same data, or "
+            "begin a new run."
+        )
+
+
 def read_info(path: Path) -> dict[str, Any]:
     """What a run folder's `run.json` holds.
 

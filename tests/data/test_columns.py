@@ -130,3 +130,21 @@ def test_categories_are_looked_at_once_and_only_those_that_come():
     assert as_text(frame["text"]).tolist()[:2] == ["a", "a"]
     with pytest.raises(InputError, match=r"column 'c' is infinite in 2 of 4 rows, first in row 1 "):
         clean_cells(pd.DataFrame({"c": pd.Categorical([1.0, np.inf, None, np.inf])}), "t.csv")
+
+
+def clean(columns):
+    return clean_cells(pd.DataFrame(columns), "t")
+
+
+def test_a_column_of_numbers_is_not_left_out_or_made_categories_without_a_word_on_the_mistyped_one():
+    numbers = [str(value) for value in range(30)]
+    kept, notes = leave_out(clean({"a": [*numbers[:9], "9m", *numbers[10:]], "b": ["1", "2", "x"] * 10}), "t")
+    assert list(kept) == ["b"]
+    assert notes == [
+        "column 'a': left out, its text hardly repeats (30 different values in 30 rows); 1 of 30 values are no "
+        "numbers, such as '9m' in row 9: mend or empty these"
+    ]
+    _, notes = leave_out(clean({"b": ["1", "2", "1", "x"] * 10}), "t")
+    assert notes == [
+        "column 'b': read as categories; 10 of 40 values are no numbers, such as 'x' in row 3: mend or empty these"
+    ]

@@ -235,6 +235,7 @@ def test_a_column_that_gives_the_target_away_is_found(leak, task):
     assert (finding.kind, finding.severity, finding.names) == ("leakage", "warning", ("leak",))
     assert words in finding.sentence
     assert finding.number > 0.98
+    assert task == "regression" or "itself" in finding.sentence or "(100.0 % of the errors" in finding.sentence
 
 
 def test_a_good_column_is_no_leak():

@@ -68,3 +68,21 @@ def test_inputs_alone_are_found_for_prediction():
     assert find_inputs({"x_train": X, "x_test": Y}, "a") is Y
     with pytest.raises(InputError, match="no inputs found among the arrays 'u', 'v'"):
         find_inputs({"u": X, "v": X}, "a")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((4, 2)) + 1j, r"^a\.npz: x must hold real numbers or text, got complex ones\. Give their parts\."),
+        (
+            np.zeros(4, [("u", "f8")]),
+            r"^a\.npz: x must be a plain array, got records of \('u',\)\. Give their columns\.",
+        ),
+    ],
+)
+def test_arrays_that_are_no_numbers_are_refused_with_the_name_of_the_file(tmp_path, x, message):
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(4))
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=message):
+        find_inputs({"x": x}, "a.npz")

@@ -155,7 +155,10 @@ def test_a_data_set_of_pictures_fits_a_model_of_arrays():
     [
         (lambda write: write("a", "x").with_name("b"), "no such file or folder"),
         (lambda write: pd.DataFrame({"u": [1.0]}), "has 1 columns, the model was trained on 2"),
-        (lambda write: pd.DataFrame({"age": [1.0], "v": [2]}), "1 of 2 columns are missing: 'job'"),
+        (
+            lambda write: pd.DataFrame({"age": [1.0], "v": [2]}),
+            "x: 1 of the 2 columns that the model takes is missing: 'job'",
+        ),
         (lambda write: FRAME[:0], "x: no rows"),
         (lambda write: {"u": [1], "v": [2]}, "no inputs found among the arrays"),
     ],

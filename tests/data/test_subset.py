@@ -1,6 +1,7 @@
 """A part of a large source: classes and parts in proportion, rare ones kept, rows that remember their numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tenfold import InputError
@@ -59,3 +60,18 @@ def test_a_small_source_is_left_as_it_is():
 def test_fewer_rows_than_classes_are_refused():
     with pytest.raises(InputError, match=r"--max-rows must be at least 10 for digits, .* got 9\. Raise it"):
         draw_rows(read("digits"), 9, seed=0)
+
+
+@pytest.mark.parametrize("max_rows", [None, 6])
+def test_rows_keep_their_numbers_where_others_have_no_target(tmp_path, max_rows):
+    frame = pd.DataFrame({"a": np.arange(12.0), "y": [np.nan, "u", "v", np.nan, *"uvuvuvuv"]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    x, y = frame[["a"]].to_numpy(), frame["y"]
+    for given in (tmp_path / "t.csv", frame, (x, y), (np.broadcast_to(x[..., None] / 12, (12, 4, 4)), y)):
+        source = read(given, max_rows=max_rows)
+        assert len(source) == (max_rows or 10)
+        numbers = source.row_numbers(np.arange(len(source)))
+        assert source.targets.tolist() == frame["y"][numbers].tolist()
+        assert set(numbers.tolist()) <= {1, 2, *range(4, 12)}
+        if source.kind == "table":
+            assert source.inputs.frame.iloc[:, 0].tolist() == numbers.tolist()

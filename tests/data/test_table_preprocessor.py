@@ -103,13 +103,41 @@ def test_json_keeps_every_bit():
 
 def test_missing_columns_are_named():
     preprocessor, _ = fit(pd.DataFrame({"a": [1.0, 2.0], "b": ["u", "v"]}))
-    with pytest.raises(InputError, match="1 of 2 columns are missing: 'b'"):
+    with pytest.raises(InputError, match="table: 1 of the 2 columns that the model takes is missing: 'b'"):
         preprocessor.transform(TableInputs(pd.DataFrame({"a": [1.0]})))
+
+
+def test_a_missing_column_that_is_called_otherwise_is_offered():
+    preprocessor, _ = fit(pd.DataFrame({"price": [1.0, 2.0], "b": ["u", "v"]}))
+    with pytest.raises(InputError, match=r"^t\.csv: .* is missing: 'price'\. Give .* Is it called 'Price'\?$"):
+        preprocessor.check_columns(pd.DataFrame({"Price": [1.0], "b": ["u"]}), "t.csv")
+
+
+def test_an_infinite_number_is_refused_as_in_training():
+    preprocessor, _ = fit(pd.DataFrame({"a": [1.0, 2.0]}))
+    with pytest.raises(InputError, match=r"column 'a' is infinite in 2 of 3 rows, first in row 1 \(counted from 0\)"):
+        preprocessor.transform(TableInputs(pd.DataFrame({"a": [1.0, np.inf, -np.inf]})))
+
+
+def test_values_that_training_never_saw_are_said():
+    preprocessor, inputs = fit(pd.DataFrame({"a": [0.0, 2.0], "b": ["u", "v"]}))
+    assert preprocessor.strangers(inputs) == ()
+    other = TableInputs(pd.DataFrame({"a": ["1", "", "11.5", "1e300"], "b": ["u", "w", None, "v"]}))
+    assert preprocessor.strangers(other) == (
+        "column 'a': 2 of 4 values lie more than 10 standard deviations from the mean of training, such as 11.5; "
+        "they are cut there",
+        "column 'b': 1 of 4 values never came in training, such as 'w'; they count as missing",
+    )
+
+
+def test_levels_that_may_have_been_too_rare_are_no_strangers():
+    preprocessor, _ = fit(pd.DataFrame({"a": np.arange(60.0), "b": [f"level {i}" for i in range(60)]}))
+    assert preprocessor.strangers(TableInputs(pd.DataFrame({"a": [1.0], "b": ["new"]}))) == ()
 
 
 def test_text_in_a_column_of_numbers_is_shown():
     preprocessor, _ = fit(pd.DataFrame({"a": [1.0, 2.0]}))
-    with pytest.raises(InputError, match="column 'a' holds numbers, got 'oops'"):
+    with pytest.raises(InputError, match="column 'a' holds numbers, got 'oops' in row 1"):
         preprocessor.transform(TableInputs(pd.DataFrame({"a": ["1", "oops"]})))
 
 

@@ -128,3 +128,9 @@ def test_columns_of_0_and_1_become_sets_of_their_names():
 def test_label_sets_that_cannot_be_learned_are_refused(raw, message):
     with pytest.raises(InputError, match=message):
         sets(raw)
+
+
+def test_a_number_that_is_mistyped_is_shown_where_it_makes_the_target_text():
+    values = [*np.arange(20) + 0.5, "12,5 EUR"]
+    with pytest.raises(InputError, match=r"is text: 1 of 21 values are no numbers, such as '12,5 EUR' in row 20 \("):
+        clean(values)
