@@ -248,14 +248,12 @@ class TablePreprocessor(Preprocessor):
         missing = [name for name in self.used if name not in frame.columns]
         if not missing:
             return
-        others = [str(name) for name in frame.columns if name not in self.columns]
-        hint = did_you_mean(missing[0], others)
+        near = did_you_mean(missing[0], [str(name) for name in frame.columns if name not in self.columns])
         raise InputError(
             f"{where}: {len(missing)} of the {len(self.used)} columns that the model takes "
             f"{'is' if len(missing) == 1 else 'are'} missing: {', '.join(map(repr, missing[:5]))}"
             f"{', ...' if len(missing) > 5 else ''}. Give the columns that were there in training."
-            + hint.replace("Did you mean", "Is it called")
-            * ("Did you mean" in hint)
+            + (near if near.startswith(" Did you mean") else "")
         )
 
     def strangers(self, inputs: TableInputs) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def test_missing_columns_are_named():
 
 def test_a_missing_column_that_is_called_otherwise_is_offered():
     preprocessor, _ = fit(pd.DataFrame({"price": [1.0, 2.0], "b": ["u", "v"]}))
-    with pytest.raises(InputError, match=r"^t\.csv: .* is missing: 'price'\. Give .* Is it called 'Price'\?$"):
+    with pytest.raises(InputError, match=r"^t\.csv: .* is missing: 'price'\. Give .* Did you mean 'Price'\?$"):
         preprocessor.check_columns(pd.DataFrame({"Price": [1.0], "b": ["u"]}), "t.csv")
 
 
