@@ -16,6 +16,8 @@ from tenfold.core.task import Batch, Task
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.planner import plan_stacks
 
+_LONG_STEP_S = 0.1  # of a member: its operators keep all threads busy; to measure them on one is half of planning
+
 
 def quickest_plan(
     specs: Sequence[MemberSpec],
@@ -28,8 +30,8 @@ def quickest_plan(
 ) -> tuple[list[PlannedStack], int]:
     """Plans with torch's present number of threads, and with one if that may be quicker; takes the quicker plan.
 
-    One thread is tried on the members of the structure that takes longest; if it is no quicker there, it is not
-    tried on the others.
+    One thread is tried on the members of the structure that takes longest, unless their steps are long; if it is no
+    quicker there, it is not tried on the others.
 
     Args:
         specs: the members; this and the rest as `plan_stacks` takes them.
@@ -54,6 +56,8 @@ def quickest_plan(
     if threads or not choice:
         return plan, first
     longest = _longest(plan)
+    if _seconds(longest) > _LONG_STEP_S * sum(len(line.places) for line in longest):
+        return plan, first
     alone = planned(1, [specs[place] for place in sorted(place for line in longest for place in line.places)])
     if _seconds(alone) >= _seconds(longest):
         return plan, first

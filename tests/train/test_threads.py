@@ -71,6 +71,13 @@ def test_one_thread_is_tried_on_others_only_where_it_pays_for_the_longest(
     assert [line.step_seconds for line in planned] == [seconds[(hidden, best)] for hidden in (8, 4)]
 
 
+def test_long_steps_are_not_measured_on_one_thread(monkeypatch, two_threads):
+    asked = seconds_by_threads(monkeypatch, {2: 0.2, 1: 0.1})
+    planned, count = plan()
+    assert (count, set(asked)) == (2, {2})
+    assert {line.step_seconds for line in planned} == {0.2}
+
+
 @pytest.mark.parametrize(("options", "tried"), [({"threads": 2}, {2}), ({"threads": 1}, {1})])
 def test_a_number_can_be_insisted_on(monkeypatch, two_threads, options, tried):
     asked = seconds_by_threads(monkeypatch, {2: 0.001, 1: 0.002})
