@@ -205,9 +205,9 @@ def column_notes(name: str, column: pd.Series, reason: str | None) -> list[str]:
         reason: why it is left out, None where it is not.
 
     Example:
-        >>> column_notes("age", pd.Series(["20", "30", "old", "40"] * 5), None)[0]
+        >>> column_notes("age", pd.Series(["20", "30", "old", "40"] * 5, dtype=object), None)[0]
         "column 'age': read as categories; 5 of 20 values are no numbers, such as 'old' in row 2: mend or empty these"
-        >>> column_notes("age", pd.Series(["20", "young"]), None)
+        >>> column_notes("age", pd.Series(["20", "young"], dtype=object), None)
         []
     """
     bad = not_numbers(column)
