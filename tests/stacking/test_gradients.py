@@ -401,3 +401,15 @@ def test_parts_that_leave_members_out_or_move_buffers_come_as_they_come(make):
         loss_M = losses.in_parts(parts)
     assert not is_replayed(losses)
     assert (loss_M[2] == 0) == (make is small_mlp)
+
+
+def test_where_every_step_has_another_shape_few_are_remembered():
+    stack = tenfold.stack([nn.Linear(2, 1) for _ in range(2)], form="stacked")
+    losses = GradientReplay(stack, lambda model, x: model(x).mean(), stack.parameters())
+    losses.is_on = True
+    for rows in [*range(1, 100), 3, 3, 3, 3, 3, 3, 3, 3]:
+        for parameter in stack.parameters():
+            parameter.grad = None
+        losses(torch.ones(rows, 2))
+    assert len(losses._seen) == 64
+    assert is_replayed(losses)

@@ -70,8 +70,8 @@ def _mask_of_linear(node: fx.Node, grad: fx.Node, result: fx.Node) -> None:
 
 
 def _first(node: fx.Node) -> fx.Node:
-    """Of what an operator gives, the first."""
-    return next(user for user in node.users if user.args[1] == 0)
+    """Of what an operator gives, the first; the operator where nobody takes that."""
+    return next((user for user in node.users if user.args[1] == 0), node)
 
 
 def _mask_of_norm(node: fx.Node, grad: fx.Node, result: fx.Node) -> None:
