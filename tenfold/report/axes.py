@@ -63,7 +63,16 @@ class Axis:
         return [(value, self._label(value)) for value in values]
 
     def _label(self, value: float) -> str:
-        return f"{100 * value:.6g} %" if self.percent else f"{value:.6g}"
+        if self.percent:
+            return f"{100 * value:.6g} %"
+        for unit, letter in ((1e6, "M"), (1e3, "k")):
+            if 1e5 <= self._largest < 1e9 and unit <= self._largest:  # more digits would reach into the axis' name
+                return f"{value / unit:.6g}{letter if value else ''}"
+        return f"{value:.6g}"
+
+    @property
+    def _largest(self) -> float:
+        return max(abs(self.low), abs(self.high))
 
 
 def fit_axis(

@@ -8,6 +8,7 @@ from tenfold.core.wording import plural
 from tenfold.report.axes import Axis, fit_axis
 from tenfold.report.chart import chart, dot, spans, thin
 from tenfold.report.markup import Html, element, empty, figure, join, note
+from tenfold.report.wording import format_number
 
 WIDTH, HEIGHT = 540.0, 340.0
 MAX_DOTS = 2000
@@ -27,9 +28,9 @@ def residuals(targets: np.ndarray, predictions: np.ndarray, sample: str = "test 
     true, predicted = targets[finite], predictions[finite]
     errors = predicted - true
     text = (
-        f"{plural(len(true), sample)}: half of the predictions are within {np.median(np.abs(errors)):.4g} "
-        f"of the truth, nine of ten within {np.quantile(np.abs(errors), 0.9):.4g}; on average they are "
-        f"{abs(errors.mean()):.4g} too {'high' if errors.mean() > 0 else 'low'}."
+        f"{plural(len(true), sample)}: half of the predictions are within {format_number(np.median(np.abs(errors)))} "
+        f"of the truth, nine of ten within {format_number(np.quantile(np.abs(errors), 0.9))}; on average they are "
+        f"{format_number(abs(errors.mean()))} too {'high' if errors.mean() > 0 else 'low'}."
     )
     lost = int((~finite).sum())
     more = f" {plural(lost, 'prediction')} that {'is' if lost == 1 else 'are'} not a number left out." if lost else ""

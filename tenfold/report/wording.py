@@ -151,15 +151,16 @@ def format_value(value: Any) -> str:
     """A value of a configuration or of a table's cell, short.
 
     Example:
-        >>> format_value(0.00123456), format_value(1024.0), format_value(None), format_value([64, 64])
-        ('0.00123', '1024', 'none', '64, 64')
+        >>> format_value(0.00123456), format_value(86_312.4), format_value(None), format_value([64, 64])
+        ('0.00123', '86312', 'none', '64, 64')
     """
     if value is None:
         return "none"
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
+        in_full = abs(value) < 1e9 and (value.is_integer() or abs(value) >= 1e3)
+        return f"{value:.0f}" if in_full else f"{value:.3g}"
     if isinstance(value, list | tuple):
         return ", ".join(format_value(entry) for entry in value)
     return str(value)

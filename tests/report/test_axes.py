@@ -51,3 +51,12 @@ def test_no_tick_is_beyond_the_whole():
 def test_ticks_of_whole_numbers_are_whole():
     axis = fit_axis([1, 2], start=0, stop=100, whole=True)
     assert all(float(value).is_integer() for value, _ in axis.ticks())
+
+
+@pytest.mark.parametrize(
+    ("high", "expected"),
+    [(90_000, ["0", "20000", "40000", "60000", "80000"]), (500_001, ["0", "100k", "200k", "300k", "400k", "500k"]),
+     (2.5e6, ["0", "0.5M", "1M", "1.5M", "2M", "2.5M"]), (4e9, ["0", "1e+09", "2e+09", "3e+09", "4e+09"])],
+)  # fmt: skip
+def test_large_numbers_are_short_and_of_one_unit(high, expected):
+    assert [text for _, text in Axis(low=0.0, high=high, start=0, stop=100).ticks()] == expected

@@ -76,3 +76,11 @@ def test_many_samples_are_thinned_and_said():
 )
 def test_a_section_without_figures_says_why(tmp_path, task, arrays, reason):
     assert reason in errors(of(tmp_path, task, **arrays))
+
+
+def test_large_residuals_are_written_in_full():
+    true = np.array([100_000.0, 200_000.0, 400_000.0])
+    markup = residuals(true, true - 51_234.0)
+    assert "half of the predictions are within 51,234 of the truth" in markup
+    assert "51,234 too low" in markup
+    assert "e+0" not in markup
