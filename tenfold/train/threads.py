@@ -16,7 +16,7 @@ from tenfold.core.task import Batch, Task
 from tenfold.train.plan import FormChoice, MemberSpec, PlannedStack
 from tenfold.train.planner import plan_stacks
 
-_LONG_STEP_S = 0.1  # of a member: its operators keep all threads busy; to measure them on one is half of planning
+_LONG_STEP_S = 0.1  # of a member: its operators keep all threads busy; to measure them on one is a third of planning
 
 
 def quickest_plan(

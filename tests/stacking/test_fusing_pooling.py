@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from seen_operators import Operators
 from torch import nn
 
 import tenfold
@@ -150,18 +151,6 @@ def taken(seen):
     if any("convolution_pool" in name for name in seen):
         return ALL
     return NOTHING if any(name in ("aten::relu", "aten::relu_", "aten::clamp_min") for name in seen) else RELU
-
-
-class Operators(torch.utils._python_dispatch.TorchDispatchMode):
-    """Takes down the names of the operators that run."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.seen.append(func._schema.name)
-        return func(*args, **(kwargs or {}))
 
 
 def loss_of(model, x, y):

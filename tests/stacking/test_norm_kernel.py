@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from seen_operators import Operators
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import tenfold
 from tenfold.stacking import GradientReplay, kernels
@@ -125,22 +125,11 @@ def beside_a_sum(x):
     return (x + 1.0).relu()
 
 
+RELUS = ("aten::relu", "aten::relu_", "aten::clamp_min", "aten::threshold_backward")
 BEHIND = [  # and whether the ReLU is part of the norm
     (torch.relu, True), (in_place, True), (residual, True), (before_too, False),
     (beside_a_sum, False), (torch.tanh, None),
 ]  # fmt: skip
-
-
-class Operators(TorchDispatchMode):
-    """Takes down the operators that run."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.seen.append(func._schema.name.split("::")[1])
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("behind", "is_taken_in"), BEHIND)
@@ -168,6 +157,6 @@ def test_recorded_steps_take_in_the_relu_that_nobody_else_reads_and_give_the_sam
     for (name, one), (_, other) in zip(stack.named_buffers(), twin.named_buffers(), strict=True):
         assert torch.equal(one, other), name
     assert stack.fallback is None
-    assert operators.seen.count("norm") == operators.seen.count("norm_backward") == 2
-    left = [name for name in operators.seen if name in ("relu", "relu_", "clamp_min", "threshold_backward")]
+    assert operators.seen.count("tenfold::norm") == operators.seen.count("tenfold::norm_backward") == 2
+    left = [name for name in operators.seen if name in RELUS]
     assert bool(left) is (is_taken_in is False)
