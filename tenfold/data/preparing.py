@@ -6,7 +6,9 @@ mechanism is torch's `DataLoader`. Where processes fork, the data are shared wit
 pickled: two workers give their first batch of 32 photographs after 0.1 to 0.2 s. Elsewhere they import everything
 anew, which takes 4 s and more.
 
-A worker ignores Ctrl-C, which is its parent's to handle, and ends within five seconds of a parent that was killed.
+A worker ignores Ctrl-C, which is its parent's to handle, and ends as soon as its parent was killed, both from its
+first moment on. (The loader's own watchdog takes whoever is a worker's parent when it has started for the one that
+started it: a worker whose parent was killed before would wait for jobs forever.)
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import pickle
 import shutil
 import signal
+import threading
 import time
 import traceback
 import warnings
@@ -177,7 +180,7 @@ class Preparer:
         """Results of the workers; a loader that was read before drops what was not fetched."""
         self._jobs.numbers, self._jobs.job = numbers, weakref.ref(job)
         assert self._loader is not None
-        with _quiet_start():
+        with _quiet_start(), _interrupts_wait():
             results = iter(self._loader)
         while True:
             try:
@@ -266,7 +269,30 @@ def _end(loader: DataLoader) -> None:
 def _settle(worker: int) -> None:
     """Leaves to the parent what is its own: interrupts, and garbage whose end would close the parent's things."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # one that came meanwhile is forgotten
     gc.freeze()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C reaches this process at the end, and processes started here when they ask for it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -260,7 +261,12 @@ SCRIPT = """
     import multiprocessing, signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
     sys.path.insert(0, {tests!r})
-    from test_preparing import Batches, photos
+    from test_preparing import Batches, photos, preparing
+    settle = preparing._settle
+    def settle_late(worker):
+        time.sleep({seconds} * worker)
+        settle(worker)
+    preparing._settle = settle_late
     part, preprocessor = photos()
     stream = Batches(part, preprocessor, batch_size=2, seed=0, augment=True, workers=2)
     batches = stream.epoch(0)
@@ -272,19 +278,27 @@ SCRIPT = """
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks at processes by /proc")
-def test_a_parent_that_is_killed_or_interrupted_leaves_nobody_behind():
-    script = textwrap.dedent(SCRIPT.format(tests=os.path.dirname(__file__)))
+@pytest.mark.parametrize("seconds", [0, 2])  # that the second worker takes to start
+def test_a_parent_that_is_killed_or_interrupted_leaves_nobody_behind(seconds):
+    script = textwrap.dedent(SCRIPT.format(tests=os.path.dirname(__file__), seconds=seconds))
     parents = [
         subprocess.Popen(
             [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
         for _ in range(2)
     ]
-    workers = [[int(pid) for pid in parent.stdout.readline().split()] for parent in parents]
-    parents[0].kill()
-    os.killpg(parents[1].pid, signal.SIGINT)
-    errors = [parent.communicate()[1].decode() for parent in parents]
-    assert [len(pids) for pids in workers] == [2, 2]
-    assert all(goes_away(pid) for pids in workers for pid in pids)
+    ends = [lambda: parents[0].kill(), lambda: os.killpg(parents[1].pid, signal.SIGINT)]
+    workers = []
+    try:
+        for parent, end in zip(parents, ends, strict=True):
+            workers.append([int(pid) for pid in parent.stdout.readline().split()])
+            end()
+        assert [len(pids) for pids in workers] == [2, 2]
+        assert all(goes_away(pid) for pids in workers for pid in pids)
+        errors = [parent.communicate(timeout=60)[1].decode() for parent in parents]
+    finally:
+        for parent in parents:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
     assert [parent.returncode for parent in parents] == [-signal.SIGKILL, -signal.SIGINT]
     assert errors[1].count("Traceback") == 1  # the parent's own
