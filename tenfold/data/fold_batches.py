@@ -200,20 +200,18 @@ class FoldBatches:
         self, streams: _Streams, group: np.ndarray, part: Stretch, batch_size: int, varied: Varied | None
     ) -> tuple[np.ndarray, Tensors, torch.Tensor]:
         """Members of some streams, their inputs, each of shape (S, m, B, ...), and targets, shape (S, m, B, ...)."""
-        folds = np.array(streams.folds)[group]
-        columns: list[torch.Tensor] = []
-        for fold in np.unique(folds):
-            places = np.flatnonzero(folds == fold)
-            found = self._one_fold(streams, int(fold), group[places], part, batch_size, varied)
-            if len(places) == len(group):
-                columns = found
-                break
-            columns = columns or [one.new_empty((len(one), len(group), *one.shape[2:])) for one in found]
-            index = torch.from_numpy(places).to(self.data.device)
-            for whole, some in zip(columns, found, strict=True):
-                whole.index_copy_(1, index, some)
+        if varied is None and self.data.prepared is not None:
+            by_fold, columns = [np.arange(len(group))], self._all_folds(streams, group, part, batch_size)
+        else:
+            folds = np.array(streams.folds)[group]
+            by_fold = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+            found = [
+                self._one_fold(streams, streams.folds[group[places[0]]], group[places], part, batch_size, varied)
+                for places in by_fold
+            ]
+            columns = found[0] if len(found) == 1 else [torch.cat(own, dim=1) for own in zip(*found, strict=True)]
         place = np.full(len(streams.folds), -1)
-        place[group] = np.arange(len(group))
+        place[group[np.concatenate(by_fold)]] = np.arange(len(group))
         stream_of = place[streams.of_member]
         members = np.flatnonzero(stream_of >= 0)
         stream_of = stream_of[members]
@@ -221,6 +219,16 @@ class FoldBatches:
             index = torch.from_numpy(stream_of).to(self.data.device)
             columns = [column.index_select(1, index) for column in columns]
         return members, tuple(columns[:-1]), columns[-1]
+
+    def _all_folds(self, streams: _Streams, group: np.ndarray, part: Stretch, batch_size: int) -> list[torch.Tensor]:
+        """Inputs and targets of some streams of any folds, each of shape (S, u, B, ...), from what is prepared."""
+        assert self.data.prepared is not None
+        inputs, targets = self.data.prepared
+        first_U = np.array(streams.folds)[group] * len(self.data.targets[0])
+        rows_SUB = part.indices(streams.rows, group, batch_size) + first_U[:, None]
+        rows = torch.from_numpy(rows_SUB.reshape(-1)).to(self.data.device)
+        flat = [tensor.index_select(0, rows) for tensor in (*inputs, targets)]
+        return [tensor.reshape(*rows_SUB.shape, *tensor.shape[1:]) for tensor in flat]
 
     def _one_fold(
         self, streams: _Streams, fold: int, group: np.ndarray, part: Stretch, batch_size: int, varied: Varied | None

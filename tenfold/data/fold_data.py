@@ -24,6 +24,8 @@ from tenfold.data.source import Source
 from tenfold.data.table_preprocessor import TablePreprocessor
 from tenfold.data.target_encoder import TargetEncoder
 
+_MOST_PREPARED_BYTES = 64 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldData:
@@ -103,6 +105,23 @@ class FoldData:
         """The workers that all batches of these data share."""
         first = self.preprocessors[0]
         return Preparer(first, first.to_vary(self.inputs[0], self.targets[0]), workers=self.workers)
+
+    @cached_property
+    def prepared(self) -> tuple[Tensors, torch.Tensor] | None:
+        """Inputs as a network takes them, and targets, a fold's rows after another's, each of shape (F * N, ...).
+
+        None where they would be large, or are not all in memory.
+        """
+        features = self.preprocessors[0].spec
+        row_bytes = 4 * features.num_features + 8 * len(features.cardinalities)
+        num_rows = sum(map(len, self.targets))
+        if not self.preprocessors[0].resident or row_bytes * num_rows > _MOST_PREPARED_BYTES:
+            return None
+        by_fold = [
+            preprocessor.prepare_batch(tensors, False)
+            for preprocessor, tensors in zip(self.preprocessors, self.inputs, strict=True)
+        ]
+        return tuple(torch.cat(own) for own in zip(*by_fold, strict=True)), torch.cat(self.targets)
 
     def part(self, fold: int, rows: np.ndarray) -> DataPart:
         """Some rows as one fold sees them, for a model that trains or is scored alone."""

@@ -31,13 +31,15 @@ class FusedAdam(StackedOptimizer):
             super().move(moves, group)
             return
         decoupled = self._decouples(group)
-        by_kernel = has_kernel(moves, group)
+        numbers = sum(move.parameter.numel() for move in moves)
+        by_kernel = numbers >= _WORTH_A_CALL and has_kernel(moves, group)
         runs = [] if by_kernel else runs_of(len(self.stack), group, decoupled)
-        whole = not self._penalises(group) and (by_kernel or are_worth_calls(runs, moves))
-        most = {"most_numbers": sum(move.parameter.numel() for move in moves)} if whole else {}
-        for batch in batches_of(moves, **most):
+        whole = not self._penalises(group) and (by_kernel or are_worth_calls(runs, numbers))
+        for batch in batches_of(moves, numbers) if whole else batches_of(moves):
             penalised = self._penalise(batch, group)
-            if not fused_step(penalised, group, runs, decoupled):
+            if by_kernel:
+                step_by_kernel(penalised, group, group["weight_decay"] if decoupled else 0.0)
+            elif not fused_step(penalised, group, runs):
                 self._update(penalised, group)
 
     def _update(self, batch: Sequence[Move], group: Group) -> None:
@@ -80,44 +82,19 @@ def adam_directions(directions: list[Tensor], batch: Sequence[Move], group: Grou
 
 
 def has_kernel(moves: Sequence[Move], group: Group) -> bool:
-    """Whether a kernel of ours moves these, of one dtype, whatever values their members have.
-
-    Not a few numbers, for which it would have to be built.
-    """
-    if group["amsgrad"] or sum(move.parameter.numel() for move in moves) < _WORTH_A_CALL:
-        return False
-    return kernels.are_there(moves[0].parameter)
+    """Whether a kernel of ours moves these, whatever values their members have; a few numbers are not worth it."""
+    return not group["amsgrad"] and kernels.are_there(*(move.parameter for move in moves))
 
 
-def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run], decoupled: bool) -> bool:
-    """Moves the parameters in one pass, if one is worth it: by a kernel of ours, or torch's for neighbours alike.
-
-    Of values a member `fused_directions` takes three passes more.
+def step_by_kernel(batch: Sequence[Move], group: Group, weight_decay: Value) -> None:
+    """Moves the parameters by a kernel of ours: in one call, or one for each where they may be of several ages.
 
     Args:
         batch: the parameters, of one dtype and age, with penalties in their gradients; their moments move on.
-        group: with "lr", "weight_decay", "betas", "eps" and "amsgrad".
-        runs: of the members, for torch's kernel.
-        decoupled: whether decay is; if not, it is in the gradients already.
-
-    Returns:
-        Whether they have moved.
+        group: with "lr", "betas" and "eps".
+        weight_decay: 0 where decay is not decoupled, and in the gradients already.
     """
-    if has_kernel(batch, group):
-        start_moments(batch)
-        _step_by_kernel(batch, group, group["weight_decay"] if decoupled else 0.0)
-        return True
-    if not (are_worth_calls(runs, batch) and can_fuse(batch, group)):
-        return False
-    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
-    for place, lr, weight_decay in runs:
-        own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
-        _run_fused([move.parameter for move in own], own, group, group["eps"], group["amsgrad"], lr, weight_decay)
-    return True
-
-
-def _step_by_kernel(batch: Sequence[Move], group: Group, weight_decay: Value) -> None:
-    """In one call, or in one for each parameter where these may be of several ages a member."""
+    start_moments(batch)
     for part in [batch] if isinstance(batch[0].state["steps"], int) else [[move] for move in batch]:
         kernels.adam_step(
             [move.parameter for move in part],
@@ -130,6 +107,28 @@ def _step_by_kernel(batch: Sequence[Move], group: Group, weight_decay: Value) ->
             eps=group["eps"],
             steps=part[0].state["steps"],
         )
+
+
+def fused_step(batch: Sequence[Move], group: Group, runs: Sequence[Run]) -> bool:
+    """Moves the parameters by torch's kernel, if that is worth it: in one pass for each run of neighbours.
+
+    Of values a member `fused_directions` takes three passes more.
+
+    Args:
+        batch: the parameters, of one dtype and age, with penalties in their gradients; their moments move on.
+        group: with "lr", "weight_decay", "betas", "eps" and "amsgrad".
+        runs: of the members.
+
+    Returns:
+        Whether they have moved.
+    """
+    if not (are_worth_calls(runs, sum(move.parameter.numel() for move in batch)) and can_fuse(batch, group)):
+        return False
+    start_moments(batch, ("mean", "square", "largest") if group["amsgrad"] else ("mean", "square"))
+    for place, lr, weight_decay in runs:
+        own = batch if len(runs) == 1 else [_part(move, place) for move in batch]
+        _run_fused([move.parameter for move in own], own, group, group["eps"], group["amsgrad"], lr, weight_decay)
+    return True
 
 
 def runs_of(members: int, group: Group, decoupled: bool) -> list[Run]:
@@ -153,11 +152,9 @@ def runs_of(members: int, group: Group, decoupled: bool) -> list[Run]:
     return [(slice(start, end), *rows[start]) for start, end in zip(starts, ends, strict=True)]
 
 
-def are_worth_calls(runs: Sequence[Run], moves: Sequence[Move]) -> bool:
+def are_worth_calls(runs: Sequence[Run], numbers: int) -> bool:
     """Whether the kernel may be called once a run: members may differ so much that it would be called too often."""
-    if len(runs) <= 1:
-        return bool(runs and moves)
-    return sum(move.parameter.numel() for move in moves) >= len(runs) * _WORTH_A_CALL
+    return bool(runs) and (len(runs) == 1 or numbers >= len(runs) * _WORTH_A_CALL)
 
 
 def _part(move: Move, place: slice) -> Move:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tenfold.core.task import Direction, MemberView, Objective
 from tenfold.optim import LossScaler, TrainingStep, clip_grad_norm_, clip_grad_value_, resting
 from tenfold.stacking import GradientReplay, Stack, member_streams, part_losses, per_member
+from tenfold.stacking.kernels import are_below, looking_pays
 from tenfold.stacking.layout import take_members
 from tenfold.train.batch_parts import Part, micro_batches, resting_places
 from tenfold.train.optimizing import clip_bounds, make_optimizer, make_schedule
@@ -176,8 +177,8 @@ class ObjectiveStep:
     def _wary(self, loss_M: Tensor) -> Tensor | None:
         """The members whose loss or gradient is not finite, or so large that their weights may soon not be.
 
-        They are looked for on the CPU alone: other devices would have to be waited for. The norms of all members'
-        losses and gradients together take a hundredth of a step.
+        They are looked for on the CPU alone: other devices would have to be waited for. A look at all members at once
+        takes a few hundredths of a step.
         """
         self._unhealthy = []
         if loss_M.device.type != "cpu":
@@ -185,7 +186,7 @@ class ObjectiveStep:
         gradients: list[Tensor] = []
         if self.scaler is None:  # which looks at gradients itself
             gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
-        if torch.stack(torch._foreach_norm([loss_M, *gradients])).sum().item() < _WILD:
+        if _are_calm([loss_M, *gradients]):
             self.is_well = True
             return None
         is_calm_M = loss_M.abs() < _WILD
@@ -257,6 +258,13 @@ def plain_loss(objective: Objective, device: torch.device, precision: str = "flo
             return objective.loss(model, batch, MemberView(streams=member_streams(), values=values))
 
     return loss
+
+
+def _are_calm(tensors: list[Tensor]) -> bool:
+    """Whether all their numbers are known to be finite and far from wild."""
+    if looking_pays(tensors):
+        return are_below(tensors, _WILD)
+    return bool(torch.stack(torch._foreach_norm(tensors)).sum().item() < _WILD)
 
 
 def _are_finite(tensor: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from tenfold.data import (
     TargetEncoder,
     cut_folds,
     fit_preprocessor,
+    fold_data,
     preparing,
     read,
     varied,
@@ -103,6 +104,7 @@ MANNERS = {"table": "stratified", "numbers": "time-series", "pictures": "stratif
 def test_a_member_sees_the_batches_of_its_fold_alone_bit_for_bit(make, batch_size, kept_bytes, monkeypatch):
     monkeypatch.setattr(varied, "KEPT_BYTES", kept_bytes)
     monkeypatch.setattr(module, "CHUNK_BYTES", 4000)
+    monkeypatch.setattr(fold_data, "_MOST_PREPARED_BYTES", kept_bytes)
     source = make()
     folds = cut_folds(source, 3, seed=0, manner=MANNERS[make.__name__])
     members = [FoldMember(fold=fold, order=seed, augment=seed) for seed in (4, 5) for fold in (2, 0, 1, 1)]

@@ -5,6 +5,7 @@ eight seconds), and kept in the user's cache folder. Where they do not apply, Py
 """
 
 from tenfold.stacking.kernels.adam import adam_step
+from tenfold.stacking.kernels.bounds import are_below, looking_pays
 from tenfold.stacking.kernels.convolution import Convolution, convolved_sizes
 from tenfold.stacking.kernels.fusing_pooling import fuse_pooling
 from tenfold.stacking.kernels.library import (
@@ -33,6 +34,7 @@ __all__ = [
     "MaxPool",
     "MaxPoolSamples",
     "adam_step",
+    "are_below",
     "are_there",
     "as_pictures",
     "channel_rows",
@@ -43,6 +45,7 @@ __all__ = [
     "kept_bytes",
     "lies_samples_last",
     "linear_pays",
+    "looking_pays",
     "pooled_sizes",
     "say_nothing_of_cuda",
     "seconds_of_building",

@@ -12,16 +12,17 @@ struct Values {
   double operator[](Size m) const { return at[m * step]; }
 };
 
-// M rows of `numbers` each: what is moved, its gradient, and the means of that and of its square.
+// Of one parameter of all members: what is moved, its gradient, and the means of that and of its square.
 struct Moved {
   float *parameter, *mean, *square;
   const float* gradient;
-  Size numbers;
 };
 
 struct Adam {
   Size M, count;
-  const Moved* moved;
+  float *const *parameters, *const *means, *const *squares;
+  const float* const* gradients;
+  const Size* numbers;  // of a parameter of all members
   Values lr, weight_decay, beta1, beta2, eps, steps;
 };
 
@@ -67,14 +68,15 @@ extern "C" void tenfold_adam(const Adam& call) {
   std::vector<Rate> rates(call.M);
   for (Size m = 0; m < call.M; m++) rates[m] = rate_of(call, m);
   Size whole = 0;
-  for (Size i = 0; i < call.count; i++) whole += call.M * call.moved[i].numbers;
+  for (Size i = 0; i < call.count; i++) whole += call.numbers[i];
   // A share of the numbers of each parameter: the members whose gradients this thread has made, and whose weights it
   // will read, where there are several a thread.
   auto move_share = [&](Size own, Size threads) {
+    const TinyAreZero guard;
     for (Size i = 0; i < call.count; i++) {
-      const Moved& moved = call.moved[i];
-      const Size n = moved.numbers, to = call.M * n * (own + 1) / threads;
-      for (Size at = call.M * n * own / threads, row_end; at < to; at = row_end) {
+      const Moved moved = {call.parameters[i], call.means[i], call.squares[i], call.gradients[i]};
+      const Size n = call.numbers[i] / call.M, to = call.numbers[i] * (own + 1) / threads;
+      for (Size at = call.numbers[i] * own / threads, row_end; at < to; at = row_end) {
         row_end = std::min((at / n + 1) * n, to);
         move_row(rates[at / n], moved, at, row_end);
       }

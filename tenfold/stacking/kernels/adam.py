@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -24,12 +25,7 @@ class _Values(ctypes.Structure):
     _fields_ = (("at", _DATA), ("step", _SIZE))
 
 
-class _Moved(ctypes.Structure):
-    """`struct Moved` of adam.cpp."""
-
-    _fields_ = (("parameter", _DATA), ("mean", _DATA), ("square", _DATA), ("gradient", _DATA), ("numbers", _SIZE))
-
-
+_ARRAYS = ("parameters", "means", "squares", "gradients", "numbers")
 _VALUES = ("lr", "weight_decay", "beta1", "beta2", "eps", "steps")
 
 
@@ -37,7 +33,7 @@ class _Call(ctypes.Structure):
     """`struct Adam` of adam.cpp."""
 
     _fields_ = (
-        ("M", _SIZE), ("count", _SIZE), ("moved", ctypes.POINTER(_Moved)), *((name, _Values) for name in _VALUES),
+        ("M", _SIZE), ("count", _SIZE), *((name, _DATA) for name in _ARRAYS), *((name, _Values) for name in _VALUES),
     )  # fmt: skip
 
 
@@ -70,14 +66,14 @@ def adam_step(
         Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
     """
     values = [_value(value) for value in (lr, weight_decay, *betas, eps, steps)]
-    moved = [
-        _Moved(*(tensor.data_ptr() for tensor in (parameter, mean, square, gradient)), parameter[0].numel())
-        for parameter, gradient, mean, square in zip(parameters, gradients, means, squares, strict=True)
+    count = len(parameters)
+    arrays: list[ctypes.Array[Any]] = [
+        (_DATA * count)(*map(Tensor.data_ptr, tensors)) for tensors in (parameters, means, squares, gradients)
     ]
-    all_moved = (_Moved * len(moved))(*moved)
+    arrays.append((_SIZE * count)(*map(Tensor.numel, parameters)))
     seen = (_Values(ctypes.addressof(value) if isinstance(value, ctypes.c_double) else value.data_ptr(), step)
             for value, step in values)  # fmt: skip
-    _kernel()(ctypes.byref(_Call(len(parameters[0]), len(moved), all_moved, *seen)))
+    _kernel()(ctypes.byref(_Call(len(parameters[0]), count, *map(ctypes.addressof, arrays), *seen)))
 
 
 def _value(value: float | Tensor) -> tuple[ctypes.c_double | Tensor, int]:

@@ -24,7 +24,8 @@ from tenfold.core.caches import cache_folder, keep_in_cache
 _SAY: ContextVar[Callable[[str], None]] = ContextVar("say", default=lambda sentence: None)
 CPUINFO = Path("/proc/cpuinfo")
 _SOURCES = (
-    "products.cpp", "linear.cpp", "adam.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp", "losses.cpp", "noise.cpp"
+    "products.cpp", "linear.cpp", "adam.cpp", "lstm.cpp", "convolution.cpp", "norms.cpp", "losses.cpp", "noise.cpp",
+    "bounds.cpp",
 )  # fmt: skip
 _building_s: list[float] = []
 OPERATORS = torch.library.Library("tenfold", "DEF")
