@@ -27,12 +27,20 @@ void by_vectors(Size size, Take take) {
   for (Size at = 0; at < size; at += LANES) take(at, static_cast<int>(std::min(size - at, LANES)));
 }
 
-// Has a member's rows come into the cache all at once, where they lie one after another: a product goes through a dozen
-// of them side by side, each too short for the processor to see what comes next.
+// Has numbers that lie one after another come into the cache all at once. A product goes through a dozen rows of a
+// matrix side by side, each too short for the processor to see what comes next.
+void fetch(const float* from, Size numbers) {
+  for (Size at = 0; at < numbers; at += LANES) __builtin_prefetch(from + at);
+}
+
 void fetch_rows(const Linear& call, Size m, Part rows) {
-  if (call.x_col != 1 || call.x_row != call.D) return;
-  const float* from = call.x + m * call.x_member + rows.first * call.D;
-  for (Size at = 0; at < rows.size * call.D; at += LANES) __builtin_prefetch(from + at);
+  if (call.x_col == 1 && call.x_row == call.D)
+    fetch(call.x + m * call.x_member + rows.first * call.D, rows.size * call.D);
+}
+
+void fetch_weight(const Linear& call, Size m) {
+  if (call.weight_row + call.weight_col == 1 + (call.weight_col == 1 ? call.D : call.K))
+    fetch(call.weight + m * call.weight_member, call.K * call.D);
 }
 
 // Adds a bias, shape (K,), to rows of K numbers, and leaves what is above zero of them.
@@ -77,6 +85,7 @@ extern "C" void tenfold_linear(const Linear& call, const float* bias, Size bias_
     const Size m = work / parts;
     const Part rows = part_of(B, work % parts, parts);
     fetch_rows(call, m, rows);
+    fetch_weight(call, m);
     float* to = out + (m * B + rows.first) * K;
     member_product(rows.size, K, D, x + m * x_member + rows.first * x_row, x_row, x_col, weight + m * weight_member,
                    weight_col, weight_row, to);
@@ -84,21 +93,27 @@ extern "C" void tenfold_linear(const Linear& call, const float* bias, Size bias_
   }
 }
 
-// Gradients of those that are not null. `grad` is (M, B, K); where a ReLU follows, `output` is what it gave and `masked`
-// has room for as much. The weights' gradient is (M, K, D), or (M, D, K) if it is to lie so.
-extern "C" void tenfold_linear_backward(const Linear& call, const float* grad, const float* output, float* masked,
-                                        float* of_x, float* of_weight, bool lies_transposed, float* of_bias) {
+// Gradients of those that are not null. `grad` is (M, B, K); where a ReLU follows, `output` is what it gave. The weights'
+// gradient is (M, K, D), or (M, D, K) if it is to lie so.
+extern "C" void tenfold_linear_backward(const Linear& call, const float* grad, const float* output, float* of_x,
+                                        float* of_weight, bool lies_transposed, float* of_bias) {
+  static thread_local std::vector<float> own_masked;
   const Size M = call.M, B = call.B, D = call.D, K = call.K;
   const int threads = threads_for(M * B * D * K);
   const Size parts = pieces(M, threads);
-  const float* through = output == nullptr ? grad : masked;
+  // What the ReLU let through: of one member after another while it stays in the cache, or of all for all threads.
+  std::vector<float> all_masked(output != nullptr && parts > 1 ? M * B * K : 0);
+  auto masked = [&](Size m) { return parts > 1 ? all_masked.data() + m * B * K : own_masked.data(); };
+  auto through = [&](Size m) { return output == nullptr ? grad + m * B * K : masked(m); };
   auto mask = [&](Size m, Size part) {
+    if (output == nullptr) return;
+    if (parts == 1 && static_cast<Size>(own_masked.size()) < B * K) own_masked.resize(B * K);
     const Part rows = part_of(B, part, parts);
-    const Size at = (m * B + rows.first) * K;
-    if (output != nullptr) let_through(grad + at, output + at, masked + at, rows.size * K);
+    const Size first = rows.first * K, at = m * B * K + first;
+    let_through(grad + at, output + at, masked(m) + first, rows.size * K);
   };
   auto weights = [&](Size m, Size part) {
-    const float *own = through + m * B * K, *x = call.x + m * call.x_member;
+    const float *own = through(m), *x = call.x + m * call.x_member;
     if (of_bias != nullptr) sum_rows(own, B, K, part_of(K, part, parts), of_bias + m * K);
     if (of_weight == nullptr) return;
     fetch_rows(call, m, {0, B});
@@ -114,8 +129,9 @@ extern "C" void tenfold_linear_backward(const Linear& call, const float* grad, c
   };
   auto inputs = [&](Size m, Size part) {
     if (of_x == nullptr) return;
+    fetch_weight(call, m);
     const Part rows = part_of(B, part, parts);
-    member_product(rows.size, D, K, through + (m * B + rows.first) * K, K, 1, call.weight + m * call.weight_member,
+    member_product(rows.size, D, K, through(m) + rows.first * K, K, 1, call.weight + m * call.weight_member,
                    call.weight_row, call.weight_col, of_x + (m * B + rows.first) * D);
   };
 #pragma omp parallel num_threads(threads)

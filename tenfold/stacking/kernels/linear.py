@@ -93,12 +93,11 @@ def _backward(
     grad: Tensor, output: Tensor | None, rows: Tensor, weight: Tensor, wanted: list[bool]
 ) -> tuple[Tensor, ...]:
     grad = grad.contiguous()
-    masked = None if output is None else torch.empty_like(grad)
     found = _made_backward(grad, output, rows, weight, wanted)
     of_rows, of_weight, of_bias = (own.data_ptr() if it else None for own, it in zip(found, wanted, strict=True))
     _kernels()[1](
         ctypes.byref(_call(rows, weight)), grad.data_ptr(), None if output is None else output.data_ptr(),
-        None if masked is None else masked.data_ptr(), of_rows, of_weight, _lies_transposed(weight), of_bias,
+        of_rows, of_weight, _lies_transposed(weight), of_bias,
     )  # fmt: skip
     return found
 
@@ -131,7 +130,7 @@ def _call(rows: Tensor, weight: Tensor) -> _Call:
 @functools.cache
 def _kernels() -> list[Any]:
     kernels: list[Any] = [library().tenfold_linear, library().tenfold_linear_backward]
-    arguments = ([_DATA, _DATA, _SIZE, _FLAG, _DATA], [*[_DATA] * 6, _FLAG, _DATA])
+    arguments = ([_DATA, _DATA, _SIZE, _FLAG, _DATA], [*[_DATA] * 5, _FLAG, _DATA])
     for kernel, types in zip(kernels, arguments, strict=True):
         kernel.restype, kernel.argtypes = None, types
     return kernels
