@@ -244,11 +244,13 @@ BAD = [
     (("table.csv", "--metric", "rmse"), "unknown metric 'rmse' for classification"),
     (("table.csv", "--network", "linaer"), "unknown network 'linaer'. Did you mean 'linear'?"),
     (("table.csv", "--network", "lenet"), "--network lenet cannot take this data"),
-    (("table.csv", "--device", "tpu"), "got 'tpu'"),
+    (("table.csv", "--device", "tpu"), "there is no device 'tpu'"),
     (("table.csv", "--device", "meta"), "got 'meta'"),
+    (("table.csv", "--device", "gpu"), "there is no device 'gpu'. Did you mean 'cuda'?"),
     (("table.csv", "--trials", 0), "--trials must be a whole number >= 1, got 0"),
     (("table.csv", "--epochs", -1), "--epochs must be a whole number >= 1, got -1"),
     (("table.csv", "--threads", 0), "--threads must be a whole number >= 1, got 0"),
+    (("table.csv", "--threads", 9999), "--threads must be at most the"),
     (("table.csv", "--batch-size", 0), "--batch-size must be a whole number >= 1, got 0"),
     (("pictures", "--image-size", -3), "--image-size must be a whole number >= 1, or height and width, got -3"),
     (("pictures", "--image-size", 200_000), "Choose a smaller --image-size"),
@@ -523,6 +525,19 @@ def test_predict_says_how_it_read_a_table_and_what_training_never_saw(
         (place / "p.csv").unlink()
     finally:
         (place / "far.csv").unlink()
+
+
+@pytest.mark.parametrize("command", [("predict", "runs/table-1", "table.csv"), ("report", "runs/table-1")])
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
+    command: tuple[str, ...], at: Callable[..., Finished], place: Path
+) -> None:
+    """That `at` finds the place unchanged is the test."""
+    page = (place / "runs" / "table-1" / "report.html").read_bytes()
+    finished = at(*command, mishaps=[("no_room_for_files_above", 1_000)])
+    assert finished.code == 2, finished.err
+    name = "predictions.csv" if command[0] == "predict" else "runs/table-1/report.html"
+    assert finished.err.splitlines()[-1] == f"tenfold: {name}: File too large."
+    assert (place / "runs" / "table-1" / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize("file", ["model.json", "weights-0.safetensors"])

@@ -11,10 +11,11 @@ import typer
 import tenfold
 from tenfold.cli.app import app, err, guarded, out
 from tenfold.cli.options import Encoding, Header, Json, Quiet, name_or_number
+from tenfold.core.writing import written_beside
 from tenfold.report import format_scored, write_masks, write_report
 from tenfold.study import Run
 
-TABLE_ENDINGS = ("", ".csv", ".txt", ".gz")  # pandas packs the last
+TABLE_ENDINGS = ("", ".csv", ".txt", ".gz")
 
 
 @app.command()
@@ -52,7 +53,9 @@ def predict(
         count = len(masks)
     else:
         table, skipped = model.predict_table(raw, calibrated=calibrated)
-        table.to_csv(out_file, index=False)
+        packing = "gzip" if out_file.suffix.lower() == ".gz" else None
+        with written_beside(out_file) as draft:
+            table.to_csv(draft, index=False, compression=packing)
         count = len(table)
     if not quiet:
         for item in skipped:
