@@ -75,6 +75,7 @@ def write_bad_sources(here: Path) -> None:
         "infinite.csv": [*ROWS[:3], "inf,0.1,yes", *ROWS[3:]],
         "infinite_target.csv": [*NUMBERS, "0.1,0.2,inf"],
         "two.csv": ["1,2,yes", "2,1,no"],
+        "alike.csv": [f"1,u,{answer}" for answer in ("yes", "no") * 20],
     }
     for name, rows in tables.items():
         write_table(here / name, rows)
@@ -85,6 +86,8 @@ def write_bad_sources(here: Path) -> None:
     write_pictures(here / "one_picture", classes=("usual",))
     (here / "texts" / "class").mkdir(parents=True)
     (here / "texts" / "class" / "a.txt").write_text("words")
+    (here / "tables" / "a").mkdir(parents=True)
+    write_table(here / "tables" / "a" / "t.csv", ROWS)
     np.save(here / "x.npy", np.zeros((3, 3)))
     np.savez(here / "cubes.npz", x=np.zeros((3, 2, 2)))
 
@@ -231,6 +234,9 @@ BAD = [
     (("all_torn",), "none of 6 files is a readable picture"),
     (("one_class",), "the one class 'dark'"),
     (("texts",), "texts"),
+    (("runs/table-1",), "is a run, which is no data. Give what it was trained on, such as table.csv"),
+    (("tables",), "tables: holds tables in its folders and no pictures. Name one of them, such as tables/a/t.csv"),
+    (("alike.csv",), "alike.csv: no input takes two values in the 24 training rows (column 'a' is 1.0 in all)"),
     (("x.npy",), "is one array, without targets"),
     (("",), "got an empty text"),
     (("table.csv", "--target", "anwser"), "no column 'anwser'. Did you mean 'answer'?"),
@@ -489,6 +495,7 @@ def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], pla
         (("runs/table-1", "table.csv", "--encoding", "utf-9"), "there is no encoding 'utf-9'"),
         (("runs/table-1", "nowhere.csv"), "no such file or folder"),
         (("runs/table-1", "pictures"), "pictures"),
+        (("runs/table-1", "runs/table-1"), "runs/table-1: is a run, which is no data. Give what it was trained on"),
         (("runs/table-1", "pictures/dark/5.png"), "5.png"),
         (("runs/table-1", "one_column.csv"), "the model was trained on 2 (a, b)"),
         (("runs/pictures-1", "all_torn"), "none of 6 files is a readable picture"),
@@ -577,6 +584,18 @@ def test_evaluate_leaves_out_rows_without_a_target(at: Callable[..., Finished], 
         (place / "gaps.csv").unlink()
 
 
+def test_evaluate_takes_one_class_alone(at: Callable[..., Finished], place: Path) -> None:
+    write_table(place / "yes.csv", [row for row in ROWS if row.endswith("yes")][:3])
+    try:
+        finished = at("evaluate", "runs/table-1", "yes.csv", "--json")
+        assert finished.code == 0, finished.err
+        scores = finished.answer["scores"]
+        assert (scores["accuracy"]["n"], scores["roc_auc"]["value"]) == (3, None)
+        assert "roc_auc  is not defined on these samples" in at("evaluate", "runs/table-1", "yes.csv").out
+    finally:
+        (place / "yes.csv").unlink()
+
+
 def test_an_encoding_is_named_where_it_is_detected_wrongly(at: Callable[..., Finished], place: Path) -> None:
     rows = [row.replace("yes", "né").replace("no", "ça") for row in ROWS]
     (place / "coded.csv").write_text("\n".join(["a,b,answer", *rows]), encoding="cp1252")
@@ -618,7 +637,7 @@ def test_evaluate_finds_the_target_by_its_name(at: Callable[..., Finished], plac
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("runs/table-1", "numbers.csv"), "answer"),
+        (("runs/table-1", "numbers.csv"), "does not occur in the training rows (40 rows hold such a class). Choose"),
         (
             ("runs/table-1", "single.csv"),
             "class 'rare' does not occur in the training rows (1 row holds such a class).",

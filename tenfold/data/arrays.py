@@ -84,6 +84,7 @@ def array_source(
         parts=None if parts is None else parts[kept],
         rows=numbers_of(kept, len(images)),
         notes=(*notes, *found.notes),
+        problem=found.problem,
     )
 
 

@@ -61,6 +61,7 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
         task=found.task,
         parts=None if parts is None else parts[found.kept],
         notes=(*notes, *found.notes),
+        problem=found.problem,
     )
 
 

@@ -18,9 +18,14 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
 def test_what_fails_leaves_what_was_there_and_no_draft(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)) as raised, written_beside(path) as draft:
-        draft.write_text("half")
-        raise error
+
+    def fail():
+        with written_beside(path) as draft:
+            draft.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        fail()
     assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"a.txt": "old"}
     assert getattr(raised.value, "filename", str(path)) == str(path)
 
