@@ -138,9 +138,11 @@ def _read_objects(
         return array_source(argument[0], argument[1], task=task, name=name)
     if isinstance(argument, np.ndarray | torch.Tensor):
         raise ValueError("read: arrays need targets, got x alone. Give a pair (x, y).")
+    kind = f"{type(argument).__module__}.{type(argument).__name__}".removeprefix("builtins.")
+    hint = "Call .to_pandas() on it." if hasattr(argument, "to_pandas") else "Give one of them."
     raise TypeError(
-        f"read: argument must be a path, a bundled name, a DataFrame, a pair (x, y), a Dataset or a DataLoader, got "
-        f"{type(argument).__name__}. Give one of them."
+        "read: argument must be a path, a bundled name, a pandas DataFrame, a pair (x, y), a Dataset or a DataLoader, "
+        f"got {kind}. {hint}"
     )
 
 

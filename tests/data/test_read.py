@@ -142,3 +142,12 @@ class _Pairs(torch.utils.data.Dataset):
 
     def __getitem__(self, row):
         return self.pairs[row]
+
+
+def test_tables_of_other_libraries_are_told_how_they_become_pandas():
+    class DataFrame:
+        def to_pandas(self):
+            raise AssertionError("nobody asked")
+
+    with pytest.raises(TypeError, match=r"got test_read\.DataFrame\. Call \.to_pandas\(\) on it\."):
+        read(DataFrame())
