@@ -141,8 +141,8 @@ def _read_objects(
     kind = f"{type(argument).__module__}.{type(argument).__name__}".removeprefix("builtins.")
     hint = "Call .to_pandas() on it." if hasattr(argument, "to_pandas") else "Give one of them."
     raise TypeError(
-        "read: argument must be a path, a bundled name, a pandas DataFrame, a pair (x, y), a Dataset or a DataLoader, "
-        f"got {kind}. {hint}"
+        "read: argument must be a path, a bundled name, a pandas DataFrame, a pair (x, y), a Dataset or a "
+        f"DataLoader, got {kind}. {hint}"
     )
 
 
