@@ -75,6 +75,7 @@ def write_bad_sources(here: Path) -> None:
         "infinite.csv": [*ROWS[:3], "inf,0.1,yes", *ROWS[3:]],
         "infinite_target.csv": [*NUMBERS, "0.1,0.2,inf"],
         "two.csv": ["1,2,yes", "2,1,no"],
+        "alike.csv": [f"1,u,{answer}" for answer in ("yes", "no") * 20],
     }
     for name, rows in tables.items():
         write_table(here / name, rows)
@@ -85,6 +86,8 @@ def write_bad_sources(here: Path) -> None:
     write_pictures(here / "one_picture", classes=("usual",))
     (here / "texts" / "class").mkdir(parents=True)
     (here / "texts" / "class" / "a.txt").write_text("words")
+    (here / "tables" / "a").mkdir(parents=True)
+    write_table(here / "tables" / "a" / "t.csv", ROWS)
     np.save(here / "x.npy", np.zeros((3, 3)))
     np.savez(here / "cubes.npz", x=np.zeros((3, 2, 2)))
 
@@ -231,6 +234,9 @@ BAD = [
     (("all_torn",), "none of 6 files is a readable picture"),
     (("one_class",), "the one class 'dark'"),
     (("texts",), "texts"),
+    (("runs/table-1",), "is a run, which is no data. Give what it was trained on, such as table.csv"),
+    (("tables",), "tables: holds tables in its folders and no pictures. Name one of them, such as tables/a/t.csv"),
+    (("alike.csv",), "alike.csv: no input takes two values in the 24 training rows (column 'a' is 1.0 in all)"),
     (("x.npy",), "is one array, without targets"),
     (("",), "got an empty text"),
     (("table.csv", "--target", "anwser"), "no column 'anwser'. Did you mean 'answer'?"),
@@ -244,11 +250,13 @@ BAD = [
     (("table.csv", "--metric", "rmse"), "unknown metric 'rmse' for classification"),
     (("table.csv", "--network", "linaer"), "unknown network 'linaer'. Did you mean 'linear'?"),
     (("table.csv", "--network", "lenet"), "--network lenet cannot take this data"),
-    (("table.csv", "--device", "tpu"), "got 'tpu'"),
+    (("table.csv", "--device", "tpu"), "there is no device 'tpu'"),
     (("table.csv", "--device", "meta"), "got 'meta'"),
+    (("table.csv", "--device", "gpu"), "there is no device 'gpu'. Did you mean 'cuda'?"),
     (("table.csv", "--trials", 0), "--trials must be a whole number >= 1, got 0"),
     (("table.csv", "--epochs", -1), "--epochs must be a whole number >= 1, got -1"),
     (("table.csv", "--threads", 0), "--threads must be a whole number >= 1, got 0"),
+    (("table.csv", "--threads", 9999), "--threads must be at most the"),
     (("table.csv", "--batch-size", 0), "--batch-size must be a whole number >= 1, got 0"),
     (("pictures", "--image-size", -3), "--image-size must be a whole number >= 1, or height and width, got -3"),
     (("pictures", "--image-size", 200_000), "Choose a smaller --image-size"),
@@ -487,6 +495,7 @@ def test_predictions_tell_what_they_did_as_json(at: Callable[..., Finished], pla
         (("runs/table-1", "table.csv", "--encoding", "utf-9"), "there is no encoding 'utf-9'"),
         (("runs/table-1", "nowhere.csv"), "no such file or folder"),
         (("runs/table-1", "pictures"), "pictures"),
+        (("runs/table-1", "runs/table-1"), "runs/table-1: is a run, which is no data. Give what it was trained on"),
         (("runs/table-1", "pictures/dark/5.png"), "5.png"),
         (("runs/table-1", "one_column.csv"), "the model was trained on 2 (a, b)"),
         (("runs/pictures-1", "all_torn"), "none of 6 files is a readable picture"),
@@ -525,6 +534,19 @@ def test_predict_says_how_it_read_a_table_and_what_training_never_saw(
         (place / "far.csv").unlink()
 
 
+@pytest.mark.parametrize("command", [("predict", "runs/table-1", "table.csv"), ("report", "runs/table-1")])
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(
+    command: tuple[str, ...], at: Callable[..., Finished], place: Path
+) -> None:
+    """That `at` finds the place unchanged is the test."""
+    page = (place / "runs" / "table-1" / "report.html").read_bytes()
+    finished = at(*command, mishaps=[("no_room_for_files_above", 1_000)])
+    assert finished.code == 2, finished.err
+    name = "predictions.csv" if command[0] == "predict" else "runs/table-1/report.html"
+    assert finished.err.splitlines()[-1] == f"tenfold: {name}: File too large."
+    assert (place / "runs" / "table-1" / "report.html").read_bytes() == page
+
+
 @pytest.mark.parametrize("file", ["model.json", "weights-0.safetensors"])
 def test_a_torn_model_is_one_sentence(file: str, at: Callable[..., Finished], place: Path) -> None:
     copy = place / "torn"
@@ -560,6 +582,18 @@ def test_evaluate_leaves_out_rows_without_a_target(at: Callable[..., Finished], 
         assert finished.answer["scores"] == at("evaluate", "runs/table-1", "table.csv", "--json").answer["scores"]
     finally:
         (place / "gaps.csv").unlink()
+
+
+def test_evaluate_takes_one_class_alone(at: Callable[..., Finished], place: Path) -> None:
+    write_table(place / "yes.csv", [row for row in ROWS if row.endswith("yes")][:3])
+    try:
+        finished = at("evaluate", "runs/table-1", "yes.csv", "--json")
+        assert finished.code == 0, finished.err
+        scores = finished.answer["scores"]
+        assert (scores["accuracy"]["n"], scores["roc_auc"]["value"]) == (3, None)
+        assert "roc_auc  is not defined on these samples" in at("evaluate", "runs/table-1", "yes.csv").out
+    finally:
+        (place / "yes.csv").unlink()
 
 
 def test_an_encoding_is_named_where_it_is_detected_wrongly(at: Callable[..., Finished], place: Path) -> None:
@@ -603,7 +637,7 @@ def test_evaluate_finds_the_target_by_its_name(at: Callable[..., Finished], plac
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("runs/table-1", "numbers.csv"), "answer"),
+        (("runs/table-1", "numbers.csv"), "does not occur in the training rows (40 rows hold such a class). Choose"),
         (
             ("runs/table-1", "single.csv"),
             "class 'rare' does not occur in the training rows (1 row holds such a class).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from rich.console import Console
 
 import tenfold
 from tenfold.core.errors import TenfoldError
+from tenfold.core.records import finite
 
 app = typer.Typer(
     name="tenfold",
@@ -54,6 +56,11 @@ def _main(
     ] = False,
 ) -> None:
     """Trains many sibling networks as one program. Begin with: tenfold fit digits."""
+
+
+def say_json(answer: Any) -> None:
+    """One line of JSON on stdout; numbers that JSON does not know (NaN, infinities) are null."""
+    print(json.dumps(finite(answer), ensure_ascii=False, allow_nan=False))
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:

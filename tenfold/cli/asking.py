@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rich.console import Console
 
-from tenfold.cli.app import err, out
+from tenfold.cli.app import err, out, say_json
 from tenfold.cli.options import AnswerOptions
 from tenfold.cli.screen import Screen
 
@@ -39,7 +38,7 @@ def ask(
         return
     if not answer.quiet:
         show(found, err)
-    print(json.dumps(plainly(found), ensure_ascii=False))
+    say_json(plainly(found))
 
 
 def ask_for_run(

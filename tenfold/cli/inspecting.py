@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 import tenfold
-from tenfold.cli.app import app, guarded, out
+from tenfold.cli.app import app, guarded, out, say_json
 from tenfold.cli.options import Config, Json, Quiet, values_of
 from tenfold.core.errors import InputError
 from tenfold.core.wording import plural
@@ -89,7 +88,7 @@ def _compare(
         write_costs(rows, plot)
     if as_json:
         answer = {"schema": 1, "networks": [row.to_json() for row in rows], "plot": plot and str(plot)}
-        print(json.dumps(answer, ensure_ascii=False))
+        say_json(answer)
         return
     out.print(render_costs(rows))
     if plot is not None:
@@ -110,7 +109,7 @@ def _one(
         measured = effective_field(subject.model, tuple(subject.inputs[0].shape[1:]), layer=layer)
         answer["effective_field"] = {**measured.to_json(), "picture": str(measured.save(field))}
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        say_json(answer)
         return
     print(as_text(seen, depth=depth))
     if measured is not None:

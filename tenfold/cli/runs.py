@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import tenfold
-from tenfold.cli.app import app, err, guarded, out
+from tenfold.cli.app import app, err, guarded, out, say_json
 from tenfold.cli.options import Encoding, Header, Json, Quiet, name_or_number
+from tenfold.core.writing import written_beside
 from tenfold.report import format_scored, write_masks, write_report
 from tenfold.study import Run
 
-TABLE_ENDINGS = ("", ".csv", ".txt", ".gz")  # pandas packs the last
+TABLE_ENDINGS = ("", ".csv", ".txt", ".gz")
 
 
 @app.command()
@@ -52,14 +53,16 @@ def predict(
         count = len(masks)
     else:
         table, skipped = model.predict_table(raw, calibrated=calibrated)
-        table.to_csv(out_file, index=False)
+        packing = "gzip" if out_file.suffix.lower() == ".gz" else None
+        with written_beside(out_file) as draft:
+            table.to_csv(draft, index=False, compression=packing)
         count = len(table)
     if not quiet:
         for item in skipped:
             err.print(f"  skipped {item.path}: {item.reason}", markup=False)
     message = {"schema": 1, "run": str(run), "predictions": str(out_file), "n": count, "skipped": len(skipped)}
     if as_json:
-        print(json.dumps(message, ensure_ascii=False))
+        say_json(message)
     else:
         out.print(f"{count} predictions: {out_file}", markup=False, soft_wrap=True)
 
@@ -90,10 +93,12 @@ def evaluate(
         run, source = Path(source), str(run)
     scores = Run(run).evaluate(source, target=name_or_number(target), header=header, encoding=encoding)
     if as_json:
-        print(json.dumps({"schema": 1, "run": str(run), "scores": scores}, ensure_ascii=False))
+        say_json({"schema": 1, "run": str(run), "scores": scores})
         return
     for name, score in scores.items():
         scored = format_scored(score["value"], score["low"], score["high"])
+        if math.isnan(score["value"]):
+            scored = "is not defined on these samples,"
         out.print(f"{name:>18}  {scored}  n = {score['n']}", markup=False)
 
 
@@ -107,6 +112,6 @@ def report(
     """Write a run's report anew; it is one HTML file that opens without a network."""
     path = write_report(run)
     if as_json:
-        print(json.dumps({"schema": 1, "run": str(run), "report": str(path)}, ensure_ascii=False))
+        say_json({"schema": 1, "run": str(run), "report": str(path)})
     else:
         out.print(f"report: {path}", markup=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 import tenfold
-from tenfold.cli.app import app, guarded, out
+from tenfold.cli.app import app, guarded, out, say_json
 from tenfold.cli.asking import ask_for_run
 from tenfold.cli.fitting import show_fit
 from tenfold.cli.groups import grouped
@@ -119,7 +118,7 @@ def _show_space(question: Question, answer: AnswerOptions) -> None:
     if question.steps is not None:
         out.print(question.steps.describe(question.epochs, question.rows), markup=False, soft_wrap=True)
     if answer.as_json:
-        print(json.dumps(question.space.to_json(), ensure_ascii=False))
+        say_json(question.space.to_json())
 
 
 def _show(run: Run, console: Console) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
-from tenfold.cli.app import app, guarded, out
+from tenfold.cli.app import app, guarded, out, say_json
 from tenfold.cli.options import Json
 from tenfold.data import SOURCES
 from tenfold.study.inspecting import list_networks
@@ -25,7 +24,7 @@ def networks(as_json: Json = False) -> None:
     """
     rows = list_networks()
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        say_json(rows)
         return
     width = max(len(row["name"]) for row in rows) + 1
     out.print(f"{'name':<{width}}{'parameters':>13} {'FLOPs':>16}  {'input':<11} outputs", style="bold")
@@ -46,7 +45,7 @@ def list_sources(as_json: Json = False) -> None:
     """List the data sets that come along, so that a first run needs no download."""
     rows = [{"name": name, "description": SOURCES[name].description} for name in SOURCES]
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        say_json(rows)
         return
     for row in rows:
         out.print(f"{row['name']:<16} {row['description']}", markup=False, soft_wrap=True)

@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 
+from tenfold.core.errors import InputError, did_you_mean
+from tenfold.core.wording import plural
+
 _CGROUP = Path("/sys/fs/cgroup")
+_DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+_OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda"}  # "gpu" is nearer to "cpu" in letters
 
 
 def available_memory_bytes(device: torch.device | str = "cpu") -> int:
@@ -78,21 +83,48 @@ def choose_device(name: str) -> torch.device:
     """The device that a name stands for; "auto" is CUDA where there is one, the CPU otherwise.
 
     Raises:
-        ValueError: the device is not there.
+        InputError: there is no such device, or it is not there.
 
     Example:
         >>> choose_device("cpu")
         device(type='cpu')
+        >>> choose_device("gpu")
+        Traceback (most recent call last):
+            ...
+        tenfold.core.errors.InputError: --device: there is no device 'gpu'. Did you mean 'cuda'?
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        meant = _OTHER_NAMES.get(name.lower(), name)
+        raise InputError(f"--device: there is no device {name!r}.{did_you_mean(meant, _DEVICES)}") from None
+    try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0].split(". ")[0]
-        raise ValueError(f"device must be auto, cpu or a device that is there, got {name!r} ({reason}).") from error
+        raise InputError(
+            f"--device must be auto, cpu or a device that is there, got {name!r} ({reason}). Leave it out."
+        ) from error
     return device
+
+
+def check_threads(count: int | None) -> None:
+    """Refuses more threads than this machine has cores: they would only wait for one another.
+
+    Args:
+        count: what was asked for, >= 1, or None.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    cores = os.cpu_count() or 1
+    if count is not None and count > cores:
+        raise InputError(
+            f"--threads must be at most the {plural(cores, 'core')} of this machine, got {count}. Leave it out for a "
+            "good number."
+        )
 
 
 def versions() -> dict[str, Any]:

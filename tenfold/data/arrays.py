@@ -14,7 +14,7 @@ from tenfold.data.source import Source
 from tenfold.data.tables import features_source, numbers_of
 from tenfold.data.targets import clean_target
 
-_USUAL_CHANNELS = (1, 3, 4)
+USUAL_CHANNELS = (1, 3, 4)
 
 
 def as_array(values: Any, what: str) -> Any:
@@ -54,12 +54,14 @@ def array_source(
         parts: the part of each row, or None.
 
     Raises:
-        InputError: shapes that do not fit, pictures that hold NaN or infinity, useless targets.
+        InputError: shapes that do not fit, rows of pandas that stand in two orders, pictures that hold NaN or
+            infinity, useless targets.
 
     Example:
         >>> array_source(np.zeros((10, 28, 28), np.uint8), [0, 1] * 5, task=None, name="x").inputs.images.shape
         (10, 1, 28, 28)
     """
+    _refuse_other_order(features, targets, name)
     features, labels = as_array(features, "x"), _flat_targets(as_array(targets, "y"), name)
     if np.ndim(features) == 0 or len(features) != len(labels):
         raise InputError(
@@ -84,7 +86,20 @@ def array_source(
         parts=None if parts is None else parts[kept],
         rows=numbers_of(kept, len(images)),
         notes=(*notes, *found.notes),
+        problem=found.problem,
     )
+
+
+def _refuse_other_order(features: Any, targets: Any, name: str) -> None:
+    """Refuses the same rows of pandas in two orders: samples would get the targets of others."""
+    if not all(isinstance(values, pd.DataFrame | pd.Series) for values in (features, targets)):
+        return
+    ours, theirs = features.index, targets.index
+    if len(ours) == len(theirs) and not ours.equals(theirs) and ours.is_unique and ours.isin(theirs).all():
+        raise InputError(
+            f"{name}: x and y hold the same rows in different orders, by their indexes (first {ours[0]!r} and "
+            f"{theirs[0]!r}). Give y.loc[x.index]."
+        )
 
 
 def _is_integer(values: Any) -> bool:
@@ -141,7 +156,7 @@ def as_images(values: np.ndarray, where: str, *, scale: float | None = None) -> 
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
-    first, last = shape[1] in _USUAL_CHANNELS, shape[3] in _USUAL_CHANNELS
+    first, last = shape[1] in USUAL_CHANNELS, shape[3] in USUAL_CHANNELS
     return last and not first if first != last else shape[3] < shape[1]
 
 

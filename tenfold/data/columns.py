@@ -53,6 +53,21 @@ def one_line(name: str) -> str:
     return re.sub(r"\s*[\r\n\t]\s*", " ", name.strip())
 
 
+def called(name: str) -> str:
+    """A column in words; one that the table has no name for goes by its place.
+
+    Example:
+        >>> called("age"), called("column 14")
+        ("column 'age'", 'column 14')
+    """
+    return name if is_nameless(name) else f"column {name!r}"
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a column was named by its place, because the table has no name for it."""
+    return re.fullmatch(r"(column|unnamed) \d+", name) is not None
+
+
 def find_column(target: str | int | None, names: Sequence[str], where: str, what: str = "target") -> int:
     """The position of the target column, the last one unless named or numbered.
 
@@ -111,7 +126,7 @@ def clean_cells(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         columns[name], infinite = clean_column(frame.iloc[:, position])
         if len(infinite):
             raise InputError(
-                f"{where}: column {name!r} is infinite in {len(infinite)} of {len(frame)} rows, first in row "
+                f"{where}: {called(str(name))} is infinite in {len(infinite)} of {len(frame)} rows, first in row "
                 f"{frame.index[infinite[0]]} (counted from 0). Mend these values, or leave them empty."
             )
     return pd.DataFrame(columns, index=frame.index)
@@ -218,7 +233,7 @@ def column_notes(name: str, column: pd.Series, reason: str | None) -> list[str]:
             f"{len(bad)} of {column.notna().sum()} values are no numbers, such as {column.iloc[bad[0]]!r} in row "
             f"{column.index[bad[0]]}: mend or empty these"
         )
-    return [f"column {name!r}: {'; '.join(said)}"] if said else []
+    return [f"{called(name)}: {'; '.join(said)}"] if said else []
 
 
 def not_numbers(column: pd.Series) -> np.ndarray:

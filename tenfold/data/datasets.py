@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 from tenfold.core.errors import InputError
 from tenfold.core.seeds import torch_seed
 from tenfold.core.specs import InputSpec
+from tenfold.data.arrays import USUAL_CHANNELS
 from tenfold.data.inputs import DatasetInputs
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
 from tenfold.data.scratch import memory_for_data
@@ -51,6 +52,7 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
     targets, samples = _read_once(whole, name)
     if samples is None:
         notes.append("data set: gives other inputs at each reading, or is large, and is read anew in each epoch")
+    notes += _layout_note(tuple(fetch(whole, 0, 0, name)[0][0].shape))
     whole_numbers = np.asarray(targets).dtype.kind in "iu"
     found = clean_target(targets, name="target", task=task, where=name, whole_are_classes=whole_numbers)
     return Source(
@@ -61,7 +63,18 @@ def dataset_source(datasets: Sequence[Any], *, task: str | None, name: str) -> S
         task=found.task,
         parts=None if parts is None else parts[found.kept],
         notes=(*notes, *found.notes),
+        problem=found.problem,
     )
+
+
+def _layout_note(shape: tuple[int, ...]) -> list[str]:
+    """That samples look like (H, W, C), which they are not taken for, since a network of the user's own may be."""
+    if len(shape) != 3 or shape[0] in USUAL_CHANNELS or shape[2] not in USUAL_CHANNELS:
+        return []
+    return [
+        f"samples: shape {shape} read as (C, H, W); if it is (H, W, C), turn them around with torchvision's "
+        "ToTensor() or permute(2, 0, 1)"
+    ]
 
 
 def map_style(dataset: Any, name: str) -> Any:

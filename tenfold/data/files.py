@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tenfold.core.errors import InputError, did_you_mean
@@ -71,3 +72,19 @@ def exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)[:80]!r}: cannot be looked up ({getattr(error, 'strerror', error)}).") from None
+
+
+def refuse_run(path: Path) -> None:
+    """Refuses the folder of a run where data are asked for.
+
+    Raises:
+        InputError: it is one; the sentence names what it was trained on.
+    """
+    if not ((path / "run.json").is_file() and (path / "records.jsonl").is_file()):
+        return
+    try:
+        argument = json.loads((path / "run.json").read_text(encoding="utf-8"))["source"]["argument"]
+    except (OSError, ValueError, KeyError, TypeError):
+        argument = None
+    hint = "data" if argument is None else f"what it was trained on, such as {argument}"
+    raise InputError(f"{path}: is a run, which is no data. Give {hint}; `tenfold predict` and `evaluate` use runs.")

@@ -56,8 +56,8 @@ def read_image_folder(
         draw: takes some of the rows, and the others are not decoded; None takes all.
 
     Raises:
-        InputError: no class folders, fewer than two classes, no picture that can be read, a task other than
-            classification, or a pattern of no use.
+        InputError: no class folders, no picture that can be read, a task other than classification, or a pattern
+            of no use.
     """
     pattern = None if group is None else group_pattern(group)
     if task == "regression":
@@ -112,16 +112,18 @@ def _undecoded(
     groups = None if pattern is None else group_labels(pattern, names)
     if groups is not None:
         notes.append(f"groups: {len(np.unique(groups))} by the file names (--group)")
+    labels = _labels(good, listed, notes)
     return Source(
         name=name,
         kind="image",
         inputs=ImageFileInputs(names, np.empty((0, form.channels, *form.stored), np.uint8), form),
-        targets=_labels(folder, good, listed, notes),
+        targets=labels,
         task="classification",
         target_name="class",
         parts=None if good[0].part is None else np.array([item.part for item in good]),
         groups=groups,
         notes=tuple(notes),
+        problem=_problem(folder, labels),
     )
 
 
@@ -172,17 +174,21 @@ def _refuse_none(folder: Path, good: Sequence[Listed], skipped: Sequence[Skipped
         raise InputError(f"{folder}: none of {len(skipped)} files is a readable picture{why}. Check the folder.")
 
 
-def _labels(folder: Path, good: Sequence[Listed], listed: Sequence[Listed], notes: list[str]) -> np.ndarray:
+def _labels(good: Sequence[Listed], listed: Sequence[Listed], notes: list[str]) -> np.ndarray:
     labels = np.array([item.label for item in good])
     for label in sorted({item.label for item in listed} - set(labels.tolist())):
         notes.append(f"class {label!r}: left out, it has no readable picture")
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        raise InputError(
-            f"{folder}: the one class {classes[0].item()!r} has readable pictures, at least two classes are needed. "
-            "Give a folder with a folder for each class."
-        )
     return labels
+
+
+def _problem(folder: Path, labels: np.ndarray) -> str:
+    classes = np.unique(labels)
+    if len(classes) > 1:
+        return ""
+    return (
+        f"{folder}: the one class {classes[0].item()!r} has readable pictures, at least two classes are needed. "
+        "Give a folder with a folder for each class."
+    )
 
 
 def list_classes(folder: Path) -> tuple[list[Listed], list[str]]:
@@ -230,7 +236,7 @@ def _list_class(folder: Path, part: str | None) -> list[Listed]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in a folder and its folders, hidden ones left out, sorted.
+    """All files in a folder and its folders, hidden ones left out, sorted; links are followed, but for those upwards.
 
     Raises:
         InputError: a folder may not be read.
@@ -241,9 +247,14 @@ def files_below(folder: Path) -> list[Path]:
 
     found = []
     for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_hidden(Path(name)))
+        folders[:] = sorted(name for name in folders if not (is_hidden(Path(name)) or _leads_up(Path(root, name))))
         found += [Path(root, name) for name in sorted(files) if not is_hidden(Path(name))]
     return found
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a link leads to a folder that holds it, which would be walked in circles."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _direct_files(folder: Path) -> list[Path]:

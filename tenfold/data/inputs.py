@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class TableInputs(Inputs):
         columns: all columns of the source in its order, target and left-out ones included, so that a later table
             without a header can be read by position.
         target_name: the target's name among `columns`, or None when the targets came apart.
+        where: what to call the table in messages.
 
     Example:
         >>> TableInputs(pd.DataFrame({"age": [1.0, 2.0, 3.0]})).take(np.array([2, 0])).frame["age"].tolist()
@@ -45,6 +46,7 @@ class TableInputs(Inputs):
     frame: pd.DataFrame
     columns: tuple[str, ...] = ()
     target_name: str | None = None
+    where: str = "table"
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -56,7 +58,7 @@ class TableInputs(Inputs):
     def take(self, rows: np.ndarray) -> TableInputs:
         """The samples of these rows; the index starts anew at 0."""
         frame = self.frame.iloc[np.asarray(rows)].reset_index(drop=True)
-        return TableInputs(frame, self.columns, self.target_name)
+        return replace(self, frame=frame)
 
 
 @dataclass(frozen=True)

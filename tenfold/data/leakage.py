@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.tree import DecisionTreeClassifier
 
 from tenfold.core.seeds import generator
-from tenfold.data.columns import as_text
+from tenfold.data.columns import as_text, called
 from tenfold.data.findings import Finding
 from tenfold.data.inputs import TableInputs
 from tenfold.data.source import Source
@@ -55,7 +55,7 @@ def find_leakage(source: Source, rows: np.ndarray, *, seed: int) -> list[Finding
             Finding(
                 kind="leakage",
                 severity="warning",
-                sentence=f"column {name!r} {how}. If it is not known before the target is, remove it.",
+                sentence=f"{called(name)} {how}. If it is not known before the target is, remove it.",
                 number=number,
                 names=(str(name),),
             )

@@ -66,7 +66,11 @@ class Scenes:
 
 
 def find_scenes(folder: Path) -> Scenes | None:
-    """The pictures and masks of a folder; None where it has no such layout."""
+    """The pictures and masks of a folder; None where it has no such layout.
+
+    Raises:
+        InputError: the masks are in a format that does not keep their values.
+    """
     folders = {entry.name.lower(): entry for entry in list_folder(folder) if entry.is_dir()}
     own = _beside(folders)
     if own is not None:
@@ -91,9 +95,18 @@ def _beside(folders: Mapping[str, Path]) -> tuple[Path, Path] | None:
     """The folders of pictures and of masks, where both are among these."""
     pictures = next((folders[name] for name in PICTURE_FOLDERS if name in folders), None)
     masks = next((folders[name] for name in MASK_FOLDERS if name in folders), None)
-    if pictures is None or masks is None or not _files(masks, MASK_SUFFIXES):
+    if pictures is None or masks is None:
         return None
-    return pictures, masks
+    if _files(masks, MASK_SUFFIXES):
+        return pictures, masks
+    blurred = {_key(path, masks): path for path in _files(masks, PICTURE_SUFFIXES)}
+    same = [blurred[key] for path in _files(pictures, PICTURE_SUFFIXES) if (key := _key(path, pictures)) in blurred]
+    if same:
+        raise InputError(
+            f"{masks}: masks must be files that keep every value ({', '.join(MASK_SUFFIXES)}), got "
+            f"{same[0].name}. Export them anew."
+        )
+    return None
 
 
 def _of_one(root: Path, pictures: Path, masks: Path) -> Scenes:

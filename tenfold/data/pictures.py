@@ -62,6 +62,8 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> lis
 
 def read_header(path: Path) -> Header | str:
     """A picture's header, or in a few words why it has none."""
+    if path.exists() and not path.is_file():  # to open a pipe would wait for a writer
+        return "is no file"
     try:
         with Image.open(path) as image:
             width, height = image.size

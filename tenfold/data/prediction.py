@@ -15,7 +15,7 @@ from tenfold.data.arrays import as_array, as_images
 from tenfold.data.bundled import SOURCES
 from tenfold.data.columns import unique_names
 from tenfold.data.datasets import DatasetPreprocessor, fetch, is_dataset, map_style
-from tenfold.data.files import exists, list_folder, missing
+from tenfold.data.files import exists, list_folder, missing, refuse_run
 from tenfold.data.idx import find_idx, load_idx
 from tenfold.data.image_folder import files_below
 from tenfold.data.image_preprocessor import ImagePreprocessor
@@ -90,12 +90,13 @@ def read_inputs(
 
 
 def _from_path(path: Path, preprocessor: Preprocessor, header: bool | None, encoding: str | None) -> RawInputs:
+    refuse_run(path)
     if path.suffix.lower() in (".npz", ".npy"):
         return _numbered(find_inputs(load_npz(path), path.name), preprocessor)
     if isinstance(preprocessor, TablePreprocessor):
         raw = load_table(path, header=header, known=frozenset(preprocessor.used), encoding=encoding)
         frame = _named(raw.frame, raw.header, preprocessor, path.name)
-        return RawInputs(inputs=TableInputs(frame), labels=_numbers(frame), notes=raw.notes)
+        return RawInputs(inputs=TableInputs(frame, where=path.name), labels=_numbers(frame), notes=raw.notes)
     if isinstance(preprocessor, ImagePreprocessor):
         arrays = find_idx([path] if path.is_file() else list_folder(path))
         if arrays:
@@ -144,7 +145,7 @@ def _numbered(values: Any, preprocessor: Preprocessor) -> RawInputs:
             )
         frame = values if named else pd.DataFrame(np.atleast_2d(values) if len(preprocessor.used) > 1 else values)
         frame = _named(frame, named, preprocessor, "x")
-        return RawInputs(inputs=TableInputs(frame), labels=_numbers(frame))
+        return RawInputs(inputs=TableInputs(frame, where="x"), labels=_numbers(frame))
     if isinstance(preprocessor, DatasetPreprocessor):
         return _from_dataset([(row, 0) for row in values], preprocessor)
     shape = preprocessor.spec.shape

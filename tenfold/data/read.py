@@ -16,9 +16,9 @@ from tenfold.core.errors import InputError
 from tenfold.data.arrays import array_source
 from tenfold.data.bundled import SOURCES
 from tenfold.data.datasets import dataset_source, is_dataset
-from tenfold.data.files import exists, list_folder, missing
+from tenfold.data.files import exists, list_folder, missing, refuse_run
 from tenfold.data.idx import find_idx, read_idx
-from tenfold.data.image_folder import read_image_folder
+from tenfold.data.image_folder import files_below, read_image_folder
 from tenfold.data.inputs import ImageFileInputs, TableInputs
 from tenfold.data.mask_codes import MaskCodes
 from tenfold.data.mask_folder import find_scenes, no_scenes, read_mask_folder
@@ -43,6 +43,7 @@ def read(
     codes: MaskCodes | None = None,
     max_rows: int | None = None,
     seed: int = 0,
+    to_score: bool = False,
 ) -> Source:
     """Reads a source; what is inferred is said in its notes.
 
@@ -65,6 +66,7 @@ def read(
         max_rows: of a larger source so many rows are taken, as `draw_rows` takes them; None for all. Of the others of
             class folders no picture is decoded, and of those of a table no more than a column is kept.
         seed: of the run, for the rows that are taken.
+        to_score: whether a trained model is to be scored on it, so that one class alone will do.
 
     Raises:
         InputError: the data cannot be used; the sentence says why and how to mend it.
@@ -91,6 +93,8 @@ def read(
         raise no_scenes(name or "data")
     else:
         source = _read_objects(argument, target=target, task=task, name=name or "data", group=group)
+    if source.problem and not to_score:
+        raise InputError(source.problem)
     if draw is not None:  # a source that was drawn while it was read is small enough already
         source = draw(source)
     _refuse_unused(source, target, image_size, group)
@@ -134,9 +138,11 @@ def _read_objects(
         return array_source(argument[0], argument[1], task=task, name=name)
     if isinstance(argument, np.ndarray | torch.Tensor):
         raise ValueError("read: arrays need targets, got x alone. Give a pair (x, y).")
+    kind = f"{type(argument).__module__}.{type(argument).__name__}".removeprefix("builtins.")
+    hint = "Call .to_pandas() on it." if hasattr(argument, "to_pandas") else "Give one of them."
     raise TypeError(
-        f"read: argument must be a path, a bundled name, a DataFrame, a pair (x, y), a Dataset or a DataLoader, got "
-        f"{type(argument).__name__}. Give one of them."
+        "read: argument must be a path, a bundled name, a pandas DataFrame, a pair (x, y), a Dataset or a "
+        f"DataLoader, got {kind}. {hint}"
     )
 
 
@@ -202,6 +208,7 @@ def _read_folder(
     draw: Draw | None,
 ) -> Source:
     entries = list_folder(path)
+    refuse_run(path)
     name = name or path.resolve().name
     if not entries:
         raise InputError(f"{path}: the folder is empty. Give a folder with a folder of pictures for each class.")
@@ -222,4 +229,19 @@ def _read_folder(
         )
     if len(archives) == 1 and not folders:
         return read_npz(archives[0], task=task, name=name, where=archives[0].name)
-    return read_image_folder(path, image_size=image_size, task=task, name=name, group=pattern, draw=draw)
+    try:
+        return read_image_folder(path, image_size=image_size, task=task, name=name, group=pattern, draw=draw)
+    except InputError:
+        if folders and (below := _tables_alone(entries)):
+            raise InputError(
+                f"{path}: holds tables in its folders and no pictures. Name one of them, such as {below[0]}."
+            ) from None
+        raise
+
+
+def _tables_alone(entries: Sequence[Path]) -> list[Path]:
+    """The tables among these files and in these folders, where there are no pictures."""
+    files = [file for entry in entries for file in (files_below(entry) if entry.is_dir() else [entry])]
+    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in files):
+        return []
+    return [file for file in files if is_table(file)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Source:
         skipped: files that could not be used.
         notes: one sentence for each inference; it names the flag that overrules it.
         rows: the rows' numbers in what was read, int64, shape (N,), rising, where only some were taken; else None.
+        problem: why nothing can be learned from it, so that a model can be scored on it at most; empty where
+            something can.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Source:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     rows: np.ndarray | None = None
+    problem: str = ""
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
@@ -81,18 +84,12 @@ class Source:
             50
         """
         rows = np.asarray(rows)
-        return Source(
-            name=self.name,
-            kind=self.kind,
+        return replace(
+            self,
             inputs=self.inputs.take(rows),
             targets=self.targets[rows],
-            task=self.task,
-            target_name=self.target_name,
             parts=None if self.parts is None else self.parts[rows],
             groups=None if self.groups is None else self.groups[rows],
-            codes=self.codes,
-            skipped=self.skipped,
-            notes=self.notes,
             rows=self.row_numbers(rows) if self.rows is not None else None,
         )
 

@@ -18,7 +18,8 @@ def draw_rows(source: Source, max_rows: int, seed: int) -> Source:
     """A source of at most so many rows, in the order in which they stand; it remembers their numbers.
 
     The parts that the source came with, and the classes in each, keep their proportions, except that two rows of each
-    class in each part are kept where there are so many. Fewer rows are a part of more.
+    class in each part are kept where there are so many. Fewer rows are a part of more. A source from which nothing
+    can be learned stays whole, so that its own problem is said.
 
     Args:
         source: what was read.
@@ -34,7 +35,7 @@ def draw_rows(source: Source, max_rows: int, seed: int) -> Source:
         >>> np.unique(few.targets, return_counts=True)[1].tolist(), len(few.rows)
         ([10, 10, 10], 30)
     """
-    if len(source) <= max_rows:
+    if len(source) <= max_rows or source.problem:
         return source
     labels = np.unique(source.targets, return_inverse=True)[1] if source.task == "classification" else None
     strata = np.zeros(len(source), np.int64) if labels is None else labels

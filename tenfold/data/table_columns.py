@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tenfold.core.errors import InputError
+from tenfold.data.columns import called
 from tenfold.data.scratch import gib, is_in_file, memory_for_data, roomy, scratch_folder
 
 _NUMBER_BYTES, _TEXT_BYTES = 8, 60  # of a cell in a DataFrame
@@ -100,7 +101,7 @@ class ParquetColumns(TableColumns):
             table = self._parquet.read_table(self._path, columns=[name], read_dictionary=as_categories)
         except Exception as error:  # pyarrow raises its own family, and OSError
             why = " ".join(str(error).split())
-            raise InputError(f"{self._path.name}: column {name!r} cannot be read ({why}). Copy it again.") from error
+            raise InputError(f"{self._path.name}: {called(name)} cannot be read ({why}). Copy it again.") from error
         # Of text pandas knows no more than the file does, and would make one string a row of it.
         return table.to_pandas(ignore_metadata=self._is_text(name)).iloc[:, 0].reset_index(drop=True)
 
@@ -139,7 +140,7 @@ class ColumnStore:
             self.columns[name] = pd.Series(self._placed(name, small_numbers(column.to_numpy())), copy=False)
 
     def _placed(self, name: str, values: np.ndarray) -> np.ndarray:
-        what = f"{self.where}: {len(values):,} values of column {name!r}"
+        what = f"{self.where}: {len(values):,} values of {called(name)}"
         placed = roomy(values.shape, values.dtype, what, _ADVICE, max(0, self._left))
         if is_in_file(placed):
             self.file_bytes += values.nbytes

@@ -18,7 +18,7 @@ import torch
 
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.specs import InputSpec
-from tenfold.data.columns import as_text, clean_column
+from tenfold.data.columns import as_text, called, clean_column
 from tenfold.data.inputs import Inputs, TableInputs
 from tenfold.data.preprocessor import Preprocessor, Tensors, refuse_inputs
 from tenfold.data.scratch import roomy
@@ -142,9 +142,11 @@ class TablePreprocessor(Preprocessor):
 
         Raises:
             TypeError: the inputs are no table.
+            InputError: all these rows are alike.
         """
         if not isinstance(inputs, TableInputs):
             raise refuse_inputs("TablePreprocessor", inputs)
+        _refuse_alike(inputs, rows)
         numbers, categories = [], []
         for name in inputs.frame.columns:
             values = inputs.frame[name].iloc[rows]
@@ -216,8 +218,8 @@ class TablePreprocessor(Preprocessor):
         if not isinstance(inputs, TableInputs):
             raise refuse_inputs("TablePreprocessor", inputs)
         frame = inputs.frame
-        self.check_columns(frame)
-        count, what, advice = len(rows), f"table: {len(rows):,} rows", "Choose fewer by --max-rows"
+        self.check_columns(frame, inputs.where)
+        count, what, advice = len(rows), f"{inputs.where}: {len(rows):,} rows", "Choose fewer by --max-rows"
         numbers = roomy((count, self.spec.shape[0]), np.float32, what, advice)
         codes = roomy((count, len(self.categories)), np.int64, what, advice)
         whole = np.array_equal(rows, np.arange(len(frame)))
@@ -226,7 +228,7 @@ class TablePreprocessor(Preprocessor):
             chosen = slice(start, start + step) if whole else rows[start : start + step]
             place = 0
             for column in self.numbers:
-                block = self._standardised(column, frame[column.name].iloc[chosen])
+                block = self._standardised(column, frame[column.name].iloc[chosen], inputs.where)
                 numbers[start : start + step, place : place + block.shape[1]] = block
                 place += block.shape[1]
             for place, category in enumerate(self.categories):
@@ -235,7 +237,7 @@ class TablePreprocessor(Preprocessor):
             return (torch.from_numpy(numbers),)
         return torch.from_numpy(numbers), torch.from_numpy(codes)
 
-    def check_columns(self, frame: pd.DataFrame, where: str = "table") -> None:
+    def check_columns(self, frame: pd.DataFrame, where: str) -> None:
         """Refuses a table that lacks columns.
 
         Args:
@@ -267,11 +269,11 @@ class TablePreprocessor(Preprocessor):
         """
         said = []
         for column in self.numbers:
-            values = self._numbers(column, inputs.frame[column.name])
+            values = self._numbers(column, inputs.frame[column.name], inputs.where)
             far = np.abs(values / 2 - column.mean / 2) > CLIP / 2 * column.std
             if far.any():
                 said.append(
-                    f"column {column.name!r}: {int(far.sum())} of {len(far)} values lie more than {CLIP:g} standard "
+                    f"{called(column.name)}: {int(far.sum())} of {len(far)} values lie more than {CLIP:g} standard "
                     f"deviations from the mean of training, such as {values[far][0]:g}; they are cut there"
                 )
         for category in self.categories:
@@ -279,13 +281,13 @@ class TablePreprocessor(Preprocessor):
             new = (texts.notna() & ~texts.isin(category.levels)).to_numpy()
             if new.any() and not category.rare:  # else they may be levels that were too rare
                 said.append(
-                    f"column {category.name!r}: {int(new.sum())} of {len(new)} values never came in training, such "
+                    f"{called(category.name)}: {int(new.sum())} of {len(new)} values never came in training, such "
                     f"as {texts[new].iloc[0]!r}; they count as missing"
                 )
         return tuple(said)
 
-    def _standardised(self, column: NumberColumn, raw: pd.Series) -> np.ndarray:
-        array = self._numbers(column, raw)
+    def _standardised(self, column: NumberColumn, raw: pd.Series, where: str) -> np.ndarray:
+        array = self._numbers(column, raw, where)
         missing = np.isnan(array)
         filled = (np.where(missing, column.median, array) / 2 - column.mean / 2) / column.std * 2
         scaled = np.clip(filled, -CLIP, CLIP)[:, None].astype(np.float32)
@@ -293,18 +295,18 @@ class TablePreprocessor(Preprocessor):
             return np.hstack([scaled, np.zeros_like(scaled)])
         return np.hstack([scaled, missing[:, None].astype(np.float32)]) if column.flagged else scaled
 
-    def _numbers(self, column: NumberColumn, raw: pd.Series) -> np.ndarray:
+    def _numbers(self, column: NumberColumn, raw: pd.Series, where: str) -> np.ndarray:
         """A column's values, float64 of shape (n,), NaN where missing."""
         values, infinite = clean_column(raw)
         if values.dtype == object:
             wrong = np.flatnonzero(pd.to_numeric(values, errors="coerce").isna() & values.notna())[0]
             raise InputError(
-                f"table: column {column.name!r} holds numbers, got {values.iloc[wrong]!r} in row {raw.index[wrong]} "
+                f"{where}: {called(column.name)} holds numbers, got {values.iloc[wrong]!r} in row {raw.index[wrong]} "
                 "(counted from 0). Mend it or leave it empty."
             )
         if len(infinite):
             raise InputError(
-                f"table: column {column.name!r} is infinite in {len(infinite)} of {len(raw)} rows, first in row "
+                f"{where}: {called(column.name)} is infinite in {len(infinite)} of {len(raw)} rows, first in row "
                 f"{raw.index[infinite[0]]} (counted from 0). Mend these values, or leave them empty."
             )
         return values.to_numpy(np.float64)
@@ -329,6 +331,16 @@ class TablePreprocessor(Preprocessor):
             ),
             columns=tuple(record["columns"]),
             target_name=record["target_name"],
+        )
+
+
+def _refuse_alike(inputs: TableInputs, rows: np.ndarray) -> None:
+    names = [str(name) for name in inputs.frame.columns]
+    if not any(inputs.frame[name].iloc[rows].nunique(dropna=False) > 1 for name in names):
+        raise InputError(
+            f"{inputs.where}: no input takes two values in the {len(rows)} training rows ({called(names[0])} is "
+            f"{inputs.frame[names[0]].iloc[rows[0]]} in all), there is nothing to learn from. Give columns that "
+            "differ from row to row."
         )
 
 

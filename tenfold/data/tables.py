@@ -17,9 +17,11 @@ from tenfold.core.errors import InputError
 from tenfold.core.machine import available_memory_bytes
 from tenfold.data.columns import (
     as_text,
+    called,
     clean_cells,
     column_notes,
     find_column,
+    is_nameless,
     leave_out,
     no_inputs_left,
     unique_names,
@@ -204,7 +206,7 @@ def read_table_folder(
     for part, table in tables.items():
         frame = _aligned(table, names, part, parts[part].name)
         if frame is None:
-            notes.append(f"{parts[part].name}: not used, it has no target column {names[position]!r}")
+            notes.append(f"{parts[part].name}: not used, it has no target {called(names[position])}")
             continue
         if part != "train":
             frame = _without_dots(frame, frames[0] if part != "train" and frames else train.frame, position)
@@ -311,7 +313,7 @@ def table_source(
         pd.concat([columns.column(place) for place in positions], axis=1, keys=chosen), task, target_name, where
     )
     groups, apart, group_notes = _groups(columns, names, found.kept, group, positions, where)
-    words = "column" + "s" * (len(chosen) > 1) + " " + ", ".join(map(repr, chosen))
+    words = called(chosen[0]) if len(chosen) == 1 else "columns " + ", ".join(map(repr, chosen))
     source = Source(
         name=name,
         kind="table",
@@ -323,6 +325,7 @@ def table_source(
         groups=groups,
         rows=numbers_of(found.kept, len(columns)),
         notes=(*notes, *renamed, *dropped, f"target: {words} ({said})", *found.notes, *group_notes),
+        problem=found.problem,
     )
     drawn = source if draw is None else draw(source)
     store = ColumnStore(where, compact=columns.frame_bytes > memory_for_data())
@@ -331,7 +334,7 @@ def table_source(
     left_notes = _read_inputs(columns, inputs, found.kept, places, store)
     return replace(
         drawn,
-        inputs=TableInputs(store.frame(), tuple(names), target_name),
+        inputs=TableInputs(store.frame(), tuple(names), target_name, where),
         notes=(*source.notes, *left_notes, *store.notes, *drawn.notes[len(source.notes) :]),
     )
 
@@ -415,26 +418,21 @@ def _groups(
     missing = labels.isna().to_numpy()
     if missing.any():
         raise InputError(
-            f"{where}: column {name!r} names no group in {int(missing.sum())} of {len(kept)} rows, first in row "
+            f"{where}: {called(name)} names no group in {int(missing.sum())} of {len(kept)} rows, first in row "
             f"{labels.index[missing][0]} (counted from 0). Fill it in, or remove these rows."
         )
     groups = labels.to_numpy(str)
-    note = f"groups: {len(np.unique(groups))} by column {name!r}, which is no input then (--group)"
+    note = f"groups: {len(np.unique(groups))} by {called(name)}, which is no input then (--group)"
     return groups, [name], [note]
 
 
 def _without_empty_tail(columns: TableColumns, names: list[str]) -> tuple[list[str], list[str]]:
     """Names without empty last columns that have none, which a separator at the end of each line makes."""
     notes = []
-    while len(names) > 1 and _is_nameless(names[-1]) and bool(columns.column(len(names) - 1).isna().all()):
-        notes.append(f"column {names[-1]!r}: left out, it is empty")
+    while len(names) > 1 and is_nameless(names[-1]) and bool(columns.column(len(names) - 1).isna().all()):
+        notes.append(f"{called(names[-1])}: left out, it is empty")
         names = names[:-1]
     return names, notes
-
-
-def _is_nameless(column: str) -> bool:
-    """Whether a column was named by its place, because the table has no name for it."""
-    return re.fullmatch(r"(column|unnamed) \d+", column) is not None
 
 
 def features_source(features: Any, targets: Any, *, task: str | None, name: str, parts: np.ndarray | None) -> Source:
@@ -451,10 +449,11 @@ def features_source(features: Any, targets: Any, *, task: str | None, name: str,
     return Source(
         name=name,
         kind="table",
-        inputs=TableInputs(inputs, tuple(names)),
+        inputs=TableInputs(inputs, tuple(names), where=name),
         targets=found.values,
         task=found.task,
         parts=None if parts is None else parts[found.kept],
         rows=numbers_of(found.kept, len(frame)),
         notes=(*renamed, *found.notes, *left_notes),
+        problem=found.problem,
     )

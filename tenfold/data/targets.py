@@ -31,16 +31,18 @@ class Target:
         kept: the rows that have a target, int64, shape (n,).
         task: "classification", "multilabel" or "regression".
         notes: a sentence for each inference.
+        problem: why nothing can be learned from it; empty where something can.
     """
 
     values: np.ndarray
     kept: np.ndarray
     task: str
     notes: tuple[str, ...]
+    problem: str = ""
 
 
 def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are_classes: bool = False) -> Target:
-    """Decides the task, drops rows without a target, and checks that there is something to learn.
+    """Decides the task, drops rows without a target, and says whether there is something to learn.
 
     Args:
         raw: a column of any type, shape (N,).
@@ -50,8 +52,7 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
         whole_are_classes: whether whole numbers are classes however many there are (targets of pictures).
 
     Raises:
-        InputError: the task is unknown, no row has a target, a value is infinite, the target is constant, text
-            is to be regressed on, or nearly every row is a class of its own.
+        InputError: the task is unknown, no row has a target, a value is infinite, or text is to be regressed on.
 
     Example:
         >>> clean_target(["cat", None, "dog"], name="animal", task=None, where="x").values.tolist()
@@ -80,8 +81,9 @@ def clean_target(raw: Any, *, name: str, task: str | None, where: str, whole_are
         advice = ", or --task multilabel"
     labels = values
     values = _as_labels(values) if chosen == "classification" else _as_numbers(values, name, where)
-    _check_learnable(values, chosen, name, where, advice, _stray_text(labels, series.index[kept]) if text else "")
-    return Target(values=values, kept=kept, task=chosen, notes=tuple(notes))
+    stray = _stray_text(labels, series.index[kept]) if text else ""
+    problem = _problem(values, chosen, name, where, advice, stray)
+    return Target(values=values, kept=kept, task=chosen, notes=tuple(notes), problem=problem)
 
 
 def clean_label_sets(raw: Any, *, name: str, where: str) -> Target:
@@ -98,7 +100,7 @@ def clean_label_sets(raw: Any, *, name: str, where: str) -> Target:
         Values are the labels of each sample, sorted, each once, and joined by ";".
 
     Raises:
-        InputError: a cell that is not 0 or 1, a label with ";" in it, or fewer than two different sets.
+        InputError: a cell that is not 0 or 1, or a label with ";" in it.
 
     Example:
         >>> clean_label_sets(["sun|wind", "wind | rain", ""], name="weather", where="x").values.tolist()
@@ -114,9 +116,9 @@ def clean_label_sets(raw: Any, *, name: str, where: str) -> Target:
         separator = next((mark for mark in SEPARATORS if any(mark in text for text in texts)), SEPARATOR)
         sets = [{label.strip() for label in text.split(separator)} - {""} for text in texts]
         notes = [f"labels: separated by {separator!r}"]
-    _check_sets(sets, name, where)
+    problem = _problem_of_sets(sets, name, where)
     values = np.array([SEPARATOR.join(sorted(one)) for one in sets], dtype=np.str_)
-    return Target(values=values, kept=np.arange(len(values)), task=MULTI_LABEL, notes=tuple(notes))
+    return Target(values=values, kept=np.arange(len(values)), task=MULTI_LABEL, notes=tuple(notes), problem=problem)
 
 
 def _separator_of_sets(texts: np.ndarray) -> str | None:
@@ -143,16 +145,17 @@ def _sets_of_columns(frame: pd.DataFrame, where: str) -> list[set[str]]:
     return [{label for label, holds in columns.items() if holds[row]} for row in range(len(frame))]
 
 
-def _check_sets(sets: list[set[str]], name: str, where: str) -> None:
+def _problem_of_sets(sets: list[set[str]], name: str, where: str) -> str:
     torn = sorted(label for one in sets for label in one if SEPARATOR in label)
     if torn:
         raise InputError(f"{where}: the label {shown(torn[0])} must not hold {SEPARATOR!r}. Rename it.")
     if len(set(map(frozenset, sets))) < 2:
         only = SEPARATOR.join(sorted(sets[0])) if sets else ""
-        raise InputError(
+        return (
             f"{where}: the target {name!r} has the labels {only!r} in every row, there is nothing to learn. "
             "Choose another --target."
         )
+    return ""
 
 
 def infer_task(values: np.ndarray, *, whole_are_classes: bool = False) -> tuple[str, str]:
@@ -229,22 +232,22 @@ def _stray_text(texts: np.ndarray, rows: pd.Index) -> str:
     return f"{len(bad)} of {len(texts)} values are no numbers, such as {shown(texts[bad[0]])} in row {rows[bad[0]]}"
 
 
-def _check_learnable(values: np.ndarray, task: str, name: str, where: str, advice: str, stray: str) -> None:
+def _problem(values: np.ndarray, task: str, name: str, where: str, advice: str, stray: str) -> str:
+    """Why nothing can be learned: the target is constant, or nearly every row is a class of its own."""
     distinct = np.unique(values)
     if len(distinct) == 1:
-        raise InputError(
+        return (
             f"{where}: the target {name!r} is {distinct[0].item()!r} in every row, there is nothing to learn. "
             "Choose another --target."
         )
     if task == "classification" and len(values) >= 10 and len(distinct) * 2 > len(values):
         if stray:
-            raise InputError(
-                f"{where}: the target {name!r} is text: {stray} (counted from 0). Mend these, or empty them."
-            )
-        raise InputError(
+            return f"{where}: the target {name!r} is text: {stray} (counted from 0). Mend these, or empty them."
+        return (
             f"{where}: the target {name!r} has {len(distinct)} classes in {len(values)} rows, such as "
             f"{shown(distinct[0].item())}: too few rows a class. Choose another --target{advice}."
         )
+    return ""
 
 
 def shown(value: object) -> str:

@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from tenfold.core.errors import InputError, did_you_mean
 from tenfold.core.seeds import torch_seed
+from tenfold.core.writing import written_beside
 from tenfold.diagnosis.receptive_field import ReceptiveField, last_local, receptive_fields, sizes_in_words
 from tenfold.diagnosis.tracing import evaluating, trace
 
@@ -100,7 +101,8 @@ class EffectiveField:
         if path.suffix.lower() != ".png":
             raise InputError(f"--field: must be a .png file, got {str(path)!r}. Name it field.png.")
         try:
-            self.picture().save(path)
+            with written_beside(path) as draft:
+                self.picture().save(draft, "PNG")
         except OSError as error:
             raise InputError(
                 f"--field: {path} cannot be written ({error.strerror}). Choose another place."

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
+from tenfold.core.writing import written_beside
 from tenfold.report.overlays import class_colour
 
 
@@ -36,4 +37,5 @@ def write_masks(folder: Path, masks: Sequence[tuple[str, np.ndarray]]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(mask)
         image.putpalette(palette)
-        image.save(target)
+        with written_beside(target) as draft:
+            image.save(draft, "PNG")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tenfold.core.wording import plural
+from tenfold.core.writing import written_beside
 from tenfold.report.answer import answer
 from tenfold.report.calibration import calibration
 from tenfold.report.cost import cost
@@ -82,12 +83,13 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
 
     Raises:
         RunError: the folder holds no run; see `load_run`.
+        OSError: the file cannot be written; what was there is kept.
     """
     records = load_run(folder)
     path = records.folder / "report.html"
-    draft = path.with_suffix(".html.tmp")
-    draft.write_bytes(render_page(records).encode("utf-8", "xmlcharrefreplace"))
-    draft.replace(path)
+    page = render_page(records).encode("utf-8", "xmlcharrefreplace")
+    with written_beside(path) as draft:
+        draft.write_bytes(page)
     return path
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tenfold.core.errors import InputError
+from tenfold.core.writing import written_beside
 from tenfold.report.axes import fit_axis, wants_log
 from tenfold.report.chart import chart, dot, spans
 from tenfold.report.markup import Html, element, figure, join, note, raw, section, table
@@ -97,7 +98,8 @@ def write_costs(rows: Sequence[CostRow], path: str | Path) -> Path:
     )
     page = element("html", head, element("body", element("main", costs_section(rows))), lang="en")
     try:
-        path.write_text("<!doctype html>\n" + page + "\n", encoding="utf-8")
+        with written_beside(path) as draft:
+            draft.write_text("<!doctype html>\n" + page + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--plot: {path} cannot be written ({error.strerror}). Choose another place.") from error
     return path

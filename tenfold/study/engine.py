@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from tenfold.core.errors import InputError, RunError
-from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
+from tenfold.core.machine import check_threads, choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, finite
 from tenfold.data import DataPart
 from tenfold.networks import NETWORKS
@@ -72,6 +72,7 @@ def answer(
     listener = listener or Listener()
     if not resume:
         refuse_place(out, overwrite=overwrite)
+        check_threads(options.threads)  # of a run that another machine began they are what they are
     folder = RunFolder.open(out) if resume else None
     try:
         if folder is not None:

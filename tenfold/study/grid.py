@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from tenfold.core.errors import InputError, RunError
-from tenfold.core.machine import choose_device, describe_device, peak_memory_bytes
+from tenfold.core.machine import check_threads, choose_device, describe_device, peak_memory_bytes
 from tenfold.core.records import RecordLog, read_records
 from tenfold.core.wording import plural
 from tenfold.report import MemberScore, write_report
@@ -115,6 +115,7 @@ def ask_grid(
     listener = listener or Listener()
     if not resume:
         refuse_place(out, overwrite=overwrite)
+        check_threads(options.threads)  # of a run that another machine began they are what they are
     folder = RunFolder.open(out) if resume else None
     try:
         if folder is not None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tenfold.core.errors import InputError
-from tenfold.core.machine import choose_device
+from tenfold.core.machine import check_threads, choose_device
 from tenfold.core.task import Batch, MemberBatches
 from tenfold.study.budget import default_batch_size
 from tenfold.study.job import Job, Listener
@@ -98,6 +98,7 @@ def find_lr(
         fit_options = FitOptions(network=None if network is None else [network], **options)
     except TypeError as error:
         raise TypeError(f"find_lr: {str(error).split('__init__() ')[-1]}.") from error
+    check_threads(fit_options.threads)
     job = Job(options=fit_options, listener=listener or Listener(), device=choose_device(fit_options.device))
     with job.stage("read"):
         source = read_source(data, fit_options)

@@ -242,6 +242,11 @@ def choose_networks(options: FitOptions, spec: InputSpec) -> dict[str, Network]:
                 f"--network must be a name or a function that builds a network, got {network!r}. "
                 "Pass the class, or a function that returns a new model."
             )
+        if isinstance(network, nn.Module):
+            raise InputError(
+                f"--network must be a function that builds a network, got a {type(network).__name__} that is built: "
+                "each member needs one of its own. Pass its class, or a function that returns a new model."
+            )
         name = network_name(network)
         if name in chosen and chosen[name] is not network and chosen[name] != network:
             raise InputError(f"--network: two networks are called {name!r}. Give each function a name of its own.")

@@ -112,7 +112,7 @@ class Run:
         if model.encoder.codes is not None:
             of_masks = {"codes": model.encoder.codes, "image_size": model.preprocessor.spec.shape[1:]}
         how: dict[str, Any] = {"header": header, "encoding": encoding}
-        source = read(data, target=target, task=self.info["task"], **how, **of_masks)
+        source = read(data, target=target, task=self.info["task"], to_score=True, **how, **of_masks)
         inputs = model.read(data, **how).inputs
         if source.rows is not None and source.rows[-1] < len(inputs):
             inputs = inputs.take(source.rows)  # without those that have no target

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tenfold.core.errors import InputError, RunError
+from tenfold.core.writing import SUFFIX, written_beside
 
 SCHEMA = 1
-_REMAINS = {".lock", "run.json.writing"}  # of a run that was killed before it had a run.json
+_REMAINS = {".lock", "run.json" + SUFFIX}  # of a run that was killed before it had a run.json
 
 
 class RunFolder:
@@ -58,9 +61,8 @@ class RunFolder:
     def update(self, **entries: Any) -> None:
         """Changes entries of `run.json`; a crash leaves the old file or the new one."""
         self.info.update(entries)
-        beside = self.path / "run.json.writing"
-        beside.write_text(json.dumps(self.info, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(beside, self.path / "run.json")
+        with written_beside(self.path / "run.json") as draft:
+            draft.write_text(json.dumps(self.info, ensure_ascii=False, indent=1), encoding="utf-8")
 
     @property
     def records(self) -> Path:
@@ -131,7 +133,7 @@ def refuse_place(out: str | Path | None, *, overwrite: bool) -> None:
 
     Raises:
         RunError: it exists and overwrite was not asked for, or it holds something that is no run.
-        InputError: it may not be written to.
+        InputError: it may not be written to, or no folder can be made there.
     """
     path = Path("runs" if out is None else out)
     if out is not None and path.exists():
@@ -140,9 +142,12 @@ def refuse_place(out: str | Path | None, *, overwrite: bool) -> None:
         if not path.is_dir() or (set(_names(path)) - _REMAINS and not (path / "run.json").is_file()):
             raise RunError(f"--overwrite: {path} holds something that is not a run. Choose another --out.")
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        reason = "may not be written to" if above.is_dir() else "is a file"
-        raise InputError(f"--out: {path} cannot be made ({above} {reason}). Choose another place.")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".tenfold-", dir=above))  # rights alone do not tell: see /proc
+    except OSError as error:
+        reasons = {errno.ENOTDIR: "is a file", errno.EACCES: "may not be written to"}
+        reason = reasons.get(error.errno or 0, f"takes no folder: {error.strerror}")
+        raise InputError(f"--out: {path} cannot be made ({above} {reason}). Choose another place.") from None
 
 
 def _names(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from tenfold.nn import Loss, cross_entropy, dice_loss, focal_loss
 from tenfold.tasks.class_weights import checked_weights, refuse_weights_of_own_loss, weight_values, weights_of
 from tenfold.tasks.own_metric import OwnMetric
 from tenfold.tasks.segmentation_metrics import SEGMENTATION_METRICS, class_counts, class_iou
+from tenfold.tasks.several_predictions import one_output
 from tenfold.tasks.supervised import SupervisedTask
 from tenfold.tasks.task_losses import TaskLoss, choose_loss
 
@@ -165,7 +166,7 @@ class Segmentation(SupervisedTask):
         return class_counts(torch.zeros_like(targets), targets, self.num_classes)[:, 1].cpu().numpy()
 
     def _logits(self, model: nn.Module, inputs: Sequence[Tensor], targets_BHW: Tensor) -> Tensor:
-        logits_BKHW: Tensor = model(*inputs)
+        logits_BKHW = one_output(model, inputs)
         expected = (targets_BHW.shape[0], self.num_classes, *targets_BHW.shape[1:])
         if tuple(logits_BKHW.shape) != expected:
             raise ValueError(

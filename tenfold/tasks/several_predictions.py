@@ -25,6 +25,9 @@ def outputs_of(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, int]
     Returns:
         Outputs of shape (B, ...) and 1, or of shape (B * E, ...), a sample's side by side, and E.
 
+    Raises:
+        TypeError: the outputs are no tensor.
+
     Example:
         >>> import torch
         >>> outputs_of(nn.Linear(3, 2), [torch.zeros(5, 3)])[1]
@@ -32,9 +35,24 @@ def outputs_of(model: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, int]
     """
     forward_each = getattr(model, "forward_each", None)
     if forward_each is None:
-        return model(*inputs), 1
+        return one_output(model, inputs), 1
     outputs = forward_each(*inputs)
     return outputs.flatten(0, 1), outputs.shape[1]
+
+
+def one_output(model: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """What a model says of a batch.
+
+    Raises:
+        TypeError: it is no tensor, but several or a dict of them, say.
+    """
+    outputs = model(*inputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"{type(model).__name__}: the model must return one tensor, got {type(outputs).__name__}. Wrap it in a "
+            "module that returns the outputs to train on alone."
+        )
+    return outputs
 
 
 def for_each(targets: Tensor, num_predictions: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import IO, Any
 import torch
 
 from tenfold.core.errors import RunError
+from tenfold.core.writing import written_beside
 
 FILE_NAME = "cohort.pt"
 
@@ -39,16 +40,10 @@ class Checkpointer:
             OSError: there is no room, or the folder may not be written to; the state before is kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / (FILE_NAME + ".writing")
-        try:
-            with open(beside, "wb") as file:
-                _write(state(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.folder / FILE_NAME)
-        except OSError:
-            beside.unlink(missing_ok=True)  # makes room for the records
-            raise
+        with written_beside(self.folder / FILE_NAME) as draft, open(draft, "wb") as file:
+            _write(state(), file)
+            file.flush()
+            os.fsync(file.fileno())
         self._last = time.monotonic()
 
     def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:

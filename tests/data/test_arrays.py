@@ -115,3 +115,13 @@ def test_sparse_features_are_refused():
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"x must be dense, got csr_matrix. Call \.toarray\(\)"):
         read((sparse.csr_matrix(np.eye(6)), LABELS))
+
+
+def test_rows_of_pandas_in_two_orders_are_refused():
+    x = pd.DataFrame({"a": np.arange(6.0)}, index=list("abcdef"))
+    y = pd.Series(LABELS, index=x.index)
+    assert len(read((x, y))) == len(read((x, y.to_numpy()[::-1]))) == 6
+    with pytest.raises(InputError, match=r"x and y hold the same rows in different orders.*Give y\.loc\[x\.index\]"):
+        read((x, y[::-1]))
+    assert len(read((x, y[::-1].loc[x.index]))) == 6
+    assert len(read((x, y.reset_index(drop=True)))) == 6

@@ -179,3 +179,11 @@ def test_other_inputs_are_refused():
         DatasetPreprocessor.fit(pictures, np.arange(2))
     with pytest.raises(TypeError, match="DatasetPreprocessor: cannot take ArrayInputs"):
         part_of(read(TensorDataset(X, Y)))[1].transform(pictures)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((8, 8, 3), True), ((3, 8, 8), False), ((3, 8, 3), False), ((8,), False)]
+)
+def test_samples_that_look_turned_around_are_said(shape, said):
+    notes = read(Samples([(torch.full(shape, float(row)), row % 2) for row in range(8)])).notes
+    assert any(note.startswith("samples: shape (8, 8, 3) read as (C, H, W); if it is") for note in notes) == said

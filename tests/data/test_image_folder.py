@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -165,3 +167,13 @@ def test_a_torn_picture_that_is_drawn_is_replaced_by_another(class_folders):
 def test_a_folder_smaller_than_what_is_asked_is_read_whole(class_folders):
     source = read(class_folders({"a": 2, "b": 2}), max_rows=100)
     assert (len(source), source.rows) == (4, None)
+
+
+def test_links_that_lead_up_are_not_followed_and_pipes_not_waited_for(class_folders):
+    folder = class_folders({"a": 2, "b": 2})
+    (folder / "a" / "up").symlink_to("..")
+    (folder / "b" / "of a").symlink_to(folder / "a")
+    os.mkfifo(folder / "b" / "pipe.png")
+    source = read(folder)
+    assert dict(zip(*np.unique(source.targets, return_counts=True), strict=True)) == {"a": 2, "b": 4}
+    assert [(one.path, one.reason) for one in source.skipped] == [("b/pipe.png", "is no file")]

@@ -218,3 +218,12 @@ def test_camvid_is_read_with_its_own_parts(data_root):
     assert source.codes.values == tuple(range(11))
     assert source.targets.shape == (86, 96, 128)
     assert np.unique(source.targets).max() == 11
+
+
+def test_masks_that_lost_their_values_are_refused_and_no_class_folders(tmp_path):
+    make_scenes(tmp_path, "beside")
+    for path in list((tmp_path / "masks").iterdir()):
+        Image.open(path).convert("L").save(path.with_suffix(".jpg"))
+        path.unlink()
+    with pytest.raises(InputError, match=r"masks must be files that keep every value \(\.png, .*, got test0\.jpg"):
+        read(tmp_path)

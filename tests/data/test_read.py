@@ -110,3 +110,44 @@ def test_a_table_from_numpy_and_from_a_file_agree(tmp_path):
         read(Path(tmp_path / "t.csv")).inputs.frame.to_numpy(),
         read((values, np.arange(30) % 2)).inputs.frame.to_numpy(),
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "task"),
+    [
+        (pd.DataFrame({"a": [1.0, 2.0], "y": ["b", "b"]}), None),
+        ((np.zeros((2, 1, 3, 3)), np.array([1, 1])), None),
+        ((np.arange(6.0).reshape(3, 2), [0.5, 0.5, 0.5]), "regression"),
+        ((np.arange(6.0).reshape(3, 2), ["a;b", "b;a", "a;b"]), "multilabel"),
+        ([(torch.zeros(2), 1), (torch.ones(2), 1)], None),
+    ],
+)
+def test_one_class_alone_is_enough_to_score_a_model_and_not_to_learn(argument, task):
+    argument = _Pairs(argument) if isinstance(argument, list) else argument
+    with pytest.raises(InputError, match="there is nothing to learn"):
+        read(argument, task=task)
+    with pytest.raises(InputError, match="there is nothing to learn"):
+        read(argument, task=task, max_rows=2)
+    source = read(argument, task=task, to_score=True)
+    assert source.problem.endswith("Choose another --target.")
+    assert source.take(np.arange(1)).problem == source.problem
+
+
+class _Pairs(torch.utils.data.Dataset):
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, row):
+        return self.pairs[row]
+
+
+def test_tables_of_other_libraries_are_told_how_they_become_pandas():
+    class DataFrame:
+        def to_pandas(self):
+            raise AssertionError("nobody asked")
+
+    with pytest.raises(TypeError, match=r"got test_read\.DataFrame\. Call \.to_pandas\(\) on it\."):
+        read(DataFrame())

@@ -7,7 +7,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 from tenfold.core.errors import InputError
-from tenfold.data import ArrayInputs, TableInputs, TablePreprocessor, preprocessor_from_json
+from tenfold.data import ArrayInputs, TableInputs, TablePreprocessor, preprocessor_from_json, read_inputs
 
 RNG = np.random.default_rng(0)
 
@@ -148,3 +148,26 @@ def test_other_inputs_are_refused():
         preprocessor.transform(pictures)
     with pytest.raises(TypeError, match="TablePreprocessor: cannot take ArrayInputs"):
         TablePreprocessor.fit(pictures, np.arange(2))
+
+
+def test_rows_that_are_all_alike_are_refused():
+    frame = pd.DataFrame({"a": [1.0, 1.0, 2.0], "b": ["u", "u", "u"], "c": [np.nan, np.nan, np.nan]})
+    inputs = TableInputs(frame, where="t.csv")
+    with pytest.raises(
+        InputError, match=r"^t\.csv: no input takes two values in the 2 .*\(column 'a' is 1\.0 in all\)"
+    ):
+        TablePreprocessor.fit(inputs, np.arange(2))
+    TablePreprocessor.fit(inputs, np.arange(3))
+    TablePreprocessor.fit(
+        TableInputs(pd.DataFrame({"a": [1.0, np.nan]})), np.arange(2)
+    )  # that it is missing may tell
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("oops", "holds numbers, got 'oops'"), ("inf", "is infinite in 1 of 2")]
+)
+def test_messages_name_the_file_and_columns_without_a_name_by_their_place(tmp_path, value, message):
+    preprocessor, _ = fit(pd.DataFrame({"column 0": [1.0, 2.0], "column 1": [1.0, 5.0]}))
+    (tmp_path / "new.csv").write_text(f"1,2\n1,{value}\n")
+    with pytest.raises(InputError, match=rf"^new\.csv: column 1 {message}"):
+        preprocessor.transform(read_inputs(tmp_path / "new.csv", preprocessor).inputs)

@@ -192,3 +192,13 @@ def test_an_empty_target_is_said_and_no_other_column_takes_its_place(target):
     frame = pd.DataFrame({"a": range(20), "b": [0, 1] * 10, "y": [np.nan] * 20})
     with pytest.raises(InputError, match="no row has a value in the target 'y'"):
         read(frame, target=target)
+
+
+def test_columns_without_a_name_go_by_their_place(write):
+    rows = "\n".join(f"{i},{i % 3}," for i in range(20))
+    notes = read(write("t.csv", rows)).notes
+    assert "column 2: left out, it is empty" in notes
+    assert "target: column 1 (last column; --target)" in notes
+    assert (
+        "target: column 'b' (last column; --target)" in read(write("t.csv", f"a,b\n{ROWS[:0]}1,2.5\n2,3.5\n")).notes
+    )

@@ -6,8 +6,15 @@ from tenfold.core.errors import InputError
 from tenfold.data.targets import clean_label_sets, clean_target
 
 
+def learnable(found):
+    """As `read` treats what is to be learned."""
+    if found.problem:
+        raise InputError(found.problem)
+    return found
+
+
 def clean(values, task=None, **options):
-    return clean_target(values, name="y", task=task, where="t.csv", **options)
+    return learnable(clean_target(values, name="y", task=task, where="t.csv", **options))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_a_long_text_is_cut_in_the_message():
 
 
 def sets(raw):
-    return clean_label_sets(raw, name="y", where="t.csv")
+    return learnable(clean_label_sets(raw, name="y", where="t.csv"))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ def test_the_data_choose_the_networks_where_the_user_does_not(spec, names):
         ([], r"--network must name at least one network"),
         ([lambda: None, lambda: 1], r"--network: two networks are called '<lambda>'"),
         ([3], r"--network must be a name or a function that builds a network, got 3"),
+        ([nn.Linear(4, 3)], r"--network must be a function that builds a network, got a Linear that is built: each"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(networks, message):

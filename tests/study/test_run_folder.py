@@ -99,11 +99,18 @@ def test_a_place_below_a_file_is_refused(here):
 
 
 def test_a_place_without_rights_is_refused(here, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr("tempfile.mkdtemp", _refuse)
     with pytest.raises(InputError, match=r"may not be written to"):
         refuse_place(here / "run", overwrite=False)
     with pytest.raises(InputError, match=r"--out: runs cannot be made"):
         refuse_place(None, overwrite=False)
+
+
+def test_a_place_that_takes_no_folder_is_refused_though_rights_would_do(here, monkeypatch):
+    with pytest.raises(InputError, match=r"--out: /proc/run cannot be made \(/proc takes no folder: .*\)\. Choose"):
+        refuse_place("/proc/run", overwrite=False)
+    refuse_place(here / "deep" / "run", overwrite=False)
+    assert list(here.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_after_all_is_refused(here, monkeypatch):
