@@ -96,16 +96,17 @@ def step_by_kernel(batch: Sequence[Move], group: Group, weight_decay: Value) -> 
     """
     start_moments(batch)
     for part in [batch] if isinstance(batch[0].state["steps"], int) else [[move] for move in batch]:
+        parameters, gradients, states = zip(*part, strict=True)
         kernels.adam_step(
-            [move.parameter for move in part],
-            [move.gradient for move in part],
-            [move.state["mean"] for move in part],
-            [move.state["square"] for move in part],
+            parameters,
+            gradients,
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
             lr=group["lr"],
             weight_decay=weight_decay,
             betas=group["betas"],
             eps=group["eps"],
-            steps=part[0].state["steps"],
+            steps=states[0]["steps"],
         )
 
 

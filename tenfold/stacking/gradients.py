@@ -27,7 +27,7 @@ from tenfold.stacking.forms import Members, PerMember, run_alone, run_stacked
 from tenfold.stacking.recorded import Program, draws, record, shorten, written
 from tenfold.stacking.stack import Stack
 
-_SOON, _OFTEN = 3, 7  # calls before the first shape is recorded, and before others are (a last, small batch)
+_IN_PARTS, _SOON, _OFTEN = 2, 3, 7  # calls before steps in parts, the first shape, and others are recorded
 _MOST_SHAPES = 64  # that are counted: where every step has another, none comes back
 _TRIES = 3  # steps of a shape that are timed before it is known to take long
 _LONG_S = 0.2  # steps that take longer are not worth it: nearly all of their time is arithmetic
@@ -116,9 +116,9 @@ class GradientReplay:
         if key not in self._seen and len(self._seen) == _MOST_SHAPES:
             return self._as_it_comes(parts, values)
         self._seen[key] = self._seen.get(key, 0) + 1
-        is_worth_it = len(parts) > 1 or next(iter(self._seen)) == key
-        soon = self._seen[key] == (_SOON if is_worth_it else _OFTEN)
-        return self._try(key, parts, leaves) if soon else self._as_it_comes(parts, values)
+        calls = _IN_PARTS if len(parts) > 1 else _SOON if next(iter(self._seen)) == key else _OFTEN
+        is_time = self._seen[key] == calls
+        return self._try(key, parts, leaves) if is_time else self._as_it_comes(parts, values)
 
     def _as_it_comes(self, parts: Sequence[Part], values: Mapping[str, Tensor] | None) -> Tensor:
         found = []

@@ -19,21 +19,16 @@ from tenfold.stacking.kernels.library import library
 _SIZE, _DATA = ctypes.c_int64, ctypes.c_void_p
 
 
-class _Values(ctypes.Structure):
-    """`struct Values` of adam.cpp."""
-
-    _fields_ = (("at", _DATA), ("step", _SIZE))
-
-
 _ARRAYS = ("parameters", "means", "squares", "gradients", "numbers")
 _VALUES = ("lr", "weight_decay", "beta1", "beta2", "eps", "steps")
 
 
 class _Call(ctypes.Structure):
-    """`struct Adam` of adam.cpp."""
+    """`struct Adam` of adam.cpp; of each value where it is, and how far the next member's is."""
 
     _fields_ = (
-        ("M", _SIZE), ("count", _SIZE), *((name, _DATA) for name in _ARRAYS), *((name, _Values) for name in _VALUES),
+        ("M", _SIZE), ("count", _SIZE), *((name, _DATA) for name in _ARRAYS),
+        *(field for name in _VALUES for field in ((name, _DATA), (f"{name}_step", _SIZE))),
     )  # fmt: skip
 
 
@@ -65,20 +60,21 @@ def adam_step(
     References:
         Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2.
     """
-    values = [_value(value) for value in (lr, weight_decay, *betas, eps, steps)]
+    values = (lr, weight_decay, *betas, eps, steps)
+    of_members = [value.double().contiguous() if isinstance(value, Tensor) else None for value in values]
+    of_all = (ctypes.c_double * len(values))(*(0.0 if isinstance(value, Tensor) else value for value in values))
+    first, size = ctypes.addressof(of_all), ctypes.sizeof(ctypes.c_double)
+    places = [
+        part
+        for number, own in enumerate(of_members)
+        for part in ((first + number * size, 0) if own is None else (own.data_ptr(), 1))
+    ]
     count = len(parameters)
     arrays: list[ctypes.Array[Any]] = [
         (_DATA * count)(*map(Tensor.data_ptr, tensors)) for tensors in (parameters, means, squares, gradients)
     ]
     arrays.append((_SIZE * count)(*map(Tensor.numel, parameters)))
-    seen = (_Values(ctypes.addressof(value) if isinstance(value, ctypes.c_double) else value.data_ptr(), step)
-            for value, step in values)  # fmt: skip
-    _kernel()(ctypes.byref(_Call(len(parameters[0]), count, *map(ctypes.addressof, arrays), *seen)))
-
-
-def _value(value: float | Tensor) -> tuple[ctypes.c_double | Tensor, int]:
-    """What holds it in memory, in float64, and how far the next member's lies."""
-    return (value.double().contiguous(), 1) if isinstance(value, Tensor) else (ctypes.c_double(value), 0)
+    _kernel()(ctypes.byref(_Call(len(parameters[0]), count, *map(ctypes.addressof, arrays), *places)))
 
 
 @functools.cache

@@ -37,12 +37,16 @@ def are_there(*tensors: Tensor | None) -> bool:
 
     The first call builds them.
     """
-    suit = all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
-    return suit and torch.backends.cpu.get_cpu_capability() == "AVX512" and _can_be_built()
+    for tensor in tensors:  # asked for in every step
+        if tensor is not None and not (tensor.is_cpu and tensor.dtype is torch.float32):
+            return False
+    return _can_be_built()
 
 
 @functools.cache
 def _can_be_built() -> bool:
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
     try:
         library()
     except Exception:  # no compiler, or a TorchInductor with other names: PyTorch's operators stay
